@@ -1,0 +1,162 @@
+//! `PleoConnection`: what a user declares. Wrong input is refused here, by the API server, in words that help;
+//! defaults are applied where the spec is read, not written into the object.
+
+use std::collections::BTreeMap;
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{GoDuration, PleoConnectionStatus};
+
+/// One consent to the Pleo API, kept alive: its tokens are rotated before they expire, into a Secret that pods mount.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "pleo.io",
+    version = "v1alpha1",
+    kind = "PleoConnection",
+    plural = "pleoconnections",
+    namespaced,
+    status = "PleoConnectionStatus",
+    derive = "PartialEq",
+    shortname = "pleo",
+    category = "pleo",
+    doc = "One consent to the Pleo API, kept alive: its tokens are rotated before they expire, into a Secret that pods mount.",
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(name = "Expires", type_ = "string", json_path = ".status.expirationTime"),
+    printcolumn(name = "Next", type_ = "string", json_path = ".status.nextRefreshTime"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Secret", type_ = "string", json_path = ".status.secretName", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#, priority = 1),
+    validation = Rule::new("self.metadata.name.size() <= 63").message("the name of a connection must have 63 characters at most: it is also the value of a label"),
+    validation = Rule::new("has(self.spec.secretName) || !self.metadata.name.startsWith('pleo-grant-')").message("spec.secretName is missing, and its default, the connection's name, begins with pleo-grant-: set spec.secretName to another name"),
+    validation = Rule::new("(has(self.spec.secretName) ? self.spec.secretName : self.metadata.name) != self.spec.client.secretRef.name").message("spec.secretName (default: the connection's name) names the Secret that the operator writes: it must differ from spec.client.secretRef.name"),
+    validation = Rule::new("!has(self.spec.initialGrant) || (has(self.spec.secretName) ? self.spec.secretName : self.metadata.name) != self.spec.initialGrant.secretRef.name").message("spec.secretName (default: the connection's name) names the Secret that the operator writes: it must differ from spec.initialGrant.secretRef.name")
+)]
+#[cfg_attr(test, kube(cel))]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!(has(self.environment) && has(self.server))").message("set either spec.environment or spec.server, not both"))]
+pub struct PleoConnectionSpec {
+    /// Which of Pleo's two servers: Production (the default) or Staging. Not beside server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<Environment>,
+    /// Another authorisation server instead of environment: a sandbox, a gateway. It must be on the operator's list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerSpec>,
+    /// Who asks for tokens: the client as registered with Pleo.
+    pub client: ClientSpec,
+    /// Where the first refresh token stands, from a human's consent. Another token in it later is a new consent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial_grant: Option<InitialGrantSpec>,
+    /// The Secret that pods mount; default: the connection's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("!self.startsWith('pleo-grant-')").message("names that begin with pleo-grant- are the operator's own: choose another"))]
+    pub secret_name: Option<String>,
+    /// Labels and annotations for that Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_template: Option<SecretTemplate>,
+    /// How long before its end a token is refreshed. Default: 10 % of its life, at least 30s, at most 5m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_before: Option<GoDuration>,
+    /// How long transient failures are retried before the connection stalls. Default: 72h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_timeout: Option<GoDuration>,
+    /// While true, nothing is sent to the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<bool>,
+}
+
+/// Pleo's own servers.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum Environment {
+    /// auth.pleo.io
+    Production,
+    /// auth.staging.pleo.io
+    Staging,
+}
+
+/// Another authorisation server.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct ServerSpec {
+    /// The token endpoint, https only.
+    #[serde(rename = "tokenURL")]
+    #[schemars(length(max = 2048))]
+    #[x_kube(validation = Rule::new("self.startsWith('https://')").message("must be an https URL, such as https://auth.example.com/oauth/token"))]
+    pub token_url: String,
+    /// The authorisation endpoint, https only.
+    #[serde(rename = "authorizationURL", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    #[x_kube(validation = Rule::new("self.startsWith('https://')").message("must be an https URL, such as https://auth.example.com/oauth/authorize"))]
+    pub authorization_url: Option<String>,
+    /// Certificates in PEM, trusted for this server beside the system's roots.
+    #[serde(rename = "caBundle", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 262144))]
+    pub ca_bundle: Option<String>,
+}
+
+/// The client as registered with Pleo.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientSpec {
+    /// A Secret of type Opaque with the keys client_id and client_secret (none: a public client).
+    pub secret_ref: SecretRef,
+    /// How the client authenticates: Body (the default) or Basic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authentication: Option<Authentication>,
+}
+
+/// How the client authenticates (RFC 6749 section 2.3.1).
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum Authentication {
+    /// client_id and client_secret in the request's body.
+    #[default]
+    Body,
+    /// HTTP Basic.
+    Basic,
+}
+
+/// A Secret in the connection's namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct SecretRef {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("!self.startsWith('pleo-grant-')").message("names that begin with pleo-grant- are the operator's own: choose another"))]
+    pub name: String,
+}
+
+/// One key of a Secret in the connection's namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct SecretKeyRef {
+    /// The Secret's name.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("!self.startsWith('pleo-grant-')").message("names that begin with pleo-grant- are the operator's own: choose another"))]
+    pub name: String,
+    /// The key; default: refresh_token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub key: Option<String>,
+}
+
+/// Where the first refresh token stands.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InitialGrantSpec {
+    /// A Secret of type Opaque; it may come later than the connection.
+    pub secret_ref: SecretKeyRef,
+    /// True: the key is left in place after it was adopted, as GitOps tools like it. Default: it is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<bool>,
+}
+
+/// What the Secret that pods mount bears beside the tokens. The operator's own labels win.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+pub struct SecretTemplate {
+    /// Labels to put on it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations to put on it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}

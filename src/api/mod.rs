@@ -1,0 +1,16 @@
+//! The contract that users see: the `PleoConnection` resource, its conditions and reasons, and every name
+//! that manifests, dashboards and scripts rely on. Plain data; imports nothing of this crate.
+
+mod connection;
+mod duration;
+pub mod names;
+mod reason;
+mod status;
+
+pub use connection::{
+    Authentication, ClientSpec, Environment, InitialGrantSpec, PleoConnection, PleoConnectionSpec, SecretKeyRef,
+    SecretRef, SecretTemplate, ServerSpec,
+};
+pub use duration::{GoDuration, InvalidDuration};
+pub use reason::{ConditionType, FailureReason, ReadyReason, ReauthReason, TokenState};
+pub use status::{LastFailure, PleoConnectionStatus};

@@ -1,0 +1,100 @@
+//! The command line: every flag of `run` is an environment variable too.
+
+use std::{net::SocketAddr, time::Duration};
+
+use clap::{Args, Parser, Subcommand, error::ErrorKind};
+
+use crate::{api::GoDuration, domain::wish::AllowedServer, telemetry::logs::LogFormat};
+
+/// Keeps Pleo OAuth 2.0 tokens fresh in Kubernetes Secrets.
+#[derive(Debug, Parser)]
+#[command(name = "pleo-operator", version, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the operator. It finds its cluster like kubectl does (in-cluster, KUBECONFIG).
+    Run(Box<RunArgs>),
+    /// Print the CustomResourceDefinition, for `kubectl apply -f -`.
+    Crd,
+    /// Print the version.
+    Version,
+}
+
+/// Flags of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// A namespace to look after; repeat for several. Without it: all.
+    #[arg(long = "namespace", env = "PLEO_NAMESPACE", value_delimiter = ',', value_name = "NAME")]
+    pub namespaces: Vec<String>,
+    /// A server that may be talked to (scheme, host and port of its token URL); repeat for several. Without it: Pleo's two.
+    #[arg(long = "allowed-server", env = "PLEO_ALLOWED_SERVER", value_delimiter = ',', value_name = "URL")]
+    pub allowed_servers: Vec<AllowedServer>,
+    /// Name of the Lease for leader election.
+    #[arg(long, env = "PLEO_LEASE_NAME", default_value = "pleo-operator", value_name = "NAME")]
+    pub lease_name: String,
+    /// Namespace of the Lease. Without it: the pod's, else the kubeconfig's.
+    #[arg(long, env = "PLEO_LEASE_NAMESPACE", value_name = "NAME")]
+    pub lease_namespace: Option<String>,
+    /// How long the others wait for a leader that is silent.
+    #[arg(long, env = "PLEO_LEASE_DURATION", default_value = "15s", value_parser = at_least_a_second, value_name = "DURATION")]
+    pub lease_duration: Duration,
+    /// Name of this replica; no two may share it. Without it: in a cluster the pod's name, elsewhere host name and a random part.
+    #[arg(long, env = "PLEO_IDENTITY", value_parser = clap::builder::NonEmptyStringValueParser::new(), value_name = "NAME")]
+    pub identity: Option<String>,
+    /// How long one answer of the authorisation server is awaited.
+    #[arg(long, env = "PLEO_REQUEST_TIMEOUT", default_value = "60s", value_parser = at_least_a_second, value_name = "DURATION")]
+    pub request_timeout: Duration,
+    /// How many connections are worked on at once.
+    #[arg(long, env = "PLEO_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..), value_name = "N")]
+    pub concurrency: u16,
+    /// Where /livez, /readyz and /metrics are served.
+    #[arg(long, env = "PLEO_ADMIN_ADDRESS", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    pub admin_address: SocketAddr,
+    /// How log lines look; RUST_LOG says which.
+    #[arg(long, env = "PLEO_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+}
+
+fn at_least_a_second(text: &str) -> Result<Duration, String> {
+    let duration: GoDuration = text.parse().map_err(|error: crate::api::InvalidDuration| error.to_string())?;
+    if duration.get() < Duration::from_secs(1) {
+        return Err("must be 1s at least".to_owned());
+    }
+    Ok(duration.get())
+}
+
+/// Why there is nothing to run.
+pub enum Refused {
+    /// Help or version was asked for: this is it.
+    Text(String),
+    /// Bad arguments, in one line.
+    Usage(String),
+}
+
+/// Reads the arguments.
+///
+/// # Errors
+/// If they are bad, or ask for help.
+pub fn parse() -> Result<Cli, Refused> {
+    Cli::try_parse().map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Refused::Text(error.to_string()),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            Refused::Usage("error: say what to do: run, crd or version (see --help)".to_owned())
+        }
+        _ => {
+            let text = error.to_string();
+            let lines = text
+                .lines()
+                .map(str::trim)
+                .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+            let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+            Refused::Usage(format!("{} (see --help)", lines.join(" ")))
+        }
+    })
+}

@@ -1,0 +1,35 @@
+//! Finds the cluster as kubectl does, and makes a client that never repeats a call by itself.
+
+use std::time::Duration;
+
+use kube::{Client, Config, config::InferConfigError};
+
+/// The longest silence on a connection in the middle of a call. A watch is silent for longer; it is kept by bookmarks
+/// and begun anew by the watcher.
+const READ_TIMEOUT: Duration = Duration::from_secs(295);
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Neither in a cluster nor a kubeconfig.
+    #[error("no cluster is configured: run it in a pod, or set KUBECONFIG to the path of a kubeconfig")]
+    NoConfig(#[source] Box<InferConfigError>),
+    /// What is configured cannot be used.
+    #[error("the configured cluster cannot be used: check the certificates and the URL in the kubeconfig")]
+    Unusable(#[source] Box<kube::Error>),
+}
+
+/// A client and the namespace that goes with it.
+///
+/// # Errors
+/// If no cluster is configured. A cluster that is not there yet is no error.
+pub async fn connect() -> Result<(Client, String), ConnectError> {
+    let mut config = Config::infer().await.map_err(|error| ConnectError::NoConfig(Box::new(error)))?;
+    // The default repeats POSTs for minutes; here every repetition is a decision.
+    config.default_retry = false;
+    config.connect_timeout = Some(Duration::from_secs(5));
+    config.read_timeout = Some(READ_TIMEOUT);
+    let namespace = config.default_namespace.clone();
+    let client = Client::try_from(config).map_err(|error| ConnectError::Unusable(Box::new(error)))?;
+    Ok((client, namespace))
+}

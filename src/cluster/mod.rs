@@ -1,0 +1,60 @@
+//! The edge to the API server: all reads and writes of objects, and the Lease. It does as it is told; what a write means
+//! is decided elsewhere.
+
+pub mod client;
+pub mod connections;
+mod error;
+pub mod events;
+pub mod lease;
+mod own_writes;
+pub mod secrets;
+
+pub use error::StoreError;
+pub use own_writes::OwnWrites;
+
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use kube::Client;
+use tokio::time::{Instant, timeout};
+
+/// No single call takes longer.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Reads and writes objects. A call is made once: whoever wants it again decides so anew.
+#[derive(Clone)]
+pub struct Store {
+    client: Client,
+    /// What this process wrote, so that it is not woken by it.
+    pub own_writes: Arc<OwnWrites>,
+    last_failure: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Store {
+    /// A store behind a client that does not retry by itself.
+    pub fn new(client: Client) -> Self {
+        Self { client, own_writes: Arc::default(), last_failure: Arc::default() }
+    }
+
+    /// The client, for watches.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// When a call last failed for want of an answer. Whoever could not reach the API server then may still write.
+    pub fn last_failure(&self) -> Option<Instant> {
+        *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn call<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, StoreError> {
+        let answer = timeout(CALL_TIMEOUT, call).await;
+        let result = answer.map_or_else(|_| Err(StoreError::TimedOut), |answer| answer.map_err(StoreError::from));
+        if result.as_ref().is_err_and(StoreError::is_outage) {
+            *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+        result
+    }
+}

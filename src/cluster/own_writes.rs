@@ -1,0 +1,84 @@
+//! What this process wrote itself: such a write comes back as a watch event, and must not cost a reconcile.
+//!
+//! An event can overtake the answer of the very write that caused it. So while a connection is being worked on, its
+//! events are parked, and looked at once more when the work is done.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Mutex, PoisonError},
+};
+
+/// Versions remembered for each object: a rotation writes the grant Secret twice.
+const REMEMBERED: usize = 4;
+
+/// `namespace`, `name`.
+type Key = (String, String);
+
+/// The versions that this process wrote last, and the events that wait for a verdict.
+#[derive(Default)]
+pub struct OwnWrites {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    written: BTreeMap<Key, VecDeque<String>>,
+    /// Connections at work, and the Secrets' events that came meanwhile.
+    busy: BTreeMap<Key, Vec<(Key, String)>>,
+}
+
+impl OwnWrites {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers a write.
+    pub fn note(&self, namespace: &str, name: &str, version: &str) {
+        let mut state = self.state();
+        let versions = state.written.entry((namespace.to_owned(), name.to_owned())).or_default();
+        versions.push_back(version.to_owned());
+        if versions.len() > REMEMBERED {
+            versions.pop_front();
+        }
+    }
+
+    /// Forgets an object that is gone.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.state().written.remove(&(namespace.to_owned(), name.to_owned()));
+    }
+
+    /// Whether an event of the Secret `name` is news for `connection`. If the connection is being worked on, the answer
+    /// is no for now, and [`OwnWrites::finish`] gives it.
+    pub fn is_news(&self, namespace: &str, connection: &str, name: &str, version: &str) -> bool {
+        let mut state = self.state();
+        let secret = (namespace.to_owned(), name.to_owned());
+        if state.wrote(&secret, version) {
+            return false;
+        }
+        match state.busy.get_mut(&(namespace.to_owned(), connection.to_owned())) {
+            Some(parked) => {
+                parked.push((secret, version.to_owned()));
+                false
+            }
+            None => true,
+        }
+    }
+
+    /// Work on a connection begins: what it is about to read is newer than every event so far.
+    pub fn begin(&self, namespace: &str, connection: &str) {
+        self.state().busy.insert((namespace.to_owned(), connection.to_owned()), Vec::new());
+    }
+
+    /// Work on a connection is done. True if something came meanwhile that this process did not write.
+    pub fn finish(&self, namespace: &str, connection: &str) -> bool {
+        let mut state = self.state();
+        let parked = state.busy.remove(&(namespace.to_owned(), connection.to_owned())).unwrap_or_default();
+        parked.iter().any(|(secret, version)| !state.wrote(secret, version))
+    }
+}
+
+impl State {
+    fn wrote(&self, secret: &Key, version: &str) -> bool {
+        self.written.get(secret).is_some_and(|versions| versions.iter().any(|written| written == version))
+    }
+}

@@ -1,0 +1,293 @@
+//! Secrets: reading them, and writing the two kinds that are ours. Every write of an existing Secret is a
+//! compare-and-swap on its resourceVersion, as a merge patch, so that what others put there stays.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::OwnerReference};
+use kube::{
+    Resource, ResourceExt,
+    api::{
+        Api, DeleteParams, ListParams, ObjectMeta, PartialObjectMeta, Patch, PatchParams, PostParams, Preconditions,
+    },
+};
+use serde_json::{Map, Value, json};
+
+use super::{Store, StoreError};
+use crate::{
+    api::{PleoConnection, names},
+    domain::{
+        adoption::Tidying,
+        grant::Grant,
+        observed::{GrantSecret, TokenSecret, Versioned},
+        projection::{self, Content, Published},
+        record::{self, Data},
+        token::Fingerprint,
+        wish::Wish,
+    },
+};
+
+impl Store {
+    fn secrets(&self, namespace: &str) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// A Secret that a user wrote.
+    ///
+    /// # Errors
+    /// If the API server gave no answer or refused.
+    pub async fn read_secret(&self, namespace: &str, name: &str) -> Result<Option<Secret>, StoreError> {
+        self.call(self.secrets(namespace).get_opt(name)).await
+    }
+
+    /// The grant Secret of a connection. Whose it is, this connection's or an earlier namesake's, is not told here.
+    ///
+    /// # Errors
+    /// If the API server gave no answer or refused.
+    pub async fn read_grant(&self, namespace: &str, connection: &str) -> Result<GrantSecret, StoreError> {
+        let Some(secret) = self.read_secret(namespace, &names::grant_secret(connection)).await? else {
+            return Ok(GrantSecret::Absent);
+        };
+        if secret.type_.as_deref() != Some(names::GRANT_SECRET_TYPE) || !is_ours(&secret, connection) {
+            return Ok(GrantSecret::Foreign);
+        }
+        let version = secret.resource_version().unwrap_or_default();
+        Ok(match record::decode(data(secret)) {
+            Ok(value) => GrantSecret::Ours(Versioned { value, version }),
+            Err(why) => GrantSecret::Unreadable(why),
+        })
+    }
+
+    /// The version of the grant Secret, whatever stands in it; none if it is not there or not ours.
+    ///
+    /// # Errors
+    /// If the API server gave no answer or refused.
+    pub async fn grant_version(&self, namespace: &str, connection: &str) -> Result<Option<String>, StoreError> {
+        let secret = self.read_secret(namespace, &names::grant_secret(connection)).await?;
+        Ok(secret.filter(|secret| is_ours(secret, connection)).and_then(|secret| secret.resource_version()))
+    }
+
+    /// Writes the grant of a connection: creates its Secret, or replaces the version that was read.
+    ///
+    /// # Errors
+    /// If somebody else wrote first, or the API server gave no answer or refused.
+    pub async fn write_grant(
+        &self,
+        wish: &Wish,
+        grant: Grant,
+        replaces: Option<&str>,
+    ) -> Result<Versioned<Grant>, StoreError> {
+        let mut labels = projection::own_labels(&wish.name);
+        labels.extend(grant.adopted.iter().map(|old| (adopted_label(&old.fingerprint), String::new())));
+        let data = record::encode(&grant);
+        let absent = record::KEYS.into_iter().filter(|key| !data.contains_key(*key)).map(str::to_owned).collect();
+        let secret = Secret {
+            metadata: metadata(wish, names::grant_secret(&wish.name), labels.into_iter().collect()),
+            type_: Some(names::GRANT_SECRET_TYPE.to_owned()),
+            ..Secret::default()
+        };
+        let version = self.write(secret, data, absent, replaces).await?;
+        Ok(Versioned { value: grant, version })
+    }
+
+    /// The token Secret of a connection.
+    ///
+    /// # Errors
+    /// If the API server gave no answer or refused.
+    pub async fn read_token(&self, namespace: &str, name: &str, connection: &str) -> Result<TokenSecret, StoreError> {
+        let Some(secret) = self.read_secret(namespace, name).await? else { return Ok(TokenSecret::Absent) };
+        if secret.type_.as_deref() != Some(names::OPAQUE_SECRET_TYPE) || !is_ours(&secret, connection) {
+            return Ok(TokenSecret::Foreign);
+        }
+        Ok(TokenSecret::Ours(published(secret)))
+    }
+
+    /// Writes the token Secret of a connection: creates it, or replaces the version that was read.
+    ///
+    /// # Errors
+    /// If somebody else wrote first, or the API server gave no answer or refused.
+    pub async fn write_token(
+        &self,
+        wish: &Wish,
+        content: &Content,
+        replaces: Option<&Versioned<Published>>,
+    ) -> Result<TokenSecret, StoreError> {
+        let mut metadata = metadata(wish, wish.secret_name.clone(), projection::labels(wish));
+        metadata.annotations = Some(wish.secret_annotations.clone()).filter(|annotations| !annotations.is_empty());
+        let surplus = replaces.map(|old| old.value.surplus.clone()).unwrap_or_default();
+        let absent = content.absent_keys().map(str::to_owned).chain(surplus).collect();
+        let secret = Secret { metadata, type_: Some(names::OPAQUE_SECRET_TYPE.to_owned()), ..Secret::default() };
+        let version = self.write(secret, content.encode(), absent, replaces.map(|old| old.version.as_str())).await?;
+        let wanted = |labels: Option<&BTreeMap<String, String>>, more| {
+            let mut all = labels.cloned().unwrap_or_default();
+            all.extend(more);
+            all
+        };
+        Ok(TokenSecret::Ours(Versioned {
+            value: Published {
+                content: Some(content.clone()),
+                surplus: Vec::new(),
+                labels: wanted(replaces.map(|old| &old.value.labels), projection::labels(wish)),
+                annotations: wanted(replaces.map(|old| &old.value.annotations), wish.secret_annotations.clone()),
+                owner: Some(wish.uid.clone()),
+            },
+            version,
+        }))
+    }
+
+    /// Creates a Secret, or patches the version that was read; `absent` keys are removed.
+    async fn write(
+        &self,
+        mut secret: Secret,
+        data: Data,
+        absent: Vec<String>,
+        replaces: Option<&str>,
+    ) -> Result<String, StoreError> {
+        let (namespace, name) = (secret.namespace().unwrap_or_default(), secret.name_any());
+        let api = self.secrets(&namespace);
+        let secrets: Vec<Vec<u8>> = data.values().cloned().collect();
+        let data = data.into_iter().map(|(key, value)| (key, ByteString(value))).collect();
+        let written = match replaces {
+            None => {
+                secret.data = Some(data);
+                self.call(api.create(&PostParams { field_manager: manager(), ..PostParams::default() }, &secret)).await
+            }
+            Some(version) => {
+                secret.metadata.resource_version = Some(version.to_owned());
+                let mut members: Map<String, Value> = absent.into_iter().map(|key| (key, Value::Null)).collect();
+                members.extend(data.into_iter().map(|(key, value)| (key, json!(value))));
+                let patch = Patch::Merge(json!({ "metadata": secret.metadata, "data": members }));
+                self.call(api.patch(&name, &PatchParams { field_manager: manager(), ..PatchParams::default() }, &patch))
+                    .await
+            }
+        };
+        let version = written.map_err(|error| error.without(&secrets))?.resource_version().unwrap_or_default();
+        self.own_writes.note(&namespace, &name, &version);
+        Ok(version)
+    }
+
+    /// Deletes the token Secret of an earlier `secretName`, if it is this connection's.
+    ///
+    /// # Errors
+    /// If the API server gave no answer or refused.
+    pub async fn retire_token(&self, wish: &Wish, name: &str) -> Result<(), StoreError> {
+        let Some(secret) = self.read_secret(&wish.namespace, name).await? else { return Ok(()) };
+        let owner = owner(&secret);
+        if !is_ours(&secret, &wish.name)
+            || owner.as_deref() != Some(&wish.uid)
+            || secret.type_.as_deref() != Some(names::OPAQUE_SECRET_TYPE)
+        {
+            return Ok(());
+        }
+        let preconditions = Preconditions { uid: secret.uid(), resource_version: secret.resource_version() };
+        let this_one = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        match self.call(self.secrets(&wish.namespace).delete(name, &this_one)).await {
+            Ok(_) | Err(StoreError::Missing) => {
+                self.own_writes.forget(&wish.namespace, name);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a spent token from the user's Secret, and the copy of it that `kubectl apply` keeps.
+    ///
+    /// # Errors
+    /// If the Secret changed meanwhile, or the API server gave no answer or refused.
+    pub async fn tidy(&self, namespace: &str, tidying: &Tidying) -> Result<(), StoreError> {
+        let api = self.secrets(namespace);
+        let mut metadata = json!({ "resourceVersion": tidying.version });
+        if tidying.copied {
+            metadata["annotations"] = json!({ names::LAST_APPLIED_ANNOTATION: null });
+        }
+        let patch = Patch::Merge(json!({ "metadata": metadata, "data": { tidying.key.as_str(): null } }));
+        let parameters = PatchParams { field_manager: manager(), ..PatchParams::default() };
+        let written = self.call(api.patch(&tidying.secret, &parameters, &patch)).await?;
+        self.own_writes.note(namespace, &tidying.secret, &written.resource_version().unwrap_or_default());
+        Ok(())
+    }
+
+    /// The connection in `scopes` (namespaces; none: all), other than this one, that adopted this token.
+    ///
+    /// # Errors
+    /// If the API server gave no answer or refused.
+    pub async fn adopter(
+        &self,
+        fingerprint: &Fingerprint,
+        wish: &Wish,
+        scopes: &[String],
+    ) -> Result<Option<String>, StoreError> {
+        let everywhere = [None];
+        let scopes: Vec<Option<&String>> =
+            if scopes.is_empty() { everywhere.to_vec() } else { scopes.iter().map(Some).collect() };
+        for scope in scopes {
+            let api: Api<Secret> = match scope {
+                None => Api::all(self.client.clone()),
+                Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            };
+            let labelled = ListParams::default().labels(&adopted_label(fingerprint));
+            let found = self.call(api.list_metadata(&labelled)).await?;
+            let other = found.items.iter().find(|secret| !is_grant_of(secret, wish)).map(adopter_name);
+            if other.is_some() {
+                return Ok(other);
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn adopted_label(fingerprint: &Fingerprint) -> String {
+    format!("{}{fingerprint}", names::ADOPTED_LABEL_PREFIX)
+}
+
+fn is_grant_of(secret: &PartialObjectMeta<Secret>, wish: &Wish) -> bool {
+    secret.namespace().as_deref() == Some(&wish.namespace) && secret.name_any() == names::grant_secret(&wish.name)
+}
+
+fn adopter_name(secret: &PartialObjectMeta<Secret>) -> String {
+    let name = secret.name_any();
+    let connection = name.strip_prefix(names::GRANT_SECRET_PREFIX).unwrap_or(&name);
+    format!("{}/{connection}", secret.namespace().unwrap_or_default())
+}
+
+fn manager() -> Option<String> {
+    Some(names::OPERATOR.to_owned())
+}
+
+fn metadata(wish: &Wish, name: String, labels: BTreeMap<String, String>) -> ObjectMeta {
+    let owner = OwnerReference {
+        api_version: PleoConnection::api_version(&()).into_owned(),
+        kind: PleoConnection::kind(&()).into_owned(),
+        name: wish.name.clone(),
+        uid: wish.uid.clone(),
+        controller: Some(true),
+        ..Default::default()
+    };
+    ObjectMeta {
+        name: Some(name),
+        namespace: Some(wish.namespace.clone()),
+        labels: Some(labels),
+        owner_references: Some(vec![owner]),
+        ..ObjectMeta::default()
+    }
+}
+
+fn is_ours(secret: &Secret, connection: &str) -> bool {
+    projection::own_labels(connection).iter().all(|(key, value)| secret.labels().get(key) == Some(value))
+}
+
+fn owner(secret: &Secret) -> Option<String> {
+    let kind = PleoConnection::kind(&());
+    secret.owner_references().iter().find(|owner| owner.kind == kind).map(|owner| owner.uid.clone())
+}
+
+fn published(mut secret: Secret) -> Versioned<Published> {
+    let owner = owner(&secret);
+    let version = secret.resource_version().unwrap_or_default();
+    let labels = secret.metadata.labels.take().unwrap_or_default();
+    let annotations = secret.metadata.annotations.take().unwrap_or_default();
+    Versioned { value: Published::read(data(secret), labels, annotations, owner), version }
+}
+
+fn data(secret: Secret) -> Data {
+    secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect()
+}

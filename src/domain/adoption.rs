@@ -1,0 +1,92 @@
+//! Taking a token from the initial grant: it becomes the candidate, beside the live pair, and is proved first.
+//! A living grant is never given up for one that has not been proved (I9).
+
+use super::{
+    grant::{Adopted, Attempts, Candidate, CandidateRecord, Grant},
+    observed::{GrantSecret, InitialGrant, InitialToken, Observed},
+    token::Fingerprint,
+    wish::{InitialGrantRef, TokenUrl},
+};
+
+/// A grant to write, and the fingerprint that no other connection may have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adoption {
+    /// The grant with the new candidate.
+    pub grant: Grant,
+    /// The version of the grant Secret to replace; none: create it.
+    pub replaces: Option<String>,
+    /// The token that was adopted.
+    pub fingerprint: Fingerprint,
+}
+
+/// The key of a user's Secret that is to be removed, now that its token is spent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tidying {
+    /// The Secret.
+    pub secret: String,
+    /// The key in it.
+    pub key: String,
+    /// The version that was read.
+    pub version: String,
+    /// The copy that `kubectl apply` keeps holds the token too, and goes with it.
+    pub copied: bool,
+}
+
+/// The token in the initial grant, where it is news: the grant does not know it.
+pub fn news<'a>(initial: &'a InitialGrant, grant: &GrantSecret, server: &TokenUrl) -> Option<&'a InitialToken> {
+    let InitialGrant::Present(token) = initial else { return None };
+    let is_news = match grant {
+        GrantSecret::Absent => true,
+        GrantSecret::Ours(known) | GrantSecret::Predecessor(known) => !known.value.knows(&token.fingerprint, server),
+        GrantSecret::Foreign | GrantSecret::Unreadable(_) => false,
+    };
+    is_news.then_some(token)
+}
+
+/// The adoption that is due, if one is.
+pub fn due(observed: &Observed) -> Option<Adoption> {
+    let server = observed.wish.token_url()?;
+    let token = news(&observed.initial, &observed.grant, server).filter(|token| token.shared_with.is_none())?;
+    let uid = &observed.wish.uid;
+    let (mut grant, replaces) = match &observed.grant {
+        GrantSecret::Absent => {
+            let seen = observed.token.published().filter(|published| published.owner.as_ref() == Some(uid));
+            let rotation = seen.and_then(|published| published.content.as_ref()).map_or(0, |content| content.rotation);
+            (Grant::new(uid, rotation), None)
+        }
+        GrantSecret::Ours(known) => (known.value.clone(), Some(known.version.clone())),
+        GrantSecret::Predecessor(known) => {
+            // Nothing of it is used but the memory of what was adopted once.
+            let adopted = known.value.adopted.clone();
+            (Grant { adopted, ..Grant::new(uid, 0) }, Some(known.version.clone()))
+        }
+        GrantSecret::Foreign | GrantSecret::Unreadable(_) => return None,
+    };
+    let fingerprint = token.fingerprint.clone();
+    grant.adopted.push(Adopted { fingerprint: fingerprint.clone(), server: server.clone(), accepted_as: None });
+    grant.candidate = Some(Candidate {
+        token: token.token.clone(),
+        record: CandidateRecord {
+            fingerprint: fingerprint.clone(),
+            server: server.clone(),
+            attempts: Attempts::default(),
+        },
+    });
+    Some(Adoption { grant, replaces, fingerprint })
+}
+
+/// The key to remove, if it is time: right after its token was accepted, and not for ever after, so that a GitOps tool
+/// that puts it back is not fought.
+pub fn tidying(observed: &Observed) -> Option<Tidying> {
+    let removable = |reference: &&InitialGrantRef| !reference.keep && !observed.initial_is_fixed;
+    let reference = observed.wish.initial_grant.as_ref().filter(removable)?;
+    let InitialGrant::Present(token) = &observed.initial else { return None };
+    let grant = &observed.grant.ours()?.value;
+    let just_accepted = |old: &Adopted| old.fingerprint == token.fingerprint && old.accepted_as == Some(grant.rotation);
+    grant.adopted.iter().any(just_accepted).then(|| Tidying {
+        secret: reference.secret.clone(),
+        key: reference.key.clone(),
+        version: token.version.clone(),
+        copied: token.copied,
+    })
+}

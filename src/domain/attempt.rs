@@ -1,0 +1,296 @@
+//! One attempt, from the claim to its end, as changes of the grant. Each function says what is to be stored; the
+//! writing is done elsewhere, by compare-and-swap.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    decide::Rotation,
+    failure::{Failure, FailureKind, Issued, Misconfiguration, Outcome, Refusal},
+    grant::{
+        Adopted, AttemptId, Attempts, Claim, FailureRecord, Grant, Halt, HaltReason, Holder, Live, LiveRecord, Refused,
+        RefusedReason, Retry, Which,
+    },
+    schedule::{MAX_BACKOFF, Pace, backoff},
+    time::later,
+    token::{Fingerprint, RefreshToken},
+    wish::TokenUrl,
+};
+
+/// An attempt under way: all that is needed to write down how it ended, even if the grant Secret was deleted meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Its name.
+    pub id: AttemptId,
+    /// Which token it sends.
+    pub which: Which,
+    /// That token's fingerprint.
+    pub fingerprint: Fingerprint,
+    /// Where it is sent.
+    pub server: TokenUrl,
+    /// The grant as it was stored with the claim.
+    pub claimed: Grant,
+    /// The conditions under which it is made.
+    pub terms: Terms,
+}
+
+/// The conditions under which an attempt is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Who makes it.
+    pub holder: Holder,
+    /// The client's credentials, in case the server refuses them.
+    pub client: Fingerprint,
+    /// The generation of the spec, in case the server calls the request wrong.
+    pub generation: i64,
+    /// How long transient failures are retried.
+    pub retry_timeout: Duration,
+    /// How patient the operator is.
+    pub pace: Pace,
+}
+
+/// The claim on a token: what to store, and the token itself, which is not sent unless that was stored.
+#[derive(Debug)]
+pub struct Claiming {
+    /// To be stored first; holds the grant as it is with the claim.
+    pub attempt: Attempt,
+    /// To be sent once: whoever sends it gives it away.
+    pub token: RefreshToken,
+}
+
+/// Claims the token that was decided on. None if the grant does not hold it.
+pub fn claim(grant: &Grant, rotation: &Rotation, id: AttemptId, now: Timestamp, terms: Terms) -> Option<Claiming> {
+    let (token, fingerprint, server) = match rotation.which {
+        Which::Candidate => {
+            let held = grant.candidate.as_ref()?;
+            (held.token.clone(), held.record.fingerprint.clone(), held.record.server.clone())
+        }
+        Which::Live => {
+            let held = grant.live.as_ref()?;
+            (held.refresh.clone(), held.record.fingerprint.clone(), held.record.server.clone())
+        }
+    };
+    let mut claimed = grant.clone();
+    if let Some(abandoned) = grant.claim.as_ref().filter(|_| !rotation.claim_unused) {
+        // Whoever made it may have sent its token, whichever of the two that was.
+        let doubtful = claimed.holding(&abandoned.fingerprint);
+        if let Some(attempts) = doubtful.and_then(|which| claimed.attempts_mut(which)) {
+            attempts.in_doubt = true;
+        }
+    }
+    if let Some(attempts) = claimed.attempts_mut(rotation.which).filter(|_| rotation.resumes) {
+        *attempts = Attempts { in_doubt: attempts.in_doubt, ..Attempts::default() };
+    }
+    if rotation.request.is_some() {
+        claimed.handled_request.clone_from(&rotation.request);
+    }
+    claimed.claim = Some(Claim {
+        attempt: id.clone(),
+        holder: terms.holder.clone(),
+        started_at: now,
+        ends_at: later(now, terms.pace.claim_length()),
+        fingerprint: fingerprint.clone(),
+    });
+    let attempt = Attempt { id, which: rotation.which, fingerprint, server, claimed, terms };
+    Some(Claiming { attempt, token })
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// What the server said, or did not say.
+    pub outcome: Outcome,
+    /// When the request was started: a token's life counts from here.
+    pub started_at: Timestamp,
+    /// When it was over.
+    pub ended_at: Timestamp,
+}
+
+/// What is to be stored at the end of an attempt.
+#[must_use = "an ending that is not stored is lost"]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// This.
+    Write(Box<Grant>),
+    /// Nothing: a write of this attempt, whose answer was lost, was stored after all.
+    AlreadyStored,
+    /// Nothing: somebody newer has won, or there is nothing left to say.
+    Superseded,
+}
+
+/// The end of an attempt, against the grant as it stands now. Decided by token, never by rotation number.
+pub fn settle(now_stored: &Grant, attempt: &Attempt, ending: &Ending) -> Settlement {
+    let mut grant = now_stored.clone();
+    let claim_was_ours = grant.claim.as_ref().is_some_and(|claim| claim.attempt == attempt.id);
+    if claim_was_ours {
+        grant.claim = None;
+    }
+    if ending.outcome.may_have_been_sent() {
+        grant.last_sent_at = grant.last_sent_at.max(Some(ending.started_at));
+    }
+    let settled = match &ending.outcome {
+        Outcome::Issued(issued) => commit(&mut grant, attempt, issued, ending),
+        Outcome::Failed(failure) => release(&mut grant, attempt, failure, ending.ended_at),
+    };
+    match settled {
+        Settled::Changed => Settlement::Write(Box::new(grant)),
+        Settled::StoredBefore => Settlement::AlreadyStored,
+        // Only our own claim is left to remove.
+        Settled::SomebodyElse if claim_was_ours => Settlement::Write(Box::new(grant)),
+        Settled::SomebodyElse => Settlement::Superseded,
+    }
+}
+
+enum Settled {
+    Changed,
+    StoredBefore,
+    SomebodyElse,
+}
+
+fn commit(grant: &mut Grant, attempt: &Attempt, issued: &Issued, ending: &Ending) -> Settled {
+    if grant.live.as_ref().is_some_and(|live| live.record.attempt == attempt.id) {
+        return Settled::StoredBefore;
+    }
+    let held = grant.holding(&attempt.fingerprint);
+    let Some(refresh) = refresh_token(attempt, issued).filter(|_| is_newest(grant, attempt, held)) else {
+        return Settled::SomebodyElse;
+    };
+    let failures = held.and_then(|which| grant.attempts_mut(which)).map_or(0, |attempts| attempts.failures);
+    grant.rotation += 1;
+    grant.refused = None;
+    if held == Some(Which::Candidate) {
+        grant.candidate = None;
+    }
+    let rotation = grant.rotation;
+    let sent = |old: &&mut Adopted| old.fingerprint == attempt.fingerprint && old.server == attempt.server;
+    grant.adopted.iter_mut().filter(sent).for_each(|old| old.accepted_as = Some(rotation));
+    let attempts = match issued.access {
+        Some(_) => Attempts::default(),
+        // The pair is kept, but pods have nothing to call with: try again, with the new token.
+        None => without_access(grant, failures, attempt, ending.ended_at),
+    };
+    grant.live = Some(Live {
+        record: LiveRecord {
+            fingerprint: refresh.fingerprint(),
+            server: attempt.server.clone(),
+            issued_at: ending.started_at,
+            life_ms: u64::try_from(issued.life.as_millis()).unwrap_or(u64::MAX),
+            token_type: issued.token_type.clone(),
+            attempt: attempt.id.clone(),
+            attempts,
+        },
+        refresh,
+        access: issued.access.clone(),
+    });
+    Settled::Changed
+}
+
+/// Whether the pair in hand is to take the place of what is stored. It is dropped only if somebody newer has won: a
+/// pair bought with the token that we sent, or a consent that was adopted after ours and has been proved (I2, I9).
+fn is_newest(grant: &Grant, attempt: &Attempt, held: Option<Which>) -> bool {
+    let adopted_later = || {
+        let ours = grant.adopted.iter().rposition(|old| old.fingerprint == attempt.fingerprint);
+        grant.adopted.iter().skip(ours.map_or(0, |position| position + 1))
+    };
+    match (attempt.which, held, &grant.live) {
+        // Still there; or wiped, because somebody else presented it after we had spent it.
+        (Which::Candidate | Which::Live, Some(_), _) | (Which::Candidate | Which::Live, None, None) => true,
+        (Which::Candidate, None, Some(_)) => adopted_later().all(|newer| newer.accepted_as.is_none()),
+        (Which::Live, None, Some(_)) => false,
+    }
+}
+
+/// The refresh token of the new pair; no new one means that the old one stays good (RFC 6749 section 6).
+fn refresh_token(attempt: &Attempt, issued: &Issued) -> Option<RefreshToken> {
+    let sent = || match attempt.which {
+        Which::Candidate => attempt.claimed.candidate.as_ref().map(|held| held.token.clone()),
+        Which::Live => attempt.claimed.live.as_ref().map(|held| held.refresh.clone()),
+    };
+    issued.refresh.clone().or_else(sent)
+}
+
+fn without_access(grant: &mut Grant, failures: u32, attempt: &Attempt, at: Timestamp) -> Attempts {
+    let message = "the server's answer held a refresh token and no access token".to_owned();
+    let failure = Failure::new(FailureKind::OutcomeUnknown, message);
+    let mut attempts = Attempts { failures, ..Attempts::default() };
+    record_failure(grant, &failure, at);
+    let wait = backoff(failures + 1, &grant.connection, grant.rotation);
+    try_again(&mut attempts, attempt, at, wait, Duration::ZERO);
+    attempts
+}
+
+/// The failure, by the table of failures: what it means for the token decides what follows.
+fn release(grant: &mut Grant, attempt: &Attempt, failure: &Failure, at: Timestamp) -> Settled {
+    // Read anew before a refusal is taken as final: if another token stands there, somebody newer won.
+    let Some(which) = grant.holding(&attempt.fingerprint) else { return Settled::SomebodyElse };
+    record_failure(grant, failure, at);
+    let (uid, rotation) = (grant.connection.clone(), grant.rotation);
+    let Some(attempts) = grant.attempts_mut(which) else { return Settled::SomebodyElse };
+    let pace = attempt.terms.pace;
+    let wait = backoff(attempts.failures.saturating_add(1), &uid, rotation);
+    let asked_for = failure.retry_after.unwrap_or_default().min(MAX_BACKOFF);
+    match failure.kind {
+        FailureKind::NotSent => try_again(attempts, attempt, at, wait, Duration::ZERO),
+        FailureKind::Throttled => match failure.retry_after {
+            Some(_) => try_again(attempts, attempt, at, asked_for, asked_for),
+            None => try_again(attempts, attempt, at, wait, Duration::ZERO),
+        },
+        FailureKind::OutcomeUnknown => {
+            attempts.in_doubt = true;
+            let settle = pace.settle_time();
+            try_again(attempts, attempt, at, wait.max(asked_for).max(settle), settle);
+        }
+        FailureKind::Misconfigured(whose) => {
+            attempts.failures = attempts.failures.saturating_add(1);
+            attempts.retry = None;
+            let reason = match whose {
+                Misconfiguration::Client => HaltReason::InvalidClient,
+                Misconfiguration::Request => HaltReason::InvalidRequest,
+            };
+            attempts.halt = Some(halt(reason, attempt));
+        }
+        FailureKind::Refused(how) => {
+            let reason = match (attempts.in_doubt, how) {
+                (true, _) => RefusedReason::RotationLost,
+                (false, Refusal::InvalidGrant) => RefusedReason::GrantRefused,
+                (false, Refusal::InvalidToken) => RefusedReason::TokenInvalid,
+            };
+            wipe(grant, which, Refused { fingerprint: attempt.fingerprint.clone(), reason, at });
+        }
+    }
+    Settled::Changed
+}
+
+fn wipe(grant: &mut Grant, which: Which, refused: Refused) {
+    match which {
+        Which::Candidate => grant.candidate = None,
+        Which::Live => grant.live = None,
+    }
+    grant.refused = Some(refused);
+}
+
+fn record_failure(grant: &mut Grant, failure: &Failure, at: Timestamp) {
+    grant.last_failure = Some(FailureRecord { at, reason: failure.kind.reason(), message: failure.detail.clone() });
+}
+
+/// Waits, unless the time for retries is over. The last try is made when it is.
+fn try_again(attempts: &mut Attempts, attempt: &Attempt, at: Timestamp, wait: Duration, settle: Duration) {
+    let since = *attempts.failing_since.get_or_insert(at);
+    let deadline = later(since, attempt.terms.retry_timeout);
+    attempts.failures = attempts.failures.saturating_add(1);
+    if at >= deadline {
+        attempts.halt = Some(halt(HaltReason::RetriesExhausted, attempt));
+    }
+    let wait = wait.min(super::time::between(at, deadline)).max(settle);
+    attempts.retry = Some(Retry {
+        attempt: attempt.id.clone(),
+        failed_at: at,
+        wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+        settle_ms: u64::try_from(settle.as_millis()).unwrap_or(u64::MAX),
+    });
+}
+
+fn halt(reason: HaltReason, attempt: &Attempt) -> Halt {
+    Halt { reason, client: attempt.terms.client.clone(), generation: attempt.terms.generation }
+}

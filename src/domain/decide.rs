@@ -1,0 +1,287 @@
+//! What is to be done now: one decision from one observation. Waiting is a decision like any other, and says what
+//! for and until when.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    adoption::{self, Adoption, Tidying},
+    grant::{Attempts, Claim, Grant, Which},
+    observed::{Claimant, ClientSecretState, GrantSecret, Observed, TokenSecret},
+    projection::{self, Content},
+    schedule::{self, Pace, lies_ahead, refresh_due, retry_at},
+    time::{between, later},
+    token::ClientCredentials,
+    wish::TokenUrl,
+};
+
+/// The next step. Each is one write, but for [`Decision::Rotate`], which is a claim and what follows from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// The connection is being deleted: its Secrets go with it.
+    Leave,
+    /// Write the token Secret.
+    Publish(Content),
+    /// Take the token from the initial grant.
+    Adopt(Box<Adoption>),
+    /// Delete the token Secret of an earlier `secretName`.
+    Retire(String),
+    /// Remove the spent token from the initial grant.
+    Tidy(Tidying),
+    /// Send a refresh token.
+    Rotate(Rotation),
+    /// Nothing, until then or until something changes.
+    Wait(Wait),
+}
+
+/// A token to be sent now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// Which of the two.
+    pub which: Which,
+    /// The row of failures begins anew: a halt was lifted.
+    pub resumes: bool,
+    /// The claim that is taken over was never used: no doubt follows from it.
+    pub claim_unused: bool,
+    /// The refresh request that this answers.
+    pub request: Option<String>,
+}
+
+/// A pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// The wake-up; none: only a change brings one.
+    pub until: Option<Timestamp>,
+    /// What is waited for.
+    pub reason: WaitReason,
+}
+
+/// What a pause is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WaitReason {
+    /// The live token is good; this is when it is due.
+    NextRefresh,
+    /// A try failed; this is the next.
+    Retry,
+    /// Somebody may be sending the token right now.
+    Claim,
+    /// A human, a spec or a Secret.
+    Change,
+}
+
+/// Whether a token is to be sent, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Now.
+    Now(Rotation),
+    /// Then.
+    At(Timestamp, WaitReason),
+    /// Not before something changes.
+    Never,
+}
+
+/// A connection of a shared grant is looked at again after this long: the other one may be gone.
+const SHARED_RECHECK: Duration = Duration::from_secs(5 * 60);
+/// What a claim is given beyond its end.
+const CLAIM_GRACE: Duration = Duration::from_secs(5);
+/// The longest that a living token makes us wait for another pod's claim.
+const MAX_CLAIM_PATIENCE: Duration = Duration::from_secs(5 * 60);
+
+/// The next step.
+pub fn decide(observed: &Observed, now: Timestamp, pace: Pace) -> Decision {
+    if observed.wish.deleting {
+        return Decision::Leave;
+    }
+    if must_be_left_alone(observed) {
+        return Decision::Wait(Wait { until: expiry_of_published(observed, now), reason: WaitReason::Change });
+    }
+    let turn = turn(observed, now, pace);
+    if let Some(content) = publication(observed, now, &turn) {
+        return Decision::Publish(content);
+    }
+    if let Some(adoption) = adoption::due(observed) {
+        return Decision::Adopt(Box::new(adoption));
+    }
+    if let Some(retired) = &observed.retired {
+        return Decision::Retire(retired.clone());
+    }
+    if let Some(tidying) = adoption::tidying(observed) {
+        return Decision::Tidy(tidying);
+    }
+    let recheck = shared(observed).then(|| later(now, SHARED_RECHECK));
+    let flip = expiry_of_published(observed, now);
+    let (next, reason) = match turn {
+        Turn::Now(rotation) => return Decision::Rotate(rotation),
+        Turn::At(time, reason) => (Some(time), reason),
+        Turn::Never => (None, WaitReason::Change),
+    };
+    Decision::Wait(Wait { until: [next, recheck, flip].into_iter().flatten().min(), reason })
+}
+
+/// A Secret that is not ours, or not to be understood: nothing is touched or sent.
+fn must_be_left_alone(observed: &Observed) -> bool {
+    let grant = match observed.grant {
+        GrantSecret::Foreign | GrantSecret::Unreadable(_) => true,
+        GrantSecret::Absent | GrantSecret::Ours(_) | GrantSecret::Predecessor(_) => false,
+    };
+    grant || observed.token == TokenSecret::Foreign
+}
+
+fn shared(observed: &Observed) -> bool {
+    observed.wish.token_url().and_then(|server| adoption::news(&observed.initial, &observed.grant, server)).is_some()
+}
+
+/// When what pods see has to be marked as expired.
+fn expiry_of_published(observed: &Observed, now: Timestamp) -> Option<Timestamp> {
+    observed.token.published().and_then(|published| published.usable(now)).map(|access| access.expires_at)
+}
+
+/// The token Secret as it should be written, if it is not so already.
+fn publication(observed: &Observed, now: Timestamp, turn: &Turn) -> Option<Content> {
+    let Some(published) = observed.token.published() else {
+        return projection::desired(observed, now).filter(|_| observed.wish.server.is_ok());
+    };
+    let mut desired = projection::desired(observed, now)?;
+    let about_to_send = match turn {
+        Turn::Now(_) => true,
+        Turn::At(..) | Turn::Never => false,
+    };
+    if let Some(content) =
+        published.content.as_ref().filter(|content| about_to_send && content.access == desired.access)
+    {
+        // That it has expired is not worth a write while a new token is about to be fetched.
+        desired.state = content.state;
+    }
+    (!projection::is_intact(published, &desired, &observed.wish)).then_some(desired)
+}
+
+/// Whether a token is to be sent, which one and when.
+pub fn turn(observed: &Observed, now: Timestamp, pace: Pace) -> Turn {
+    let wish = &observed.wish;
+    let (Some(server), Some(grant)) = (wish.token_url(), observed.grant.ours()) else { return Turn::Never };
+    let ClientSecretState::Present(client) = &observed.client else { return Turn::Never };
+    if wish.suspend || wish.deleting || observed.token.published().is_none() {
+        // Without a token Secret a missing right would show only after something was spent.
+        return Turn::Never;
+    }
+    let over = match claim_gate(&grant.value, observed, now, pace) {
+        Gate::Free => None,
+        Gate::Until(time) => return Turn::At(time, WaitReason::Claim),
+        Gate::Closed => return Turn::Never,
+        Gate::TakeOver(claim) => Some(claim),
+    };
+    let request = wish.refresh_request.as_ref().filter(|request| grant.value.handled_request.as_ref() != Some(request));
+    let look = Look { observed, grant: &grant.value, server, client, over, asked: request.is_some(), now };
+    let choices = [look.candidate(), look.live()].into_iter().flatten();
+    let spaced = choices.map(|choice| Choice { at: choice.at.max(look.spaced()), ..choice });
+    // The candidate comes first: `min_by_key` keeps the first of equals, and whatever is due counts as due now.
+    let Some(choice) = spaced.min_by_key(|choice| choice.at.max(now)) else { return Turn::Never };
+    if choice.at > now {
+        return Turn::At(choice.at, choice.reason);
+    }
+    Turn::Now(Rotation {
+        which: choice.which,
+        resumes: choice.resumes,
+        claim_unused: observed.sighting.claimant == Some(Claimant::NeverSentHere),
+        request: request.cloned(),
+    })
+}
+
+enum Gate<'a> {
+    Free,
+    Until(Timestamp),
+    Closed,
+    TakeOver(&'a Claim),
+}
+
+/// A claim without commit or release: somebody may be sending that token right now, or has died doing so.
+fn claim_gate<'a>(grant: &'a Grant, observed: &Observed, now: Timestamp, pace: Pace) -> Gate<'a> {
+    let (Some(claim), sighting) = (&grant.claim, observed.sighting) else { return Gate::Free };
+    let patience = match sighting.claimant {
+        Some(Claimant::UnderWayHere) => return Gate::Closed,
+        Some(Claimant::NeverSentHere) => Duration::ZERO,
+        Some(Claimant::DeadHere) => pace.settle_time(),
+        Some(Claimant::Elsewhere) | None => {
+            let expiry = grant.live.as_ref().map_or(claim.started_at, |live| live.record.expires_at());
+            let whole = between(claim.started_at, claim.ends_at) + CLAIM_GRACE;
+            whole.max(between(claim.started_at, expiry).min(MAX_CLAIM_PATIENCE))
+        }
+    };
+    match patience.checked_sub(sighting.claim_seen_for) {
+        None | Some(Duration::ZERO) => Gate::TakeOver(claim),
+        Some(left) => Gate::Until(later(now, left)),
+    }
+}
+
+struct Choice {
+    which: Which,
+    at: Timestamp,
+    reason: WaitReason,
+    resumes: bool,
+}
+
+struct Look<'a> {
+    observed: &'a Observed,
+    grant: &'a Grant,
+    server: &'a TokenUrl,
+    client: &'a ClientCredentials,
+    over: Option<&'a Claim>,
+    asked: bool,
+    now: Timestamp,
+}
+
+impl Look<'_> {
+    fn candidate(&self) -> Option<Choice> {
+        let record = &self.grant.candidate.as_ref()?.record;
+        if record.server != *self.server {
+            return None;
+        }
+        self.choice(Which::Candidate, &record.attempts, self.now)
+    }
+
+    fn live(&self) -> Option<Choice> {
+        let record = &self.grant.live.as_ref()?.record;
+        if record.server != *self.server {
+            return None;
+        }
+        let wish = &self.observed.wish;
+        let claimed = self.over.is_some_and(|claim| claim.fingerprint == record.fingerprint);
+        let urgent = self.asked || claimed || record.attempts.in_doubt || lies_ahead(record.issued_at, self.now);
+        let due = match urgent {
+            true => self.now,
+            false => refresh_due(record, wish.refresh_before, &wish.uid, self.grant.rotation),
+        };
+        self.choice(Which::Live, &record.attempts, due)
+    }
+
+    /// When this token may be sent, given what was tried with it.
+    fn choice(&self, which: Which, attempts: &Attempts, due: Timestamp) -> Option<Choice> {
+        let wish = &self.observed.wish;
+        let halted = attempts.halt.as_ref();
+        let changed = halted.is_none_or(|halt| {
+            self.asked || halt.generation != wish.generation || halt.client != self.client.fingerprint(&wish.uid)
+        });
+        if !changed {
+            return None;
+        }
+        let skip_backoff = self.asked || halted.is_some();
+        let (at, reason) = match &attempts.retry {
+            Some(retry) => {
+                let seen_for = self.observed.sighting.failure_seen_for;
+                (retry_at(retry, skip_backoff, self.now, seen_for), WaitReason::Retry)
+            }
+            None => (due, WaitReason::NextRefresh),
+        };
+        Some(Choice { which, at, reason, resumes: halted.is_some() })
+    }
+
+    /// The earliest instant that keeps two exchanges apart.
+    fn spaced(&self) -> Timestamp {
+        let life = self.grant.live.as_ref().map(|live| live.record.life());
+        match self.grant.last_sent_at {
+            Some(sent) if !lies_ahead(sent, self.now) => later(sent, schedule::spacing(life)),
+            Some(_) | None => Timestamp::MIN,
+        }
+    }
+}

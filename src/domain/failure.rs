@@ -1,0 +1,123 @@
+//! What an exchange brought. The kinds differ in one thing above all: is the token that was sent spent?
+
+use std::time::Duration;
+
+use super::token::{AccessToken, RefreshToken};
+use crate::api::FailureReason;
+
+/// What became of one exchange. Whoever holds it must act on it: a pair in it exists nowhere else.
+#[must_use = "a pair that was received must be committed, a failure must be recorded"]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The server answered with at least one token.
+    Issued(Issued),
+    /// It did not.
+    Failed(Failure),
+}
+
+/// What a successful answer held (RFC 6749 section 5.1). At least one of the tokens is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issued {
+    /// The new access token.
+    pub access: Option<AccessToken>,
+    /// The new refresh token; none means that the old one stays good (RFC 6749 section 6).
+    pub refresh: Option<RefreshToken>,
+    /// As the server wrote it; `Bearer` where it said nothing.
+    pub token_type: String,
+    /// How long the access token lives, from the moment the request was started.
+    pub life: Duration,
+}
+
+/// An exchange that brought no token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What it means for the token that was sent.
+    pub kind: FailureKind,
+    /// In our own words; never text from the server, which may echo the token.
+    pub detail: String,
+    /// How long the server asked us to wait.
+    pub retry_after: Option<Duration>,
+}
+
+/// What a failure means for the token that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailureKind {
+    /// Connection refused, DNS, TLS handshake: unspent.
+    NotSent,
+    /// 429: unspent.
+    Throttled,
+    /// A time-out or reset after sending, 5xx, or an answer that says nothing we know: possibly spent.
+    OutcomeUnknown,
+    /// The client or the request is wrong: unspent, and useless to repeat.
+    Misconfigured(Misconfiguration),
+    /// 400 or 401 with `invalid_grant` or `invalid_token`: dead.
+    Refused(Refusal),
+}
+
+/// Whom the server blames (RFC 6749 section 5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Misconfiguration {
+    /// `invalid_client`, `unauthorized_client`.
+    Client,
+    /// `invalid_request`, `invalid_scope`, `unsupported_grant_type`.
+    Request,
+}
+
+/// How the server called the token dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// `invalid_grant`.
+    InvalidGrant,
+    /// `invalid_token`.
+    InvalidToken,
+}
+
+impl Outcome {
+    /// The label of the metric `pleo_refresh_attempts_total`.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Issued(_) => "success",
+            Self::Failed(failure) => match failure.kind {
+                FailureKind::NotSent => "not_sent",
+                FailureKind::Throttled => "throttled",
+                FailureKind::OutcomeUnknown => "unknown",
+                FailureKind::Misconfigured(_) => "misconfigured",
+                FailureKind::Refused(_) => "refused",
+            },
+        }
+    }
+
+    /// Whether a byte of the request may have left.
+    pub fn may_have_been_sent(&self) -> bool {
+        match self {
+            Self::Issued(_) => true,
+            Self::Failed(failure) => match failure.kind {
+                FailureKind::NotSent => false,
+                FailureKind::Throttled
+                | FailureKind::OutcomeUnknown
+                | FailureKind::Misconfigured(_)
+                | FailureKind::Refused(_) => true,
+            },
+        }
+    }
+}
+
+impl Failure {
+    /// A failure without a wish of the server's.
+    pub fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), retry_after: None }
+    }
+}
+
+impl FailureKind {
+    /// The reason in `status.lastFailure`.
+    pub fn reason(self) -> FailureReason {
+        match self {
+            Self::NotSent => FailureReason::NotSent,
+            Self::Throttled => FailureReason::Throttled,
+            Self::OutcomeUnknown => FailureReason::OutcomeUnknown,
+            Self::Misconfigured(_) => FailureReason::Misconfigured,
+            Self::Refused(_) => FailureReason::Refused,
+        }
+    }
+}

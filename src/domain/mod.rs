@@ -1,0 +1,30 @@
+//! The pure core: what is known, what follows from it, and what a user is told. Functions of plain values:
+//! no client, no clock, no randomness, no async, so every rule can be tested without a cluster.
+//!
+//! | file | answers |
+//! |---|---|
+//! | [`token`] | what is a secret, and how is it named without being shown? |
+//! | [`wish`] | what does the user want? |
+//! | [`grant`], [`record`] | what do we hold, and how is it stored? |
+//! | [`failure`] | what did the server's answer mean? |
+//! | [`schedule`] | when? |
+//! | [`observed`] | what was seen, all of it in one value? |
+//! | [`decide`] | what is to be done now? |
+//! | [`adoption`], [`attempt`] | how does the grant change, step by step? |
+//! | [`projection`] | what do pods get? |
+//! | [`report`] | what is the user told? |
+
+pub mod adoption;
+pub mod attempt;
+pub mod decide;
+pub mod failure;
+pub mod grant;
+pub mod observed;
+pub mod problem;
+pub mod projection;
+pub mod record;
+pub mod report;
+pub mod schedule;
+pub mod time;
+pub mod token;
+pub mod wish;

@@ -1,0 +1,155 @@
+//! Everything that was seen of a connection, in one value: the connection, its Secrets, and how long ago this
+//! process first saw a claim or a failure.
+
+use std::time::Duration;
+
+use super::{
+    grant::Grant,
+    projection::Published,
+    record::Unreadable,
+    token::{ClientCredentials, Fingerprint, RefreshToken},
+    wish::Wish,
+};
+
+/// What a decision is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// What the user wants, read live and last.
+    pub wish: Wish,
+    /// The client Secret.
+    pub client: ClientSecretState,
+    /// The initial-grant Secret.
+    pub initial: InitialGrant,
+    /// The grant Secret.
+    pub grant: GrantSecret,
+    /// The token Secret.
+    pub token: TokenSecret,
+    /// A token Secret that an earlier `secretName` left behind.
+    pub retired: Option<String>,
+    /// The initial-grant Secret cannot be changed (immutable, or no right): its spent token stays.
+    pub initial_is_fixed: bool,
+    /// What this process remembers of claims and failures.
+    pub sighting: Sighting,
+}
+
+/// The client Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientSecretState {
+    /// Why there are no credentials, and what to do.
+    Missing(String),
+    /// What stands there.
+    Present(ClientCredentials),
+}
+
+/// The initial grant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InitialGrant {
+    /// Why there is none, and what to do.
+    Missing(String),
+    /// What stands there cannot be a token.
+    Invalid(String),
+    /// A refresh token.
+    Present(InitialToken),
+}
+
+/// A refresh token that a user put there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InitialToken {
+    /// The token.
+    pub token: RefreshToken,
+    /// Its fingerprint.
+    pub fingerprint: Fingerprint,
+    /// The version of the Secret that it stands in.
+    pub version: String,
+    /// Whether the annotation that `kubectl apply` keeps holds the token too.
+    pub copied: bool,
+    /// Another connection (`namespace/name`) that adopted it already. Looked up only for a token that is news.
+    pub shared_with: Option<String>,
+}
+
+/// A value and the version of the object that it was read from: the ticket for a compare-and-swap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Versioned<T> {
+    /// The value.
+    pub value: T,
+    /// `metadata.resourceVersion`.
+    pub version: String,
+}
+
+/// The grant Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GrantSecret {
+    /// There is none.
+    Absent,
+    /// This connection's.
+    Ours(Versioned<Grant>),
+    /// A deleted namesake's, or restored from a backup: never used, for an old token can kill a living authorisation.
+    Predecessor(Versioned<Grant>),
+    /// Somebody else's object.
+    Foreign,
+    /// Ours, and not to be understood.
+    Unreadable(Unreadable),
+}
+
+impl GrantSecret {
+    /// The same, as it looks to the connection with this uid.
+    pub fn as_seen_by(self, uid: &str) -> Self {
+        match self {
+            Self::Ours(grant) if grant.value.connection != uid => Self::Predecessor(grant),
+            same @ (Self::Absent | Self::Ours(_) | Self::Predecessor(_) | Self::Foreign | Self::Unreadable(_)) => same,
+        }
+    }
+
+    /// The grant, where it is this connection's.
+    pub fn ours(&self) -> Option<&Versioned<Grant>> {
+        match self {
+            Self::Ours(grant) => Some(grant),
+            Self::Absent | Self::Predecessor(_) | Self::Foreign | Self::Unreadable(_) => None,
+        }
+    }
+}
+
+/// The token Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenSecret {
+    /// There is none.
+    Absent,
+    /// Ours, whatever stands in it.
+    Ours(Versioned<Published>),
+    /// Somebody else's object.
+    Foreign,
+}
+
+impl TokenSecret {
+    /// What is published there.
+    pub fn published(&self) -> Option<&Published> {
+        match self {
+            Self::Ours(published) => Some(&published.value),
+            Self::Absent | Self::Foreign => None,
+        }
+    }
+}
+
+/// What this process remembers: times on its own monotonic clock, which nobody can set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sighting {
+    /// Who made the claim that stands there, if one does.
+    pub claimant: Option<Claimant>,
+    /// For how long that claim has been seen, without a failed API call since.
+    pub claim_seen_for: Duration,
+    /// For how long the last failure has been seen.
+    pub failure_seen_for: Duration,
+}
+
+/// Who made a claim, as far as this process can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Claimant {
+    /// This process, and the attempt is under way.
+    UnderWayHere,
+    /// This process, and it knows that nothing was sent.
+    NeverSentHere,
+    /// This process or an earlier one of this pod: dead, but its request may still live.
+    DeadHere,
+    /// Another pod: it may be alive.
+    Elsewhere,
+}

@@ -1,0 +1,200 @@
+//! What pods get: the token Secret as it should be. A projection of the grant: it can always be made again, it never
+//! holds the refresh token, and after a terminal failure it holds no token at all (I4).
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{
+    grant::Grant,
+    observed::{GrantSecret, Observed},
+    record::Data,
+    token::AccessToken,
+    wish::Wish,
+};
+use crate::api::{
+    TokenState,
+    names::{self, token_secret},
+};
+
+/// All keys that a token Secret may have.
+const KEYS: [&str; 5] = [
+    token_secret::ACCESS_TOKEN,
+    token_secret::TOKEN_TYPE,
+    token_secret::EXPIRES_AT,
+    token_secret::ROTATION,
+    token_secret::STATE,
+];
+
+/// What the token Secret says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// The access token, where there is one.
+    pub access: Option<Access>,
+    /// Successful exchanges so far.
+    pub rotation: u64,
+    /// Why there is a token, or none.
+    pub state: TokenState,
+}
+
+/// An access token as pods see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// The token.
+    pub token: AccessToken,
+    /// Its type.
+    pub token_type: String,
+    /// When it ends, in whole seconds.
+    pub expires_at: Timestamp,
+}
+
+/// What was found in a token Secret of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// What it says; none if somebody edited it beyond recognition.
+    pub content: Option<Content>,
+    /// Keys in it that are not ours.
+    pub surplus: Vec<String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// The uid of the connection that owns it.
+    pub owner: Option<String>,
+}
+
+impl Published {
+    /// From a Secret of ours.
+    pub fn read(
+        data: Data,
+        labels: BTreeMap<String, String>,
+        annotations: BTreeMap<String, String>,
+        owner: Option<String>,
+    ) -> Self {
+        let surplus = data.keys().filter(|key| !KEYS.contains(&key.as_str())).cloned().collect();
+        Self { content: Content::decode(data), surplus, labels, annotations, owner }
+    }
+
+    /// The access token that pods can use at this moment, if there is one.
+    pub fn usable(&self, now: Timestamp) -> Option<&Access> {
+        self.content.as_ref()?.access.as_ref().filter(|access| now < access.expires_at)
+    }
+}
+
+impl Content {
+    /// As the data of a Secret.
+    pub fn encode(&self) -> Data {
+        let mut data = Data::new();
+        let mut put = |key: &str, value: String| data.insert(key.to_owned(), value.into_bytes());
+        if let Some(access) = &self.access {
+            put(token_secret::ACCESS_TOKEN, access.token.expose().to_owned());
+            put(token_secret::TOKEN_TYPE, access.token_type.clone());
+            put(token_secret::EXPIRES_AT, access.expires_at.to_string());
+        }
+        put(token_secret::ROTATION, self.rotation.to_string());
+        put(token_secret::STATE, self.state.to_string());
+        data
+    }
+
+    /// Which of our keys it does not have.
+    pub fn absent_keys(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let present = self.encode();
+        KEYS.into_iter().filter(move |key| !present.contains_key(*key))
+    }
+
+    /// From the data of a Secret; none if it is not what [`Content::encode`] writes.
+    fn decode(mut data: Data) -> Option<Self> {
+        let mut text = |key: &str| data.remove(key).map(String::from_utf8).transpose().ok();
+        let token = text(token_secret::ACCESS_TOKEN)?;
+        let (token_type, expires_at) = (text(token_secret::TOKEN_TYPE)?, text(token_secret::EXPIRES_AT)?);
+        let access = match (token, token_type, expires_at) {
+            (Some(token), Some(token_type), Some(expires_at)) => {
+                Some(Access { token: AccessToken::new(token), token_type, expires_at: expires_at.parse().ok()? })
+            }
+            (None, None, None) => None,
+            _ => return None,
+        };
+        let rotation = text(token_secret::ROTATION)??.parse().ok()?;
+        let state = text(token_secret::STATE)??.parse().ok()?;
+        Some(Self { access, rotation, state })
+    }
+
+    fn without_token(state: TokenState, rotation: u64) -> Self {
+        Self { access: None, rotation, state }
+    }
+
+    /// The same, with the state that the time of day gives it.
+    fn at(mut self, now: Timestamp) -> Self {
+        if let Some(access) = &self.access {
+            self.state = if now < access.expires_at { TokenState::Ready } else { TokenState::Expired };
+        }
+        self
+    }
+}
+
+/// What the token Secret should say, or nothing where it must be left alone.
+pub fn desired(observed: &Observed, now: Timestamp) -> Option<Content> {
+    let published = observed.token.published();
+    match &observed.grant {
+        GrantSecret::Foreign | GrantSecret::Unreadable(_) => None,
+        GrantSecret::Predecessor(grant) => {
+            Some(Content::without_token(TokenState::ReauthRequired, grant.value.rotation))
+        }
+        GrantSecret::Ours(grant) => Some(of_grant(&grant.value).at(now)),
+        // The grant was deleted. The token in the pods' hands is as good as before, until it ends.
+        GrantSecret::Absent => {
+            let own = published.filter(|published| published.owner.as_deref() == Some(&observed.wish.uid));
+            let kept = own.and_then(|published| published.content.clone());
+            let fresh = Content::without_token(TokenState::Pending, 0);
+            Some(kept.map_or(fresh, |content| match content.access {
+                Some(_) => content.at(now),
+                None => Content::without_token(TokenState::Pending, content.rotation),
+            }))
+        }
+    }
+}
+
+fn of_grant(grant: &Grant) -> Content {
+    let live = grant.live.as_ref();
+    let access = live.and_then(|live| {
+        Some(Access {
+            token: live.access.clone()?,
+            token_type: live.record.token_type.clone(),
+            expires_at: whole_seconds(live.record.expires_at()),
+        })
+    });
+    let state =
+        if live.is_none() && grant.refused.is_some() { TokenState::ReauthRequired } else { TokenState::Pending };
+    Content { access, rotation: grant.rotation, state }
+}
+
+/// Rounded down, so that nobody trusts a token for longer than it lives.
+pub fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+/// Whether what stands there is what should stand there. Labels that others added are theirs.
+pub fn is_intact(published: &Published, desired: &Content, wish: &Wish) -> bool {
+    let holds = |have: &BTreeMap<String, String>, want: BTreeMap<String, String>| {
+        want.iter().all(|(key, value)| have.get(key) == Some(value))
+    };
+    published.content.as_ref() == Some(desired)
+        && published.surplus.is_empty()
+        && published.owner.as_deref() == Some(&wish.uid)
+        && holds(&published.labels, labels(wish))
+        && holds(&published.annotations, wish.secret_annotations.clone())
+}
+
+/// The labels of the token Secret: the operator's own win over the template's.
+pub fn labels(wish: &Wish) -> BTreeMap<String, String> {
+    let mut labels = wish.secret_labels.clone();
+    labels.extend(own_labels(&wish.name));
+    labels
+}
+
+/// The labels by which a Secret of ours is known.
+pub fn own_labels(connection: &str) -> BTreeMap<String, String> {
+    [(names::MANAGED_BY_LABEL, names::OPERATOR), (names::CONNECTION_LABEL, connection)]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+}

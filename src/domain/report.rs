@@ -1,0 +1,183 @@
+//! What the user is told: three conditions, the rest of the status, and an event for each transition. Written so that
+//! the same state always gives the same status, and nothing is written while nothing changes (I6).
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::{
+    decide::{Turn, turn},
+    grant::Grant,
+    observed::Observed,
+    problem::{self, Problem},
+    projection::whole_seconds,
+    schedule::Pace,
+};
+use crate::api::{ConditionType, LastFailure, PleoConnectionStatus, ReadyReason};
+
+/// A condition that changed, for an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// The condition's reason.
+    pub reason: String,
+    /// The condition's message.
+    pub message: String,
+    /// Whether somebody should look.
+    pub warning: bool,
+}
+
+/// The status that follows from what was seen. `previous` gives the times of transitions that did not happen, and what
+/// a grant that is gone cannot tell any more.
+pub fn status(
+    observed: &Observed,
+    previous: &PleoConnectionStatus,
+    refused_by_storage: Option<&str>,
+    now: Timestamp,
+    pace: Pace,
+) -> PleoConnectionStatus {
+    let problems = problem::problems(observed, refused_by_storage);
+    let next = match turn(observed, now, pace) {
+        Turn::Now(_) => Some(now),
+        Turn::At(time, _) => Some(time),
+        Turn::Never => None,
+    };
+    let consent = problem::consent(observed);
+    let (ready, message) = ready(observed, &problems, next, now);
+    let mut conditions = vec![
+        Finding { kind: ConditionType::Ready, status: ready.ready_status(), reason: ready.as_str(), message },
+        Finding {
+            kind: ConditionType::ReauthRequired,
+            status: consent.reason.status(),
+            reason: consent.reason.as_str(),
+            message: consent.message,
+        },
+    ];
+    if let Some(stalling) = problems.iter().find(|problem| problem.reason.stalls()) {
+        conditions.push(Finding {
+            kind: ConditionType::Stalled,
+            status: "True",
+            reason: stalling.reason.as_str(),
+            message: stalling.message.clone(),
+        });
+    }
+    let generation = observed.wish.generation;
+    let grant = observed.grant.ours().map(|grant| &grant.value);
+    PleoConnectionStatus {
+        observed_generation: Some(generation),
+        conditions: conditions.into_iter().map(|finding| finding.condition(previous, generation, now)).collect(),
+        next_refresh_time: next.map(time),
+        secret_name: observed.token.published().map(|_| observed.wish.secret_name.clone()),
+        expiration_time: observed
+            .token
+            .published()
+            .and_then(|published| published.content.as_ref())
+            .and_then(|content| content.access.as_ref())
+            .map(|access| time(access.expires_at)),
+        ..history(grant, previous)
+    }
+}
+
+/// What the ledger tells of the past; what it told last, where there is none.
+fn history(grant: Option<&Grant>, previous: &PleoConnectionStatus) -> PleoConnectionStatus {
+    let Some(grant) = grant else { return previous.clone() };
+    let live = grant.live.as_ref().map(|live| &live.record);
+    let attempts = grant.candidate.as_ref().map(|held| &held.record.attempts).or(live.map(|live| &live.attempts));
+    PleoConnectionStatus {
+        rotation: Some(i64::try_from(grant.rotation).unwrap_or(i64::MAX)),
+        last_refresh_time: live.map(|live| time(live.issued_at)).or_else(|| previous.last_refresh_time.clone()),
+        failures: Some(attempts.map_or(0, |attempts| i32::try_from(attempts.failures).unwrap_or(i32::MAX))),
+        last_failure: grant.last_failure.as_ref().map(|failure| LastFailure {
+            time: time(failure.at),
+            reason: failure.reason.to_string(),
+            message: failure.message.clone(),
+        }),
+        last_handled_refresh_request: grant.handled_request.clone(),
+        ..PleoConnectionStatus::default()
+    }
+}
+
+/// True as long as there is a usable token, whatever else is wrong; otherwise the first reason that applies.
+fn ready(observed: &Observed, problems: &[Problem], next: Option<Timestamp>, now: Timestamp) -> (ReadyReason, String) {
+    let usable = observed.token.published().and_then(|published| published.usable(now));
+    let Some(access) = usable else {
+        let nothing_yet = || (ReadyReason::Progressing, "the next exchange is about to begin".to_owned());
+        return problems.first().map_or_else(nothing_yet, |first| (first.reason, first.message.clone()));
+    };
+    let due = next.map_or_else(
+        || "no refresh is planned".to_owned(),
+        |next| format!("the next refresh is due at {}", whole_seconds(next)),
+    );
+    let but = problems.first().map(|first| first.message.clone()).or_else(|| problem::refused_beside_living(observed));
+    let but = but.map_or_else(String::new, |but| format!("; {but}"));
+    (ReadyReason::Refreshed, format!("the token is usable until {}; {due}{but}", access.expires_at))
+}
+
+struct Finding {
+    kind: ConditionType,
+    status: &'static str,
+    reason: &'static str,
+    message: String,
+}
+
+impl Finding {
+    /// The transition time moves only on a transition.
+    fn condition(self, previous: &PleoConnectionStatus, generation: i64, now: Timestamp) -> Condition {
+        let before = previous.conditions.iter().find(|before| before.type_ == self.kind.as_str());
+        let since =
+            before.filter(|before| before.status == self.status).map(|before| before.last_transition_time.clone());
+        Condition {
+            type_: self.kind.as_str().to_owned(),
+            status: self.status.to_owned(),
+            reason: self.reason.to_owned(),
+            message: self.message,
+            observed_generation: Some(generation),
+            last_transition_time: since.unwrap_or_else(|| time(now)),
+        }
+    }
+}
+
+/// The transitions between two statuses: a condition that came, or changed its status or its reason.
+pub fn transitions(before: &PleoConnectionStatus, after: &PleoConnectionStatus) -> Vec<Transition> {
+    let changed = |condition: &&Condition| {
+        before
+            .conditions
+            .iter()
+            .find(|old| old.type_ == condition.type_)
+            .is_none_or(|old| old.status != condition.status || old.reason != condition.reason)
+    };
+    let mut transitions: Vec<Transition> = Vec::new();
+    for condition in after.conditions.iter().filter(changed) {
+        // `Stalled` repeats what another condition says already.
+        if transitions.iter().all(|told| told.message != condition.message) {
+            transitions.push(Transition {
+                reason: condition.reason.clone(),
+                message: condition.message.clone(),
+                warning: is_bad_news(condition),
+            });
+        }
+    }
+    transitions
+}
+
+fn is_bad_news(condition: &Condition) -> bool {
+    match condition.type_.as_str() {
+        "Ready" => condition.status == "False",
+        _ => condition.status == "True",
+    }
+}
+
+/// As the status keeps times: in whole seconds.
+fn time(time: Timestamp) -> Time {
+    Time(whole_seconds(time))
+}
+
+/// Whether two statuses tell the same, but for the words and the plan: then the second is not worth a write before an
+/// exchange that is about to change both.
+pub fn same_conditions(left: &PleoConnectionStatus, right: &PleoConnectionStatus) -> bool {
+    let of = |status: &PleoConnectionStatus| {
+        let told = |condition: &Condition| {
+            (condition.type_.clone(), condition.status.clone(), condition.reason.clone(), condition.observed_generation)
+        };
+        status.conditions.iter().map(told).collect::<Vec<_>>()
+    };
+    of(left) == of(right)
+}

@@ -1,0 +1,186 @@
+//! Secrets as types: they cannot be printed, they are wiped from memory when dropped, and a fingerprint
+//! stands for a token wherever one must be named.
+
+use std::{fmt, marker::PhantomData};
+
+use ring::digest::{Context, SHA256};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+/// A text that is never printed. Opaque (requirement T1): never parsed, decoded or judged by its looks.
+pub struct Opaque<Kind> {
+    text: SecretString,
+    kind: PhantomData<fn() -> Kind>,
+}
+
+/// Marks a refresh token.
+pub enum Refresh {}
+/// Marks an access token.
+pub enum Access {}
+/// Marks a client secret.
+pub enum Client {}
+
+/// What a new pair is bought with, once.
+pub type RefreshToken = Opaque<Refresh>;
+/// What pods call the API with.
+pub type AccessToken = Opaque<Access>;
+/// What the client proves itself with.
+pub type ClientSecret = Opaque<Client>;
+
+impl<Kind> Opaque<Kind> {
+    /// Takes the text exactly as it is.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { text: SecretString::from(text.into()), kind: PhantomData }
+    }
+
+    /// The only way to the text. Callers hand it to the API server or to the server it belongs to, nobody else.
+    pub fn expose(&self) -> &str {
+        self.text.expose_secret()
+    }
+
+    /// A name for it that tells nothing about it.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&["token", self.expose()])
+    }
+}
+
+impl<Kind> Clone for Opaque<Kind> {
+    fn clone(&self) -> Self {
+        Self { text: self.text.clone(), kind: PhantomData }
+    }
+}
+
+impl<Kind> PartialEq for Opaque<Kind> {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}
+
+impl<Kind> Eq for Opaque<Kind> {}
+
+impl<Kind> fmt::Debug for Opaque<Kind> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// 160 bits of SHA-256, in hexadecimal: short enough for the name of a label.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fingerprint(String);
+
+impl Fingerprint {
+    /// The fingerprint of some texts; their lengths are part of it, so no two lists share one by shifting a border.
+    pub fn of(texts: &[&str]) -> Self {
+        let digest = digest(texts);
+        Self(digest.as_ref().iter().take(20).map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// As it stands in a label.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A number between 0 and 1 that is always the same for the same texts: jitter that is not drawn anew each time.
+pub fn fraction(texts: &[&str]) -> f64 {
+    let digest = digest(texts);
+    let bits = digest.as_ref().iter().take(4).fold(0_u32, |bits, byte| (bits << 8) | u32::from(*byte));
+    f64::from(bits) / (f64::from(u32::MAX) + 1.0)
+}
+
+fn digest(texts: &[&str]) -> ring::digest::Digest {
+    let mut context = Context::new(&SHA256);
+    context.update(b"pleo-operator v1");
+    for text in texts {
+        context.update(&(text.len() as u64).to_be_bytes());
+        context.update(text.as_bytes());
+    }
+    context.finish()
+}
+
+/// The client as it authenticates to the server (RFC 6749 section 2.3.1).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClientCredentials {
+    /// `client_id`.
+    pub id: String,
+    /// `client_secret`; none for a public client.
+    pub secret: Option<ClientSecret>,
+}
+
+impl ClientCredentials {
+    /// Tells whether the credentials changed since a server refused them. Salted with the connection's uid.
+    pub fn fingerprint(&self, uid: &str) -> Fingerprint {
+        Fingerprint::of(&["client", uid, &self.id, self.secret.as_ref().map_or("", |secret| secret.expose())])
+    }
+}
+
+/// Why what stands in a Secret cannot be a token, an id or a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidInput {
+    /// Nothing is there.
+    #[error("is empty")]
+    Empty,
+    /// More than any server issues.
+    #[error("is longer than {MAX_INPUT} bytes")]
+    TooLong,
+    /// RFC 6749 appendix A allows printable ASCII only.
+    #[error("has a character that is not printable ASCII (a line break or a byte of another encoding)")]
+    Character,
+}
+
+/// The longest token we take from a user, in bytes.
+pub const MAX_INPUT: usize = 64 * 1024;
+
+/// What a user put into a Secret: one trailing newline is forgiven (`echo` adds it), every other character
+/// outside VSCHAR (RFC 6749 appendix A) is refused before it is sent.
+///
+/// # Errors
+/// Says what is wrong with it, without showing it.
+pub fn read_input(raw: &[u8]) -> Result<&str, InvalidInput> {
+    let raw = raw.strip_suffix(b"\n").map_or(raw, |line| line.strip_suffix(b"\r").unwrap_or(line));
+    match raw {
+        [] => Err(InvalidInput::Empty),
+        long if long.len() > MAX_INPUT => Err(InvalidInput::TooLong),
+        printable if printable.iter().all(|byte| (0x20..=0x7e).contains(byte)) => {
+            std::str::from_utf8(printable).map_err(|_| InvalidInput::Character)
+        }
+        _ => Err(InvalidInput::Character),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_never_printed() {
+        let token = RefreshToken::new("s3cret");
+        assert_eq!(format!("{token:?} {:?}", Some(&token)), "[redacted] Some([redacted])");
+    }
+
+    #[test]
+    fn one_trailing_newline_is_forgiven_and_nothing_else() {
+        assert_eq!(read_input(b"a b+/=%\n"), Ok("a b+/=%"));
+        assert_eq!(read_input(b"token\r\n"), Ok("token"));
+        assert_eq!(read_input(b"\n"), Err(InvalidInput::Empty));
+        assert_eq!(read_input(b""), Err(InvalidInput::Empty));
+        for bad in [&b"token\n\n"[..], b"to\nken", b"\tx", "tökén".as_bytes(), b"\xff", b"\x00", b"x\x7f"] {
+            assert_eq!(read_input(bad), Err(InvalidInput::Character));
+        }
+        assert_eq!(read_input(&[b'x'; MAX_INPUT + 1]), Err(InvalidInput::TooLong));
+    }
+
+    #[test]
+    fn fingerprints_fit_a_label_and_do_not_shift() {
+        assert_eq!(RefreshToken::new("x").fingerprint().as_str().len(), 40);
+        assert_ne!(Fingerprint::of(&["ab", "c"]), Fingerprint::of(&["a", "bc"]));
+        assert!((0.0..1.0).contains(&fraction(&["x"])));
+    }
+}

@@ -1,0 +1,256 @@
+//! What the user wants: a `PleoConnection` as it was read, with defaults applied and checked where the schema cannot.
+
+use std::{collections::BTreeMap, collections::BTreeSet, str::FromStr, time::Duration};
+
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::api::{Authentication, Environment, PleoConnection, PleoConnectionSpec, names};
+
+/// A declared connection, whole and checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// `metadata.uid`: tells this connection from an earlier namesake.
+    pub uid: String,
+    /// `metadata.namespace`.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+    /// `metadata.generation`: a new one lifts a halt.
+    pub generation: i64,
+    /// Being deleted: no new exchange.
+    pub deleting: bool,
+    /// Where to send, or why nothing may be sent.
+    pub server: Result<Server, SpecProblem>,
+    /// How the client authenticates.
+    pub authentication: Authentication,
+    /// The Secret with `client_id` and `client_secret`.
+    pub client_secret_name: String,
+    /// Where the first refresh token stands.
+    pub initial_grant: Option<InitialGrantRef>,
+    /// The Secret that pods mount.
+    pub secret_name: String,
+    /// Labels for it.
+    pub secret_labels: BTreeMap<String, String>,
+    /// Annotations for it.
+    pub secret_annotations: BTreeMap<String, String>,
+    /// How long before the end to refresh; none: 10 % of the life.
+    pub refresh_before: Option<Duration>,
+    /// How long transient failures are retried.
+    pub retry_timeout: Duration,
+    /// Send nothing.
+    pub suspend: bool,
+    /// The value of the annotation that asks for a refresh.
+    pub refresh_request: Option<String>,
+}
+
+/// Where a token endpoint is. A grant belongs to it (I8).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TokenUrl(String);
+
+impl TokenUrl {
+    /// The URL, normalised.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// An authorisation server that may be talked to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Its token endpoint.
+    pub token_url: TokenUrl,
+    /// Trusted for it beside the system's roots, in PEM.
+    pub ca_bundle: Option<String>,
+}
+
+/// One key of a Secret, and whether it stays after adoption.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InitialGrantRef {
+    /// The Secret.
+    pub secret: String,
+    /// The key in it.
+    pub key: String,
+    /// Leave the key in place.
+    pub keep: bool,
+}
+
+/// Why nothing may be sent for this spec.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpecProblem {
+    /// What the schema could not catch.
+    #[error("{0}")]
+    Invalid(String),
+    /// A server that is not on the operator's list.
+    #[error("the operator may not talk to {0}: use a server on its list, or start it with --allowed-server {0}")]
+    NotAllowed(String),
+}
+
+const PRODUCTION: &str = "https://auth.pleo.io/oauth/token";
+const STAGING: &str = "https://auth.staging.pleo.io/oauth/token";
+const DEFAULT_RETRY_TIMEOUT: Duration = Duration::from_secs(72 * 3600);
+
+impl Wish {
+    /// Reads a connection; what is wrong with its server ends up in [`Wish::server`].
+    pub fn read(connection: &PleoConnection, allowed: &AllowedServers) -> Self {
+        let (metadata, spec) = (&connection.metadata, &connection.spec);
+        let name = metadata.name.clone().unwrap_or_default();
+        let template = spec.secret_template.clone().unwrap_or_default();
+        let server = check_template(&template.labels, &template.annotations).and_then(|()| server(spec, allowed));
+        Self {
+            uid: metadata.uid.clone().unwrap_or_default(),
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            generation: metadata.generation.unwrap_or_default(),
+            deleting: metadata.deletion_timestamp.is_some(),
+            server,
+            authentication: spec.client.authentication.unwrap_or_default(),
+            client_secret_name: spec.client.secret_ref.name.clone(),
+            initial_grant: spec.initial_grant.as_ref().map(|initial| InitialGrantRef {
+                secret: initial.secret_ref.name.clone(),
+                key: initial.secret_ref.key.clone().unwrap_or_else(|| names::REFRESH_TOKEN_KEY.to_owned()),
+                keep: initial.keep.unwrap_or_default(),
+            }),
+            secret_name: spec.secret_name.clone().unwrap_or_else(|| name.clone()),
+            secret_labels: template.labels,
+            secret_annotations: template.annotations,
+            refresh_before: spec.refresh_before.as_ref().map(crate::api::GoDuration::get),
+            retry_timeout: spec.retry_timeout.as_ref().map_or(DEFAULT_RETRY_TIMEOUT, crate::api::GoDuration::get),
+            suspend: spec.suspend.unwrap_or_default(),
+            refresh_request: metadata
+                .annotations
+                .as_ref()
+                .and_then(|annotations| annotations.get(names::REFRESH_REQUESTED_ANNOTATION))
+                .cloned(),
+            name,
+        }
+    }
+
+    /// The token endpoint, where the spec names a permitted one.
+    pub fn token_url(&self) -> Option<&TokenUrl> {
+        self.server.as_ref().ok().map(|server| &server.token_url)
+    }
+}
+
+/// The servers that may be talked to, by scheme, host and port: whoever may edit a connection must not be able
+/// to have Secrets posted to a host of his choice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowedServers(BTreeSet<String>);
+
+impl AllowedServers {
+    /// These servers; Pleo's own two where none is given.
+    pub fn new(servers: Vec<AllowedServer>) -> Self {
+        if servers.is_empty() {
+            return Self(
+                [PRODUCTION, STAGING].iter().filter_map(|url| Url::parse(url).ok()).map(|url| origin(&url)).collect(),
+            );
+        }
+        Self(servers.into_iter().map(|server| server.0).collect())
+    }
+}
+
+/// One entry of the list, such as `https://auth.example.com:8443`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowedServer(String);
+
+impl FromStr for AllowedServer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let help = "write scheme, host and port of an https token URL, such as https://auth.example.com:8443";
+        let url = Url::parse(text).map_err(|error| format!("{error}: {help}"))?;
+        match (url.scheme(), url.path(), url.has_host()) {
+            ("https", "/", true) if url.query().is_none() && url.fragment().is_none() && url.username().is_empty() => {
+                Ok(Self(origin(&url)))
+            }
+            _ => Err(help.to_owned()),
+        }
+    }
+}
+
+fn origin(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+fn server(spec: &PleoConnectionSpec, allowed: &AllowedServers) -> Result<Server, SpecProblem> {
+    let (text, field, ca_bundle) = match (&spec.server, spec.environment) {
+        (Some(_), Some(_)) => {
+            return Err(SpecProblem::Invalid("set either spec.environment or spec.server, not both".into()));
+        }
+        (Some(server), None) => (server.token_url.as_str(), "spec.server.tokenURL", server.ca_bundle.clone()),
+        (None, Some(Environment::Staging)) => (STAGING, "spec.environment", None),
+        (None, Some(Environment::Production) | None) => (PRODUCTION, "spec.environment", None),
+    };
+    let invalid = |what: &str| {
+        SpecProblem::Invalid(format!("{field} {what}: write it like https://auth.example.com/oauth/token"))
+    };
+    let url = Url::parse(text).map_err(|_| invalid("is not a URL"))?;
+    if url.scheme() != "https" || !url.has_host() {
+        return Err(invalid("is not an https URL"));
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+        return Err(invalid("must not hold a user, a password or a fragment"));
+    }
+    if let Some(bundle) = &ca_bundle {
+        check_ca_bundle(bundle)?;
+    }
+    if !allowed.0.contains(&origin(&url)) {
+        return Err(SpecProblem::NotAllowed(origin(&url)));
+    }
+    Ok(Server { token_url: TokenUrl(url.into()), ca_bundle })
+}
+
+fn check_ca_bundle(bundle: &str) -> Result<(), SpecProblem> {
+    let invalid = |what: &str| {
+        SpecProblem::Invalid(format!(
+            "spec.server.caBundle {what}: put the CA's certificates there in PEM (-----BEGIN CERTIFICATE-----)"
+        ))
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
+        let certificate = certificate.map_err(|_| invalid("is not PEM"))?;
+        roots.add(certificate).map_err(|_| invalid("holds a certificate that cannot be read"))?;
+    }
+    if roots.is_empty() { Err(invalid("holds no certificate")) } else { Ok(()) }
+}
+
+fn check_template(
+    labels: &BTreeMap<String, String>,
+    annotations: &BTreeMap<String, String>,
+) -> Result<(), SpecProblem> {
+    let invalid = |what: String| Err(SpecProblem::Invalid(what));
+    if let Some(key) = labels.keys().chain(annotations.keys()).find(|key| !is_qualified_name(key)) {
+        return invalid(format!(
+            "spec.secretTemplate: {key:?} is no key of a label or annotation: write it like example.com/team"
+        ));
+    }
+    if let Some((key, value)) = labels.iter().find(|(_, value)| !value.is_empty() && !is_label_text(value)) {
+        return invalid(format!(
+            "spec.secretTemplate.labels: {value:?} is no value for {key}: at most 63 letters, digits, '-', '_' or '.', a letter or digit at both ends"
+        ));
+    }
+    Ok(())
+}
+
+/// `name` or `prefix/name`, as Kubernetes wants keys of labels and annotations.
+fn is_qualified_name(key: &str) -> bool {
+    let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
+    let is_dns_label = |part: &str| {
+        !part.is_empty()
+            && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+            && !part.starts_with('-')
+            && !part.ends_with('-')
+    };
+    is_label_text(name) && prefix.is_none_or(|prefix| prefix.len() <= 253 && prefix.split('.').all(is_dns_label))
+}
+
+fn is_label_text(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.ends_with(|c: char| c.is_ascii_alphanumeric())
+}

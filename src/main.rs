@@ -1,0 +1,127 @@
+//! The program: arguments to a running operator, and an exit status that tells how it ended. 0 after SIGTERM, 2 for bad
+//! arguments, 1 otherwise, each with one line that says what to do.
+
+use std::{io::Write, process::ExitCode, sync::Arc};
+
+use anyhow::Context;
+use kube::CustomResourceExt;
+use pleo_operator::{
+    api::PleoConnection,
+    cli::{self, Command, Refused, RunArgs},
+    clock::{Clock, SystemClock},
+    cluster::{Store, client, lease::LeaseConfig},
+    domain::{grant::Holder, schedule::Pace, wish::AllowedServers},
+    operator::{context::Policy, run::Operator},
+    pleo::HttpTokenEndpoint,
+    telemetry::{admin, logs, metrics::Metrics},
+};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+fn main() -> ExitCode {
+    let done = match cli::parse() {
+        Ok(cli) => match cli.command {
+            Command::Run(args) => run(*args),
+            Command::Crd => print_crd(),
+            Command::Version => print(env!("CARGO_PKG_VERSION").to_owned() + "\n"),
+        },
+        Err(Refused::Text(text)) => print(text),
+        Err(Refused::Usage(line)) => {
+            eprintln!("{line}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("pleo-operator: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print(text: String) -> anyhow::Result<()> {
+    std::io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
+}
+
+fn print_crd() -> anyhow::Result<()> {
+    let yaml = serde_saphyr::to_string(&PleoConnection::crd()).context("the CRD has no YAML form")?;
+    print(yaml)
+}
+
+#[tokio::main]
+async fn run(args: RunArgs) -> anyhow::Result<()> {
+    logs::init(args.log_format);
+    // One provider for both clients; a second installation would be a second provider.
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("another TLS provider is installed already"))?;
+    let stop = stop_on_signal()?;
+    let (client, namespace) = client::connect().await?;
+    let metrics = Arc::new(Metrics::new());
+    let listener = admin::listen(args.admin_address)
+        .await
+        .with_context(|| format!("cannot listen on {}: choose another --admin-address", args.admin_address))?;
+    let served = CancellationToken::new();
+    let admin = tokio::spawn(admin::serve(listener, Arc::clone(&metrics), served.clone()));
+    let holder = holder(&args)?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), identity = holder.identity, "starting");
+    operator(args, client, namespace, holder, metrics).run(stop).await;
+    served.cancel();
+    admin.await.context("the admin endpoint panicked")?.context("the admin endpoint failed")?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn operator(args: RunArgs, client: kube::Client, namespace: String, holder: Holder, metrics: Arc<Metrics>) -> Operator {
+    let clock: Clock = Arc::new(SystemClock);
+    Operator {
+        store: Store::new(client),
+        endpoint: Arc::new(HttpTokenEndpoint::new(Arc::clone(&clock), args.request_timeout)),
+        clock,
+        policy: Policy {
+            holder,
+            namespaces: args.namespaces,
+            allowed: AllowedServers::new(args.allowed_servers),
+            pace: Pace { request_timeout: args.request_timeout },
+            concurrency: args.concurrency,
+        },
+        lease: LeaseConfig {
+            namespace: args.lease_namespace.unwrap_or(namespace),
+            name: args.lease_name,
+            duration: args.lease_duration,
+        },
+        metrics,
+    }
+}
+
+/// In a cluster the host name is the pod's name; elsewhere two processes may share a host.
+fn holder(args: &RunArgs) -> anyhow::Result<Holder> {
+    let process = Uuid::new_v4().to_string();
+    let identity = match &args.identity {
+        Some(identity) => identity.clone(),
+        None => {
+            let host = hostname::get().context("the host has no name: set --identity")?.to_string_lossy().into_owned();
+            let in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+            if in_cluster { host } else { format!("{host}-{}", process.chars().take(8).collect::<String>()) }
+        }
+    };
+    Ok(Holder { identity, process })
+}
+
+fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let stopping = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: no new work; what is in flight is drained");
+        stopping.cancel();
+    });
+    Ok(stop)
+}

@@ -1,0 +1,92 @@
+//! What the steps share for one term of leadership.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio_util::task::TaskTracker;
+
+use super::memory::Memory;
+use crate::{
+    clock::Clock,
+    cluster::{Store, StoreError, lease::Leadership},
+    domain::{grant::Holder, schedule::Pace, wish::AllowedServers},
+    pleo::TokenEndpoint,
+    telemetry::metrics::Metrics,
+};
+
+/// What the steps share.
+pub struct Context {
+    /// Reads and writes objects.
+    pub store: Store,
+    /// Sends refresh tokens.
+    pub endpoint: Arc<dyn TokenEndpoint>,
+    /// The only wall clock.
+    pub clock: Clock,
+    /// From the flags.
+    pub policy: Policy,
+    /// Whether sending is still allowed.
+    pub leadership: Leadership,
+    /// What this process remembers, also from earlier terms.
+    pub memory: Arc<Memory>,
+    /// Counts attempts.
+    pub metrics: Arc<Metrics>,
+    /// Work that must not be cut: shutdown waits for it.
+    pub tracker: TaskTracker,
+}
+
+/// What the flags say, for every connection alike.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// This process.
+    pub holder: Holder,
+    /// The namespaces to look after; none: all.
+    pub namespaces: Vec<String>,
+    /// The servers that may be talked to.
+    pub allowed: AllowedServers,
+    /// How patient to be.
+    pub pace: Pace,
+    /// How many connections are worked on at once.
+    pub concurrency: u16,
+}
+
+impl Context {
+    /// The time of day.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}
+
+/// Why a pass was broken off. The next one begins from what is stored.
+#[derive(Debug, thiserror::Error)]
+pub enum PassError {
+    /// A read or a write brought nothing.
+    #[error("could not {doing}")]
+    Store {
+        /// What was tried.
+        doing: &'static str,
+        /// Why it failed.
+        #[source]
+        source: StoreError,
+    },
+    /// A defect: a task panicked. What it had stored is stored.
+    #[error("a task of the operator panicked; please report this")]
+    Panicked(#[source] tokio::task::JoinError),
+    /// The Lease is not ours any more: somebody else does it.
+    #[error("the lease was lost")]
+    NotLeading,
+}
+
+/// Says what was tried when a call failed.
+pub trait Doing<T> {
+    /// Adds what was tried.
+    ///
+    /// # Errors
+    /// The call's own, with what was tried.
+    fn doing(self, doing: &'static str) -> Result<T, PassError>;
+}
+
+impl<T> Doing<T> for Result<T, StoreError> {
+    fn doing(self, doing: &'static str) -> Result<T, PassError> {
+        self.map_err(|source| PassError::Store { doing, source })
+    }
+}

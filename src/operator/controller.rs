@@ -1,0 +1,186 @@
+//! Wake-ups: connections through a reflector, Secrets as metadata only and without a store, mapped through an index. Our
+//! own writes come back as events and do not wake us.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{Stream, StreamExt, future, stream};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api, ResourceExt,
+    api::PartialObjectMeta,
+    core::{DeserializeGuard, NamespaceResourceScope},
+};
+use kube_runtime::{
+    WatchStreamExt,
+    controller::{Action, Config, Controller},
+    reflector::{self, ObjectRef, Store as Reflected},
+    watcher::{self, watcher},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+
+use super::{
+    context::{Context, PassError},
+    index::Index,
+    reconcile::pass,
+};
+use crate::api::{PleoConnection, names};
+
+/// What the controller knows of the connections: also what the metrics are computed from.
+pub type Connections = Reflected<PleoConnection>;
+
+/// A controller for one namespace (none: all). `register` gets its view of the connections; it ends after `stop`, when
+/// every pass has ended.
+pub async fn run(
+    ctx: Arc<Context>,
+    namespace: Option<String>,
+    stop: CancellationToken,
+    register: impl FnOnce(Connections) + Send,
+) {
+    let index = Arc::new(Index::default());
+    let (reader, writer) = reflector::store();
+    register(reader.clone());
+    let connections = decodable(watcher(api(&ctx, namespace.as_deref()), watcher::Config::default()).default_backoff());
+    let connections = connections
+        .map(|event| event.map(|event| event.modify(|connection| connection.managed_fields_mut().clear())))
+        .reflect(writer)
+        .inspect({
+            let (ctx, index) = (Arc::clone(&ctx), Arc::clone(&index));
+            move |event| track(&ctx, &index, event)
+        })
+        .applied_objects()
+        .predicate_filter(worth_a_look, kube_runtime::PredicateConfig::default());
+    let secrets = secret_events(Arc::clone(&ctx), index, namespace);
+    let config = Config::default().concurrency(ctx.policy.concurrency);
+    Controller::for_stream(connections, reader)
+        .with_config(config)
+        .reconcile_on(secrets)
+        .graceful_shutdown_on(stop.cancelled_owned())
+        .run(reconcile, after_error, ctx)
+        .for_each(|done| {
+            if let Err(kube_runtime::controller::Error::QueueError(error)) = done {
+                warn!("connections cannot be watched, trying on: {error}");
+            }
+            future::ready(())
+        })
+        .await;
+}
+
+fn api<K>(ctx: &Context, namespace: Option<&str>) -> Api<K>
+where
+    K: kube::Resource<Scope = NamespaceResourceScope>,
+    K::DynamicType: Default,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(ctx.store.client(), namespace),
+        None => Api::all(ctx.store.client()),
+    }
+}
+
+type Guarded = DeserializeGuard<PleoConnection>;
+type Event<K> = Result<watcher::Event<K>, watcher::Error>;
+
+/// One object that cannot be decoded must not stop all the others: it costs a log line.
+fn decodable(events: impl Stream<Item = Event<Guarded>> + Send) -> impl Stream<Item = Event<PleoConnection>> + Send {
+    let good = |guarded: Guarded| match guarded.0 {
+        Ok(connection) => Some(connection),
+        Err(invalid) => {
+            error!(
+                namespace = invalid.metadata.namespace,
+                connection = invalid.metadata.name,
+                "this connection does not fit the CRD and is left alone: {}",
+                invalid.error
+            );
+            None
+        }
+    };
+    events.filter_map(move |event| {
+        future::ready(match event {
+            Ok(watcher::Event::Apply(object)) => good(object).map(|object| Ok(watcher::Event::Apply(object))),
+            Ok(watcher::Event::Delete(object)) => good(object).map(|object| Ok(watcher::Event::Delete(object))),
+            Ok(watcher::Event::InitApply(object)) => good(object).map(|object| Ok(watcher::Event::InitApply(object))),
+            Ok(watcher::Event::Init) => Some(Ok(watcher::Event::Init)),
+            Ok(watcher::Event::InitDone) => Some(Ok(watcher::Event::InitDone)),
+            Err(error) => Some(Err(error)),
+        })
+    })
+}
+
+/// Keeps the index, and forgets what is gone.
+fn track(ctx: &Context, index: &Index, event: &Event<PleoConnection>) {
+    match event {
+        Ok(watcher::Event::Apply(connection) | watcher::Event::InitApply(connection)) => index.put(connection),
+        Ok(watcher::Event::Delete(connection)) => {
+            index.remove(connection);
+            ctx.memory.forget(&connection.uid().unwrap_or_default());
+            let namespace = connection.namespace().unwrap_or_default();
+            ctx.store.own_writes.forget(&namespace, &names::grant_secret(&connection.name_any()));
+            let secret_name = connection.spec.secret_name.clone().unwrap_or_else(|| connection.name_any());
+            ctx.store.own_writes.forget(&namespace, &secret_name);
+        }
+        Ok(watcher::Event::Init | watcher::Event::InitDone) | Err(_) => {}
+    }
+}
+
+/// Changes of the spec, of the refresh request, deletion, and a namesake. Not the status: that is ours.
+fn worth_a_look(connection: &PleoConnection) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    connection.metadata.uid.hash(&mut hasher);
+    connection.metadata.generation.hash(&mut hasher);
+    connection.metadata.deletion_timestamp.is_some().hash(&mut hasher);
+    connection.annotations().get(names::REFRESH_REQUESTED_ANNOTATION).hash(&mut hasher);
+    Some(hasher.finish())
+}
+
+/// The connections whose Secrets somebody else changed.
+fn secret_events(
+    ctx: Arc<Context>,
+    index: Arc<Index>,
+    namespace: Option<String>,
+) -> impl Stream<Item = ObjectRef<PleoConnection>> + Send {
+    let secrets: Api<PartialObjectMeta<Secret>> = api(&ctx, namespace.as_deref());
+    watcher(secrets, watcher::Config::default())
+        .default_backoff()
+        .touched_objects()
+        .map(move |secret| match secret {
+            Ok(secret) => stream::iter(concerned(&ctx, &index, &secret)),
+            Err(error) => {
+                debug!("Secrets cannot be watched, trying on: {error}");
+                stream::iter(Vec::new())
+            }
+        })
+        .flatten()
+}
+
+fn concerned(ctx: &Context, index: &Index, secret: &PartialObjectMeta<Secret>) -> Vec<ObjectRef<PleoConnection>> {
+    let (namespace, name) = (secret.namespace().unwrap_or_default(), secret.name_any());
+    let version = secret.resource_version().unwrap_or_default();
+    let news = |connection: &String| ctx.store.own_writes.is_news(&namespace, connection, &name, &version);
+    let connections = index.connections(&namespace, &name).into_iter().filter(news);
+    connections.map(|connection| ObjectRef::new(&connection).within(&namespace)).collect()
+}
+
+/// A pass in a task of its own: a panic in it ends that pass and nothing else.
+async fn reconcile(connection: Arc<PleoConnection>, ctx: Arc<Context>) -> Result<Action, PassError> {
+    let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());
+    ctx.store.own_writes.begin(&namespace, &name);
+    let task = {
+        let (ctx, connection) = (Arc::clone(&ctx), Arc::clone(&connection));
+        ctx.tracker.clone().spawn(async move { pass(&ctx, &connection).await })
+    };
+    let passed = task.await.map_err(PassError::Panicked).flatten();
+    let woken = ctx.store.own_writes.finish(&namespace, &name);
+    if woken && passed.is_ok() { Ok(Action::requeue(Duration::ZERO)) } else { passed }
+}
+
+fn after_error(connection: Arc<PleoConnection>, error: &PassError, ctx: Arc<Context>) -> Action {
+    let wait = ctx.memory.broken_off(&connection.uid().unwrap_or_default());
+    let (namespace, name) = (connection.namespace(), connection.name_any());
+    let cause = std::error::Error::source(error).map_or_else(String::new, |cause| format!(": {cause}"));
+    warn!(namespace, connection = name, "{error}{cause}; looking again in {} ms", wait.as_millis());
+    Action::requeue(wait)
+}

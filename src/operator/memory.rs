@@ -1,0 +1,143 @@
+//! What this process remembers between passes: since when it has seen a claim or a failure, which attempts are under way
+//! here, and which of them were never sent. Losing it costs nothing but patience.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::domain::{
+    grant::{AttemptId, Attempts, Claim, Grant, Holder},
+    observed::{Claimant, Sighting},
+};
+
+/// What this process remembers.
+#[derive(Default)]
+pub struct Memory {
+    state: Mutex<State>,
+    attempts: AtomicU64,
+    /// Held from looking for another adopter to the adoption: two connections of one process cannot adopt one token.
+    pub adoption: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By the connection's uid.
+    seen: BTreeMap<String, Seen>,
+    under_way: BTreeSet<AttemptId>,
+    never_sent: BTreeSet<AttemptId>,
+}
+
+#[derive(Default)]
+struct Seen {
+    claim: Option<(AttemptId, Instant)>,
+    failure: Option<(AttemptId, Instant)>,
+    errors: u32,
+}
+
+impl Memory {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A name for a new attempt.
+    pub fn next_attempt(&self, me: &Holder) -> AttemptId {
+        AttemptId(format!("{}-{}", me.process, self.attempts.fetch_add(1, Ordering::Relaxed) + 1))
+    }
+
+    /// An attempt begins; it is under way until the guard is dropped.
+    pub fn begin(&self, attempt: &AttemptId) -> UnderWay<'_> {
+        self.state().under_way.insert(attempt.clone());
+        UnderWay { memory: self, attempt: attempt.clone() }
+    }
+
+    /// Nothing was sent for this attempt, and its claim may stand all the same.
+    pub fn never_sent(&self, attempt: &AttemptId) {
+        self.state().never_sent.insert(attempt.clone());
+    }
+
+    /// What is remembered of the claim and the failure in this grant. A holder that could not reach the API server
+    /// either may still commit, so `last_outage` begins the wait for its claim anew.
+    pub fn sight(&self, grant: &Grant, me: &Holder, last_outage: Option<Instant>) -> Sighting {
+        let now = Instant::now();
+        let mut state = self.state();
+        let claimant = grant.claim.as_ref().map(|claim| claimant(&state, claim, me));
+        let seen = state.seen.entry(grant.connection.clone()).or_default();
+        let claim_since = since(&mut seen.claim, grant.claim.as_ref().map(|claim| &claim.attempt), now);
+        let failure_since = since(&mut seen.failure, last_failure(grant), now);
+        let claim_since = last_outage.map_or(claim_since, |outage| claim_since.max(outage));
+        Sighting {
+            claimant,
+            claim_seen_for: now.saturating_duration_since(claim_since),
+            failure_seen_for: now.saturating_duration_since(failure_since),
+        }
+    }
+
+    /// Forgets a connection that is gone.
+    pub fn forget(&self, uid: &str) {
+        self.state().seen.remove(uid);
+    }
+
+    /// A pass went through.
+    pub fn went_through(&self, uid: &str) {
+        if let Some(seen) = self.state().seen.get_mut(uid) {
+            seen.errors = 0;
+        }
+    }
+
+    /// A pass was broken off; how long to wait before the next: doubled from half a second to half a minute.
+    pub fn broken_off(&self, uid: &str) -> Duration {
+        let mut state = self.state();
+        let seen = state.seen.entry(uid.to_owned()).or_default();
+        seen.errors = seen.errors.saturating_add(1);
+        Duration::from_millis(250) * (1 << seen.errors.min(7))
+    }
+}
+
+/// Since when this mark has been seen; now, if it is new.
+fn since(seen: &mut Option<(AttemptId, Instant)>, mark: Option<&AttemptId>, now: Instant) -> Instant {
+    match (&seen, mark) {
+        (Some((known, since)), Some(mark)) if known == mark => *since,
+        (_, mark) => {
+            *seen = mark.map(|mark| (mark.clone(), now));
+            now
+        }
+    }
+}
+
+fn last_failure(grant: &Grant) -> Option<&AttemptId> {
+    let of = |attempts: &'_ Attempts| attempts.retry.is_some();
+    let candidate = grant.candidate.as_ref().map(|held| &held.record.attempts).filter(|attempts| of(attempts));
+    let live = grant.live.as_ref().map(|held| &held.record.attempts).filter(|attempts| of(attempts));
+    candidate.or(live).and_then(|attempts| attempts.retry.as_ref()).map(|retry| &retry.attempt)
+}
+
+fn claimant(state: &State, claim: &Claim, me: &Holder) -> Claimant {
+    if claim.holder.identity != me.identity {
+        Claimant::Elsewhere
+    } else if state.under_way.contains(&claim.attempt) {
+        Claimant::UnderWayHere
+    } else if state.never_sent.contains(&claim.attempt) {
+        Claimant::NeverSentHere
+    } else {
+        Claimant::DeadHere
+    }
+}
+
+/// An attempt is under way.
+pub struct UnderWay<'a> {
+    memory: &'a Memory,
+    attempt: AttemptId,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.memory.state().under_way.remove(&self.attempt);
+    }
+}

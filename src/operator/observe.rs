@@ -1,0 +1,167 @@
+//! Step 0, look: reads everything that a decision needs, and writes nothing. The order matters: the Secrets that we
+//! write first, so that their versions are older than all else; the connection last and live, because a cached one may
+//! point the grant at the wrong server.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+
+use super::context::{Context, Doing, PassError};
+use crate::{
+    api::{PleoConnection, names},
+    domain::{
+        adoption,
+        observed::{ClientSecretState, GrantSecret, InitialGrant, InitialToken, Observed, Sighting, TokenSecret},
+        token::{ClientCredentials, ClientSecret, InvalidInput, RefreshToken, read_input},
+        wish::{InitialGrantRef, Wish},
+    },
+};
+
+/// A connection as it was read, and all that was seen of it.
+pub struct Scene {
+    /// The connection, with its status and version.
+    pub connection: PleoConnection,
+    /// What a decision is made of.
+    pub observed: Observed,
+}
+
+/// Looks at a connection; none if it is gone. `cached` says where its token Secret was last.
+///
+/// # Errors
+/// If the API server gave no answer or refused.
+pub async fn observe(ctx: &Context, cached: &PleoConnection) -> Result<Option<Scene>, PassError> {
+    let (namespace, name) = (cached.namespace().unwrap_or_default(), cached.name_any());
+    let mut secret_name = Wish::read(cached, &ctx.policy.allowed).secret_name;
+    loop {
+        let token = ctx.store.read_token(&namespace, &secret_name, &name).await.doing("read the token Secret")?;
+        let grant = ctx.store.read_grant(&namespace, &name).await.doing("read the grant Secret")?;
+        let connection = ctx.store.read_connection(&namespace, &name).await.doing("read the connection")?;
+        let Some(connection) = connection else { return Ok(None) };
+        let wish = Wish::read(&connection, &ctx.policy.allowed);
+        if wish.secret_name == secret_name {
+            let grant = grant.as_seen_by(&wish.uid);
+            let observed = complete(ctx, wish, token, grant, &connection).await?;
+            return Ok(Some(Scene { connection, observed }));
+        }
+        // Renamed since: what was read is another Secret.
+        secret_name = wish.secret_name;
+    }
+}
+
+async fn complete(
+    ctx: &Context,
+    wish: Wish,
+    token: TokenSecret,
+    grant: GrantSecret,
+    connection: &PleoConnection,
+) -> Result<Observed, PassError> {
+    let client = client_secret(ctx, &wish).await?;
+    let initial = initial_grant(ctx, &wish, &grant).await?;
+    let published_as = connection.status.as_ref().and_then(|status| status.secret_name.clone());
+    let sighting = sight(ctx, &grant);
+    Ok(Observed {
+        client,
+        initial,
+        grant,
+        token,
+        retired: published_as.filter(|old| *old != wish.secret_name),
+        initial_is_fixed: false,
+        sighting,
+        wish,
+    })
+}
+
+/// What this process remembers of the claim and the failure in a grant.
+pub fn sight(ctx: &Context, grant: &GrantSecret) -> Sighting {
+    let last_outage = ctx.store.last_failure();
+    grant.ours().map(|grant| ctx.memory.sight(&grant.value, &ctx.policy.holder, last_outage)).unwrap_or_default()
+}
+
+/// Secrets that people write are read only if they are of type `Opaque`: no service account's token, no grant of ours.
+fn opaque<'a>(secret: Option<&'a Secret>, name: &str, holds: &str) -> Result<&'a Secret, String> {
+    let secret = secret.ok_or_else(|| format!("there is no Secret {name}: create it, of type Opaque, with {holds}"))?;
+    match secret.type_.as_deref() {
+        Some(names::OPAQUE_SECRET_TYPE) => Ok(secret),
+        other => Err(format!(
+            "the Secret {name} is of type {}, and only Opaque ones are read: create it anew with {holds}",
+            other.unwrap_or("unknown")
+        )),
+    }
+}
+
+fn value<'a>(secret: &'a Secret, key: &str) -> Option<Result<&'a str, InvalidInput>> {
+    secret.data.as_ref().and_then(|data| data.get(key)).map(|value| read_input(&value.0))
+}
+
+async fn client_secret(ctx: &Context, wish: &Wish) -> Result<ClientSecretState, PassError> {
+    let name = &wish.client_secret_name;
+    let secret = ctx.store.read_secret(&wish.namespace, name).await.doing("read the client Secret")?;
+    Ok(credentials(secret.as_ref(), name).map_or_else(ClientSecretState::Missing, ClientSecretState::Present))
+}
+
+fn credentials(secret: Option<&Secret>, name: &str) -> Result<ClientCredentials, String> {
+    let (id_key, secret_key) = (names::CLIENT_ID_KEY, names::CLIENT_SECRET_KEY);
+    let secret = opaque(secret, name, "the keys client_id and client_secret")?;
+    let bad = |key: &str, why: InvalidInput| format!("{key} in the Secret {name} {why}: write it anew");
+    let id = value(secret, id_key).ok_or_else(|| format!("the Secret {name} has no key {id_key}: add it"))?;
+    let id = id.map_err(|why| bad(id_key, why))?.to_owned();
+    let secret = value(secret, secret_key).transpose().map_err(|why| bad(secret_key, why))?;
+    Ok(ClientCredentials { id, secret: secret.map(ClientSecret::new) })
+}
+
+async fn initial_grant(ctx: &Context, wish: &Wish, grant: &GrantSecret) -> Result<InitialGrant, PassError> {
+    let Some(reference) = &wish.initial_grant else {
+        let why =
+            "no grant is there and spec.initialGrant is not set: put a refresh token into a Secret and name it there";
+        return Ok(InitialGrant::Missing(why.to_owned()));
+    };
+    let secret =
+        ctx.store.read_secret(&wish.namespace, &reference.secret).await.doing("read the initial-grant Secret")?;
+    let mut initial = initial_token(secret.as_ref(), reference);
+    let server = wish.token_url();
+    let is_news = server.is_some_and(|server| adoption::news(&initial, grant, server).is_some());
+    if let InitialGrant::Present(token) = &mut initial
+        && is_news
+    {
+        let scopes = &ctx.policy.namespaces;
+        let adopter = ctx.store.adopter(&token.fingerprint, wish, scopes).await;
+        token.shared_with = adopter.doing("look for another connection with the same grant")?;
+    }
+    Ok(initial)
+}
+
+fn initial_token(secret: Option<&Secret>, reference: &InitialGrantRef) -> InitialGrant {
+    let InitialGrantRef { secret: name, key, keep: _ } = reference;
+    let secret = match opaque(secret, name, &format!("a refresh token under the key {key}")) {
+        Ok(secret) => secret,
+        Err(why) => return InitialGrant::Missing(why),
+    };
+    match value(secret, key) {
+        None => InitialGrant::Missing(format!("the Secret {name} has no key {key}: put a refresh token there")),
+        Some(Err(why)) => InitialGrant::Invalid(format!(
+            "what stands in the Secret {name} under the key {key} {why}: put the refresh token there as it was received"
+        )),
+        Some(Ok(text)) => {
+            let token = RefreshToken::new(text);
+            InitialGrant::Present(InitialToken {
+                fingerprint: token.fingerprint(),
+                version: secret.resource_version().unwrap_or_default(),
+                copied: is_copied(secret, key, text),
+                shared_with: None,
+                token,
+            })
+        }
+    }
+}
+
+/// Whether the copy that `kubectl apply` keeps of what was applied holds the token, plain or in base64.
+fn is_copied(secret: &Secret, key: &str, text: &str) -> bool {
+    let Some(copy) = secret.annotations().get(names::LAST_APPLIED_ANNOTATION) else { return false };
+    let quoted = |value: &str| serde_json::to_string(value).unwrap_or_default();
+    let base64 = secret
+        .data
+        .as_ref()
+        .and_then(|data| data.get(key))
+        .map(|value| serde_json::to_string(value).unwrap_or_default());
+    copy.contains(quoted(text).trim_matches('"'))
+        || base64.is_some_and(|base64| copy.contains(base64.trim_matches('"')))
+}

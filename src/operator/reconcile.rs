@@ -1,0 +1,104 @@
+//! The table of contents: observe, decide, act, until there is nothing left to do but wait; then tell.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use kube_runtime::controller::Action;
+use tracing::warn;
+
+use super::{
+    context::{Context, PassError},
+    observe::{Scene, observe, sight},
+    publish::{self, Step},
+    rotate::{Job, Rotated, rotate},
+};
+use crate::{
+    api::PleoConnection,
+    domain::{
+        decide::{Decision, Rotation, Wait, WaitReason, decide},
+        observed::{ClientSecretState, GrantSecret},
+        time::{between, later},
+    },
+};
+
+/// No connection needs more steps than: empty token Secret, adoption, exchange, token Secret, tidying, retirement.
+const MAX_STEPS: usize = 12;
+/// What the API server refused is tried again after this long: nobody tells us when a right is given back.
+const REFUSED_RECHECK: Duration = Duration::from_secs(15);
+
+/// One look at a connection, and all that follows from it.
+///
+/// # Errors
+/// If it was broken off. What was stored is stored; the next pass goes on from there.
+pub async fn pass(ctx: &Arc<Context>, connection: &PleoConnection) -> Result<Action, PassError> {
+    let Some(mut scene) = observe(ctx, connection).await? else { return Ok(Action::await_change()) };
+    for _ in 0..MAX_STEPS {
+        let step = match decide(&scene.observed, ctx.now(), ctx.policy.pace) {
+            Decision::Leave => return Ok(Action::await_change()),
+            Decision::Publish(content) => publish::token(ctx, &mut scene, &content).await?,
+            Decision::Adopt(adoption) => publish::adopt(ctx, &scene, *adoption).await?,
+            Decision::Retire(name) => publish::retire(ctx, &mut scene, &name).await?,
+            Decision::Tidy(tidying) => publish::tidy(ctx, &mut scene, &tidying).await?,
+            Decision::Rotate(rotation) => {
+                publish::status_before_exchange(ctx, &mut scene).await?;
+                exchange(ctx, &mut scene, rotation).await?
+            }
+            Decision::Wait(wait) => return finish(ctx, &mut scene, None, wait).await,
+        };
+        match step {
+            Step::Done => {}
+            Step::LookAgain => match observe(ctx, connection).await? {
+                Some(newer) => scene = newer,
+                None => return Ok(Action::await_change()),
+            },
+            Step::Refused(why) => {
+                let until = Some(later(ctx.now(), REFUSED_RECHECK));
+                return finish(ctx, &mut scene, Some(&why), Wait { until, reason: WaitReason::Change }).await;
+            }
+        }
+    }
+    warn!(connection = connection.name_any(), "still not settled after {MAX_STEPS} steps; looking again shortly");
+    Ok(Action::requeue(Duration::from_secs(1)))
+}
+
+/// Sends the token that was decided on, in a task that nothing cuts.
+async fn exchange(ctx: &Arc<Context>, scene: &mut Scene, rotation: Rotation) -> Result<Step, PassError> {
+    if !ctx.leadership.is_held() {
+        return Err(PassError::NotLeading);
+    }
+    let observed = &scene.observed;
+    let (GrantSecret::Ours(grant), ClientSecretState::Present(client), Ok(server)) =
+        (&observed.grant, &observed.client, &observed.wish.server)
+    else {
+        return Ok(Step::LookAgain);
+    };
+    let job = Job {
+        wish: observed.wish.clone(),
+        server: server.clone(),
+        client: client.clone(),
+        grant: grant.clone(),
+        rotation,
+    };
+    let rotated = ctx.tracker.spawn(rotate(Arc::clone(ctx), job)).await.map_err(PassError::Panicked)??;
+    Ok(match rotated {
+        Rotated::Stored(grant) => {
+            scene.observed.grant = GrantSecret::Ours(grant);
+            scene.observed.sighting = sight(ctx, &scene.observed.grant);
+            Step::Done
+        }
+        Rotated::LookAgain => Step::LookAgain,
+        Rotated::Refused(why) => Step::Refused(why),
+    })
+}
+
+/// Tells the user, and says when to look again.
+async fn finish(ctx: &Context, scene: &mut Scene, refused: Option<&str>, wait: Wait) -> Result<Action, PassError> {
+    publish::status(ctx, scene, refused).await?;
+    ctx.memory.went_through(&scene.observed.wish.uid);
+    Ok(wake_up(wait.until, ctx.now()))
+}
+
+fn wake_up(until: Option<Timestamp>, now: Timestamp) -> Action {
+    until.map_or_else(Action::await_change, |until| Action::requeue(between(now, until)))
+}

@@ -1,0 +1,142 @@
+//! Start, terms of leadership, drain. Whoever leads reconciles; losing the Lease stops new work at once, and what is in
+//! flight is drained under its claim's fence. The Lease is released when all work is done.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::{join, join_all};
+use tokio::{sync::watch, time::sleep};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+use super::{
+    context::{Context, Policy},
+    controller,
+    memory::Memory,
+};
+use crate::{
+    clock::Clock,
+    cluster::{
+        Store,
+        lease::{Elector, Leadership, LeaseConfig},
+    },
+    pleo::TokenEndpoint,
+    telemetry::metrics::Metrics,
+};
+
+/// How long to wait before looking again for a cluster or a CRD that is not there yet.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The parts that a process is made of. In the simulation they are the same, but for client, endpoint and clock.
+pub struct Operator {
+    /// Reads and writes objects.
+    pub store: Store,
+    /// Sends refresh tokens.
+    pub endpoint: Arc<dyn TokenEndpoint>,
+    /// The only wall clock.
+    pub clock: Clock,
+    /// From the flags.
+    pub policy: Policy,
+    /// Where the Lease is.
+    pub lease: LeaseConfig,
+    /// What is counted and shown.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Operator {
+    /// Runs until `stop`, then drains and gives the Lease back.
+    pub async fn run(self, stop: CancellationToken) {
+        if stop.run_until_cancelled(self.wait_for_connections()).await.is_none() {
+            return;
+        }
+        self.metrics.set_ready(true);
+        let mut elector =
+            Elector::new(self.store.clone(), self.lease.clone(), self.policy.holder.clone(), Arc::clone(&self.clock));
+        let leadership = elector.leadership();
+        let (tell, leading) = watch::channel(false);
+        let drained = CancellationToken::new();
+        let campaign = async {
+            drained.run_until_cancelled(elector.campaign(&tell)).await;
+            elector.release().await;
+        };
+        let terms = async {
+            self.terms(leadership, leading, &stop).await;
+            drained.cancel();
+        };
+        join(campaign, terms).await;
+    }
+
+    /// A cluster or a CRD that is not there yet is waited for; each reason is told once.
+    async fn wait_for_connections(&self) {
+        let everywhere = [None];
+        let scopes: Vec<Option<&str>> =
+            self.policy.namespaces.iter().map(|namespace| Some(namespace.as_str())).collect();
+        let mut told = String::new();
+        for scope in if scopes.is_empty() { everywhere.to_vec() } else { scopes } {
+            while let Err(missing) = self.store.check_connections(scope).await {
+                if told != missing.to_string() {
+                    told = missing.to_string();
+                    warn!("{told}");
+                }
+                sleep(PATIENCE).await;
+            }
+        }
+    }
+
+    /// Term after term, until `stop`.
+    async fn terms(&self, leadership: Leadership, mut leading: watch::Receiver<bool>, stop: &CancellationToken) {
+        let memory = Arc::new(Memory::default());
+        while elected(&mut leading, stop).await {
+            info!(holder = %self.policy.holder, "leading");
+            self.metrics.set_leader(true);
+            let over = stop.child_token();
+            let lost = async {
+                // An error means that the campaign is over, and the term with it.
+                let _ = leading.wait_for(|leads| !*leads).await;
+                over.cancel();
+            };
+            let work = self.term(leadership.clone(), Arc::clone(&memory), over.clone());
+            tokio::pin!(work);
+            tokio::select! {
+                biased;
+                () = &mut work => {}
+                () = lost => {
+                    warn!(holder = %self.policy.holder, "the Lease was lost: no new work; what is in flight is drained");
+                    self.metrics.set_leader(false);
+                    work.await;
+                }
+            }
+            self.metrics.forget_connections();
+            self.metrics.set_leader(false);
+        }
+    }
+
+    /// One term: a controller for each namespace, then all that is still in flight.
+    async fn term(&self, leadership: Leadership, memory: Arc<Memory>, over: CancellationToken) {
+        let ctx = Arc::new(Context {
+            store: self.store.clone(),
+            endpoint: Arc::clone(&self.endpoint),
+            clock: Arc::clone(&self.clock),
+            policy: self.policy.clone(),
+            leadership,
+            memory,
+            metrics: Arc::clone(&self.metrics),
+            tracker: TaskTracker::new(),
+        });
+        let scopes = match self.policy.namespaces.as_slice() {
+            [] => vec![None],
+            namespaces => namespaces.iter().cloned().map(Some).collect(),
+        };
+        let controllers = scopes.into_iter().map(|scope| {
+            let register = |connections| self.metrics.show_connections(connections);
+            controller::run(Arc::clone(&ctx), scope, over.clone(), register)
+        });
+        join_all(controllers).await;
+        ctx.tracker.close();
+        ctx.tracker.wait().await;
+    }
+}
+
+/// Waits until this process leads; false if it is to stop.
+async fn elected(leading: &mut watch::Receiver<bool>, stop: &CancellationToken) -> bool {
+    stop.run_until_cancelled(leading.wait_for(|leads| *leads)).await.is_some_and(|leads| leads.is_ok())
+}

@@ -1,0 +1,105 @@
+//! What an answer of the token endpoint means: a function of status, headers and body. A 200 that bears a token is
+//! never thrown away, a refusal is believed only when it is unmistakable, and no text of the server's is passed on,
+//! since it may echo the token.
+
+use std::time::Duration;
+
+use jiff::{Timestamp, fmt::rfc2822};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::domain::{
+    failure::{Failure, FailureKind, Issued, Misconfiguration, Outcome, Refusal},
+    schedule::{DEFAULT_LIFE, MAX_BACKOFF, MAX_LIFE},
+    time::between,
+    token::{AccessToken, RefreshToken},
+};
+
+/// The largest answer that is read, in bytes.
+pub const MAX_BODY: usize = 256 * 1024;
+
+/// Reads an answer. `retry_after` is the header's text, `now` the time it came, for a date in it.
+pub fn interpret(status: u16, retry_after: Option<&str>, body: &[u8], now: Timestamp) -> Outcome {
+    let retry_after = retry_after.and_then(|text| read_retry_after(text, now));
+    let failed = |kind, detail: String| Outcome::Failed(Failure { kind, detail, retry_after });
+    match status {
+        200 => issued(body).map_or_else(
+            || failed(FailureKind::OutcomeUnknown, "the server answered 200 without a token".to_owned()),
+            Outcome::Issued,
+        ),
+        429 => failed(FailureKind::Throttled, "the server answered 429: too many requests".to_owned()),
+        400..=499 => {
+            let (kind, what) = oauth_error(status, body);
+            failed(kind, format!("the server answered {status}{what}"))
+        }
+        _ => failed(FailureKind::OutcomeUnknown, format!("the server answered {status}")),
+    }
+}
+
+/// A success that bears either token (RFC 6749 section 5.1). Read leniently: the pair exists nowhere else.
+fn issued(body: &[u8]) -> Option<Issued> {
+    let Ok(Value::Object(mut members)) = serde_json::from_slice(body) else { return None };
+    let mut text = |name: &str| match members.remove(name) {
+        Some(Value::String(text)) if !text.is_empty() => Some(text),
+        _ => None,
+    };
+    let (access, refresh) = (text("access_token"), text("refresh_token"));
+    let token_type = text("token_type").filter(|text| is_short_and_plain(text)).unwrap_or_else(|| "Bearer".to_owned());
+    if access.is_none() && refresh.is_none() {
+        return None;
+    }
+    Some(Issued {
+        access: access.map(AccessToken::new),
+        refresh: refresh.map(RefreshToken::new),
+        token_type,
+        life: members.get("expires_in").and_then(life).unwrap_or(DEFAULT_LIFE),
+    })
+}
+
+/// A token type is a word; anything else may be a token in the wrong place.
+fn is_short_and_plain(text: &str) -> bool {
+    text.len() <= 20 && text.chars().all(|c| c.is_ascii_alphabetic())
+}
+
+/// `expires_in` in seconds, as a number or a string; none if it makes no sense. A day at most.
+fn life(value: &Value) -> Option<Duration> {
+    let seconds = match value {
+        Value::Number(number) => number.as_f64()?,
+        Value::String(text) => text.trim().parse().ok()?,
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
+    };
+    let positive = (seconds.is_finite() && seconds > 0.0).then_some(seconds)?;
+    Duration::try_from_secs_f64(positive.min(MAX_LIFE.as_secs_f64())).ok()
+}
+
+/// An error answer (RFC 6749 section 5.2). A member named twice makes it no answer at all.
+#[derive(Deserialize)]
+struct ErrorAnswer {
+    error: String,
+}
+
+fn oauth_error(status: u16, body: &[u8]) -> (FailureKind, String) {
+    let code = serde_json::from_slice::<ErrorAnswer>(body).map(|answer| answer.error);
+    let refusable = matches!(status, 400 | 401);
+    let kind = match code.as_deref() {
+        Ok("invalid_grant") if refusable => FailureKind::Refused(Refusal::InvalidGrant),
+        Ok("invalid_token") if refusable => FailureKind::Refused(Refusal::InvalidToken),
+        Ok("invalid_client" | "unauthorized_client") => FailureKind::Misconfigured(Misconfiguration::Client),
+        Ok("invalid_request" | "invalid_scope" | "unsupported_grant_type") => {
+            FailureKind::Misconfigured(Misconfiguration::Request)
+        }
+        Ok(_) | Err(_) => return (FailureKind::OutcomeUnknown, " with nothing that we know".to_owned()),
+    };
+    // One of the codes above, so no text of the server's.
+    (kind, code.map_or_else(|_| String::new(), |code| format!(" {code}")))
+}
+
+/// `Retry-After` (RFC 9110 section 10.2.3): seconds or a date, 15 min at most.
+fn read_retry_after(text: &str, now: Timestamp) -> Option<Duration> {
+    let text = text.trim();
+    let wait = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => between(now, rfc2822::parse(text).ok()?.timestamp()),
+    };
+    Some(wait.min(MAX_BACKOFF))
+}

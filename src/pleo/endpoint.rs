@@ -1,0 +1,50 @@
+//! The one thing that is ever sent: a refresh token, bought into a new pair (RFC 6749 section 6).
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+use crate::{
+    api::Authentication,
+    domain::{
+        failure::Outcome,
+        token::{ClientCredentials, RefreshToken},
+        wish::Server,
+    },
+};
+
+/// One exchange. It cannot be cloned: sending it gives the token away, so a spent token cannot be sent.
+pub struct Exchange {
+    /// Where to.
+    pub server: Server,
+    /// How the client authenticates.
+    pub authentication: Authentication,
+    /// As whom.
+    pub client: ClientCredentials,
+    /// What is spent.
+    pub token: RefreshToken,
+    /// Asked once more when the connection stands, right before the first byte of the request leaves.
+    pub fence: Fence,
+}
+
+/// Whether sending is still allowed at this instant.
+#[derive(Clone)]
+pub struct Fence(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl Fence {
+    /// A fence that is asked by calling `open`.
+    pub fn new(open: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(open))
+    }
+
+    /// Whether sending is still allowed.
+    pub fn is_open(&self) -> bool {
+        (self.0)()
+    }
+}
+
+/// An authorisation server. In the simulation it is one in memory.
+pub trait TokenEndpoint: Send + Sync {
+    /// Sends once. Every way in which it can go wrong is an [`Outcome`].
+    fn exchange(&self, exchange: Exchange) -> BoxFuture<'static, Outcome>;
+}

@@ -1,0 +1,165 @@
+//! One POST to a token endpoint, over HTTPS only. No redirect, no silent re-send, no retry on the side: the HTTP client
+//! is kept from doing anything twice, and the fence is asked when the connection stands.
+
+use std::{
+    error::Error,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use reqwest::{Certificate, Client, Request, Response, Url, header};
+use tokio::{sync::Notify, time::sleep};
+use tower::util::MapResultLayer;
+use url::form_urlencoded;
+use zeroize::Zeroizing;
+
+use super::{
+    answer::{MAX_BODY, interpret},
+    endpoint::{Exchange, Fence, TokenEndpoint},
+};
+use crate::{
+    api::Authentication,
+    clock::Clock,
+    domain::{
+        failure::{Failure, FailureKind, Outcome},
+        schedule::SEND_WITHIN,
+        wish::Server,
+    },
+};
+
+/// Talks to real servers.
+#[derive(Clone)]
+pub struct HttpTokenEndpoint {
+    clock: Clock,
+    request_timeout: Duration,
+}
+
+impl HttpTokenEndpoint {
+    /// Waits `request_timeout` for an answer, counted from when the request was sent.
+    pub fn new(clock: Clock, request_timeout: Duration) -> Self {
+        Self { clock, request_timeout }
+    }
+}
+
+impl TokenEndpoint for HttpTokenEndpoint {
+    fn exchange(&self, exchange: Exchange) -> BoxFuture<'static, Outcome> {
+        Box::pin(self.clone().send(exchange))
+    }
+}
+
+impl HttpTokenEndpoint {
+    async fn send(self, exchange: Exchange) -> Outcome {
+        let connection = Arc::new(Connection::default());
+        let prepared = client(&exchange.server, exchange.fence.clone(), Arc::clone(&connection))
+            .and_then(|client| request(&client, &exchange).map(|request| (client, request)));
+        let (client, request) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => return not_sent(&error),
+        };
+        // The token is in the request now and nowhere else.
+        drop(exchange);
+        let answer = async {
+            let response = client.execute(request).await?;
+            let (status, retry_after) = (response.status().as_u16(), retry_after(&response));
+            Ok::<_, reqwest::Error>(
+                body(response).await?.map(|body| interpret(status, retry_after.as_deref(), &body, self.clock.now())),
+            )
+        };
+        let too_late = async {
+            connection.made.notified().await;
+            sleep(self.request_timeout).await;
+        };
+        let unknown = |detail: &str| Outcome::Failed(Failure::new(FailureKind::OutcomeUnknown, detail));
+        tokio::select! {
+            biased;
+            answer = answer => match answer {
+                Ok(Some(outcome)) => outcome,
+                Ok(None) => unknown("the server's answer is too long to be one"),
+                Err(error) if connection.fenced.get().is_none() => not_sent(&error),
+                Err(_) => unknown("the connection broke before the answer was complete"),
+            },
+            () = too_late => unknown("the server did not answer in time"),
+        }
+    }
+}
+
+/// What is known about the connection. Until it was made, not a byte of the request can have left.
+#[derive(Default)]
+struct Connection {
+    made: Notify,
+    fenced: OnceLock<()>,
+}
+
+/// A client for one exchange: made for its server, and gone with it.
+fn client(server: &Server, fence: Fence, connection: Arc<Connection>) -> Result<Client, reqwest::Error> {
+    let check = MapResultLayer::new(move |made: Result<_, Box<dyn Error + Send + Sync>>| {
+        let made = made?;
+        if !fence.is_open() {
+            return Err(TooLate.into());
+        }
+        // From here on the request may leave at any moment.
+        let _ = connection.fenced.set(());
+        connection.made.notify_one();
+        Ok(made)
+    });
+    let roots = server.ca_bundle.as_ref().map(|bundle| Certificate::from_pem_bundle(bundle.as_bytes())).transpose()?;
+    Client::builder()
+        .https_only(true)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .pool_max_idle_per_host(0)
+        .connect_timeout(SEND_WITHIN)
+        .tls_certs_merge(roots.unwrap_or_default())
+        .user_agent(concat!("pleo-operator/", env!("CARGO_PKG_VERSION")))
+        .connector_layer(check)
+        .build()
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("it took too long until the connection stood, or the lease was lost: nothing was sent")]
+struct TooLate;
+
+/// RFC 6749 section 6, with the client in the body or in the header (section 2.3.1).
+fn request(client: &Client, exchange: &Exchange) -> Result<Request, reqwest::Error> {
+    let mut form = vec![("grant_type", "refresh_token"), ("refresh_token", exchange.token.expose())];
+    let url: Result<Url, _> = exchange.server.token_url.as_str().parse();
+    let mut post = client.post(url.map_or_else(|_| exchange.server.token_url.as_str().to_owned(), String::from));
+    match (exchange.authentication, &exchange.client.secret) {
+        (Authentication::Basic, Some(secret)) => {
+            let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+            post = post.basic_auth(encoded(&exchange.client.id), Some(encoded(secret.expose())));
+        }
+        (Authentication::Body, Some(secret)) => {
+            form.extend([("client_id", exchange.client.id.as_str()), ("client_secret", secret.expose())]);
+        }
+        (Authentication::Basic | Authentication::Body, None) => form.push(("client_id", &exchange.client.id)),
+    }
+    post.header(header::ACCEPT, "application/json").form(&form).build()
+}
+
+fn retry_after(response: &Response) -> Option<String> {
+    response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+/// The whole body; none if it is longer than any answer.
+async fn body(mut response: Response) -> Result<Option<Zeroizing<Vec<u8>>>, reqwest::Error> {
+    let mut body = Zeroizing::new(Vec::new());
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > MAX_BODY {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}
+
+/// Before the connection stood, errors are about names, sockets and certificates: their last cause says which.
+fn not_sent(error: &(dyn Error + 'static)) -> Outcome {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    Outcome::Failed(Failure::new(FailureKind::NotSent, format!("no connection to the server: {cause}")))
+}

@@ -1,0 +1,9 @@
+//! The edge to Pleo's authorisation server. It sends what it is told, once, and says what became of it; it decides
+//! nothing and stores nothing.
+
+pub mod answer;
+mod endpoint;
+mod http;
+
+pub use endpoint::{Exchange, Fence, TokenEndpoint};
+pub use http::HttpTokenEndpoint;

@@ -1,0 +1,42 @@
+//! Logs: JSON or text on stderr, with a ceiling for libraries that print bodies when asked for details. No setting of
+//! `RUST_LOG` lifts it: a token in a log is a token lost.
+
+use tracing::{Level, Metadata};
+use tracing_subscriber::{EnvFilter, Layer, filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Libraries that may print what they carry, and the most that is heard of each.
+const CEILINGS: [(&str, Level); 7] = [
+    ("kube_client", Level::ERROR),
+    ("hyper", Level::INFO),
+    ("hyper_util", Level::INFO),
+    ("h2", Level::INFO),
+    ("reqwest", Level::INFO),
+    ("rustls", Level::INFO),
+    ("tower", Level::INFO),
+];
+
+/// Begins to log. `RUST_LOG` says what; `info` without it.
+pub fn init(format: LogFormat) {
+    let wanted = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let harmless = filter_fn(is_below_ceiling);
+    let layer = match format {
+        LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed(),
+        LogFormat::Text => fmt::layer().with_writer(std::io::stderr).boxed(),
+    };
+    tracing_subscriber::registry().with(wanted).with(layer.with_filter(harmless)).init();
+}
+
+fn is_below_ceiling(metadata: &Metadata<'_>) -> bool {
+    let library = metadata.target().split("::").next().unwrap_or_default();
+    let ceiling = CEILINGS.iter().find(|(name, _)| *name == library);
+    ceiling.is_none_or(|(_, most)| metadata.level() <= most)
+}

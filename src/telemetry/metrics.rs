@@ -1,0 +1,191 @@
+//! Metrics. Gauges of connections are computed when they are scraped, from what the controller knows, so nothing outlives
+//! a deleted connection; a standby shows none.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::ResourceExt;
+use kube_runtime::reflector::Store;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
+    metrics::{
+        MetricType, counter::Counter, family::Family, gauge::ConstGauge, gauge::Gauge, histogram::Histogram, info::Info,
+    },
+    registry::Registry,
+};
+
+use crate::{
+    api::{ConditionType, PleoConnection},
+    domain::failure::Outcome,
+};
+
+/// Bounds of the histograms, in seconds: an exchange may take a minute, a commit should take a hundredth.
+const EXCHANGE_BOUNDS: [f64; 9] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 60.0];
+const COMMIT_BOUNDS: [f64; 9] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0, 10.0, 60.0];
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+type Views = Arc<Mutex<Vec<Store<PleoConnection>>>>;
+
+/// What is counted and shown.
+pub struct Metrics {
+    registry: Registry,
+    attempts: Family<OutcomeLabel, Counter>,
+    exchange: Histogram,
+    commit: Histogram,
+    leader: Gauge<i64, AtomicI64>,
+    views: Views,
+    ready: AtomicBool,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All metrics, at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("pleo");
+        let (attempts, leader, views) = (Family::default(), Gauge::default(), Views::default());
+        let (exchange, commit) = (Histogram::new(EXCHANGE_BOUNDS), Histogram::new(COMMIT_BOUNDS));
+        registry.register("refresh_attempts", "Exchanges by what became of them", attempts.clone());
+        registry.register("refresh_duration_seconds", "From sending a refresh token to its answer", exchange.clone());
+        registry.register("commit_duration_seconds", "From the answer to the stored pair", commit.clone());
+        registry.register("leader", "1 while this process holds the Lease", leader.clone());
+        registry.register(
+            "build",
+            "The version of the operator",
+            Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        registry.register_collector(Box::new(ConnectionGauges(Arc::clone(&views))));
+        for outcome in ["success", "not_sent", "throttled", "unknown", "misconfigured", "refused"] {
+            // So that a rate is 0 and not missing before the first.
+            drop(Family::get_or_create(&attempts, &OutcomeLabel { outcome }));
+        }
+        Self { registry, attempts, exchange, commit, leader, views, ready: AtomicBool::default() }
+    }
+
+    /// An exchange ended.
+    pub fn attempt(&self, outcome: &Outcome, took: Duration) {
+        self.attempts.get_or_create(&OutcomeLabel { outcome: outcome.label() }).inc();
+        self.exchange.observe(took.as_secs_f64());
+    }
+
+    /// A pair was stored.
+    pub fn commit(&self, took: Duration) {
+        self.commit.observe(took.as_secs_f64());
+    }
+
+    /// Whether this process holds the Lease.
+    pub fn set_leader(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
+    }
+
+    /// Whether this process could take over at any moment.
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Relaxed);
+    }
+
+    /// See [`Metrics::set_ready`].
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    /// A controller's view of the connections, shown until [`Metrics::forget_connections`].
+    pub fn show_connections(&self, view: Store<PleoConnection>) {
+        self.views.lock().unwrap_or_else(PoisonError::into_inner).push(view);
+    }
+
+    /// The term is over: a standby shows no connections.
+    pub fn forget_connections(&self) {
+        self.views.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// The text that Prometheus reads.
+    ///
+    /// # Errors
+    /// Never in practice: writing to a string.
+    pub fn text(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+struct ConnectionGauges(Views);
+
+impl fmt::Debug for ConnectionGauges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ConnectionGauges")
+    }
+}
+
+impl Collector for ConnectionGauges {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let views = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let connections: Vec<Arc<PleoConnection>> = views.iter().flat_map(Store::state).collect();
+        if connections.is_empty() {
+            return Ok(());
+        }
+        let mut gauge = |name: &str, help: &str, value: &dyn Fn(&PleoConnection) -> Option<Sample>| {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for connection in &connections {
+                let Some(sample) = value(connection) else { continue };
+                let mut labels =
+                    vec![("namespace", connection.namespace().unwrap_or_default()), ("name", connection.name_any())];
+                labels.extend(sample.reason.map(|reason| ("reason", reason)));
+                ConstGauge::new(sample.value).encode(metric.encode_family(&labels)?)?;
+            }
+            Ok(())
+        };
+        gauge("connection_ready", "1 while the token Secret holds a usable token", &|connection| {
+            condition(connection, ConditionType::Ready).map(|ready| Sample::new(is_true(ready)))
+        })?;
+        gauge("connection_reauth_required", "1 while a human must consent", &|connection| {
+            let condition = condition(connection, ConditionType::ReauthRequired)?;
+            Some(Sample { reason: Some(condition.reason.clone()), ..Sample::new(is_true(condition)) })
+        })?;
+        gauge("connection_expiration_timestamp_seconds", "When the access token ends", &|connection| {
+            connection.status.as_ref()?.expiration_time.as_ref().map(Sample::at)
+        })?;
+        gauge("connection_next_refresh_timestamp_seconds", "When the next exchange or retry is due", &|connection| {
+            connection.status.as_ref()?.next_refresh_time.as_ref().map(Sample::at)
+        })
+    }
+}
+
+struct Sample {
+    value: i64,
+    reason: Option<String>,
+}
+
+impl Sample {
+    fn new(value: bool) -> Self {
+        Self { value: i64::from(value), reason: None }
+    }
+
+    fn at(time: &Time) -> Self {
+        Self { value: time.0.as_second(), reason: None }
+    }
+}
+
+fn condition(connection: &PleoConnection, kind: ConditionType) -> Option<&Condition> {
+    connection.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == kind.as_str())
+}
+
+fn is_true(condition: &Condition) -> bool {
+    condition.status == "True"
+}

@@ -1,0 +1,66 @@
+//! What the server must know of a resource beyond its path: the rules in which one differs from another.
+
+/// The rules of one resource.
+#[derive(Clone, Copy)]
+pub struct Kind {
+    /// What the real server calls its objects; empty when we were not told.
+    pub name: &'static str,
+    /// It has a status subresource: writes to the object ignore the status, and the other way round.
+    pub has_status: bool,
+    /// A change of anything but metadata and status bumps `metadata.generation`.
+    pub has_generation: bool,
+    /// A PUT without a resourceVersion overwrites; elsewhere it is refused.
+    pub unconditional_update: bool,
+    /// A PUT to a name that is not there creates it.
+    pub create_on_update: bool,
+    /// A custom resource: kept as it was sent, where built-in types leave out what is empty.
+    pub custom: bool,
+    /// The field selectors beyond `metadata.name` and `metadata.namespace`.
+    pub selectable: &'static [&'static str],
+}
+
+const BUILT_IN: Kind = Kind {
+    name: "",
+    has_status: false,
+    has_generation: false,
+    unconditional_update: true,
+    create_on_update: false,
+    custom: false,
+    selectable: &[],
+};
+
+const CUSTOM: Kind = Kind {
+    name: "",
+    has_status: true,
+    has_generation: true,
+    unconditional_update: false,
+    create_on_update: false,
+    custom: true,
+    selectable: &[],
+};
+
+/// The rules of a resource written as kubectl does: `secrets`, `leases.coordination.k8s.io`.
+///
+/// A group that is not one of Kubernetes' own is taken for a custom resource with a status subresource.
+pub fn kind_of(resource: &str) -> Kind {
+    match resource {
+        "secrets" => Kind { name: "Secret", selectable: &["type"], ..BUILT_IN },
+        "pods" => Kind {
+            name: "Pod",
+            has_status: true,
+            selectable: &["spec.nodeName", "spec.serviceAccountName", "status.phase"],
+            ..BUILT_IN
+        },
+        "leases.coordination.k8s.io" => {
+            Kind { name: "Lease", unconditional_update: false, create_on_update: true, ..BUILT_IN }
+        }
+        "events.events.k8s.io" => {
+            Kind { name: "Event", create_on_update: true, selectable: &["reason", "type"], ..BUILT_IN }
+        }
+        "pleoconnections.pleo.io" => Kind { name: "PleoConnection", ..CUSTOM },
+        _ => match resource.split_once('.') {
+            Some((_, group)) if !group.ends_with(".k8s.io") && group.contains('.') => CUSTOM,
+            _ => BUILT_IN,
+        },
+    }
+}

@@ -1,0 +1,252 @@
+//! The writes: who may change what, and when a write is one.
+
+use super::call::{Call, Key, Verb};
+use super::object::{beside_metadata_and_status, check_secret, merge, seconds, set, set_status, text, tidy};
+use super::refusal::Refusal;
+use super::store::Store;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// What the real server says when the resourceVersion is an old one.
+const MODIFIED: &str = "the object has been modified; please apply your changes to the latest version and try again";
+
+/// The answer to a request that was carried out.
+pub struct Done {
+    pub code: u16,
+    pub body: Value,
+    /// The store is another than before.
+    pub changed: bool,
+}
+
+impl Done {
+    fn unchanged(body: Value) -> Self {
+        Self { code: 200, body, changed: false }
+    }
+}
+
+impl Store {
+    /// Carries out any request but a watch.
+    pub fn apply(&mut self, call: &Call, now: Timestamp) -> Result<Done, Refusal> {
+        let kind = call.kind();
+        match call.subresource.as_str() {
+            "" => {}
+            "status" if kind.has_status && matches!(call.verb, Verb::Get | Verb::Update | Verb::Patch) => {}
+            _ => return Err(Refusal::no_such_path()),
+        }
+        match call.verb {
+            Verb::Get => Ok(Done::unchanged(call.shape(self.present(call)?))),
+            Verb::List => self.list(call).map(Done::unchanged),
+            Verb::Watch => Err(Refusal::not_simulated("a watch is opened, not applied")),
+            Verb::Create => self.create(call, now),
+            Verb::Update if kind.create_on_update && self.get(&call.key()).is_none() => self.create(call, now),
+            Verb::Update => self.replace(call, call.body.clone()),
+            Verb::Patch => self.patch(call),
+            Verb::Delete => self.delete(call, now),
+        }
+    }
+
+    fn present(&self, call: &Call) -> Result<&Value, Refusal> {
+        let there = self.get(&call.key()).ok_or_else(|| Refusal::not_found(&call.resource, &call.name))?;
+        Ok(there)
+    }
+
+    fn admit(&self, call: &Call, object: &Value) -> Result<(), Refusal> {
+        self.admission.as_ref().and_then(|admission| admission(call, object)).map_or(Ok(()), Err)
+    }
+
+    fn create(&mut self, call: &Call, now: Timestamp) -> Result<Done, Refusal> {
+        let mut object = call.body.clone();
+        check_place(call, &object)?;
+        if !text(&object, "resourceVersion").is_empty() {
+            let message = "resourceVersion should not be set on objects to be created";
+            return Err(Refusal::new(500, "InternalError", message));
+        }
+        let uid = self.new_uid();
+        let name = match (call.name.as_str(), text(&object, "generateName")) {
+            ("", "") => {
+                return Err(Refusal::invalid(&call.resource, "", "name or generateName is required"));
+            }
+            ("", prefix) => format!("{prefix}{}", &uid[uid.len() - 5..]),
+            (name, _) => name.to_owned(),
+        };
+        let key = Key { name: name.clone(), ..call.key() };
+        if self.get(&key).is_some() {
+            return Err(Refusal::exists(&call.resource, &name));
+        }
+        set(&mut object, "name", json!(name));
+        set(&mut object, "namespace", json!(call.namespace));
+        set(&mut object, "uid", json!(uid));
+        set(&mut object, "creationTimestamp", seconds(now));
+        set(&mut object, "deletionTimestamp", Value::Null);
+        set(&mut object, "generation", if call.kind().has_generation { json!(1) } else { Value::Null });
+        if call.kind().has_status {
+            set_status(&mut object, None);
+        }
+        tidy(call, &mut object);
+        self.admit(call, &object)?;
+        let stored = self.commit(key, Some(object));
+        Ok(Done { code: 201, body: call.shape(&stored), changed: true })
+    }
+
+    fn patch(&mut self, call: &Call) -> Result<Done, Refusal> {
+        if call.content_type != "application/merge-patch+json" {
+            return Err(Refusal::not_simulated(&format!("a patch of type {}", call.content_type)));
+        }
+        let mut object = self.present(call)?.clone();
+        // A patch that names no version is applied to whatever is there, so it keeps the one that it met.
+        merge(&mut object, &call.body);
+        self.replace(call, object)
+    }
+
+    /// Puts `new` in the place of what is there: the second half of both PUT and PATCH.
+    fn replace(&mut self, call: &Call, mut new: Value) -> Result<Done, Refusal> {
+        let old = self.present(call)?.clone();
+        check_place(call, &new)?;
+        check_identity(call, &old, &new)?;
+        let kind = call.kind();
+        if call.subresource == "status" {
+            let status = new.get("status").cloned();
+            new = old.clone();
+            set_status(&mut new, status);
+        } else if kind.has_status {
+            set_status(&mut new, old.get("status").cloned());
+        }
+        for field in [
+            "name",
+            "namespace",
+            "uid",
+            "resourceVersion",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "generation",
+        ] {
+            set(&mut new, field, old["metadata"][field].clone());
+        }
+        tidy(call, &mut new);
+        check_secret(call, &old, &new)?;
+        if kind.has_generation && beside_metadata_and_status(&new) != beside_metadata_and_status(&old) {
+            let generation = old["metadata"]["generation"].as_u64().unwrap_or(0) + 1;
+            set(&mut new, "generation", json!(generation));
+        }
+        if new == old {
+            return Ok(Done::unchanged(call.shape(&old)));
+        }
+        self.admit(call, &new)?;
+        if !text(&new, "deletionTimestamp").is_empty() && new["metadata"]["finalizers"].is_null() {
+            self.commit(call.key(), None);
+            return Ok(Done { code: 200, body: call.shape(&new), changed: true });
+        }
+        let stored = self.commit(call.key(), Some(new));
+        Ok(Done { code: 200, body: call.shape(&stored), changed: true })
+    }
+
+    fn delete(&mut self, call: &Call, now: Timestamp) -> Result<Done, Refusal> {
+        let old = self.present(call)?.clone();
+        for (field, label) in [("uid", "UID"), ("resourceVersion", "ResourceVersion")] {
+            let (wanted, found) = (call.body["preconditions"][field].as_str(), text(&old, field));
+            if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
+                return Err(precondition_failed(call, label, wanted, found));
+            }
+        }
+        self.admit(call, &Value::Null)?;
+        match self.remove(call.key(), &old, now) {
+            Some(waiting) => Ok(Done { changed: waiting != old, code: 200, body: call.shape(&waiting) }),
+            None => {
+                let details = json!({"name": call.name, "uid": old["metadata"]["uid"], "kind": call.resource});
+                let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details});
+                Ok(Done { code: 200, body, changed: true })
+            }
+        }
+    }
+
+    /// Removes an object, or marks it as one that waits for its finalizers, and then returns it.
+    fn remove(&mut self, key: Key, old: &Value, now: Timestamp) -> Option<Value> {
+        if old["metadata"]["finalizers"].is_null() {
+            self.commit(key, None);
+            return None;
+        }
+        let mut waiting = old.clone();
+        if text(old, "deletionTimestamp").is_empty() {
+            set(&mut waiting, "deletionTimestamp", seconds(now));
+            set(&mut waiting, "deletionGracePeriodSeconds", json!(0));
+            if let Some(generation) = old["metadata"]["generation"].as_u64() {
+                set(&mut waiting, "generation", json!(generation + 1));
+            }
+            waiting = (*self.commit(key, Some(waiting))).clone();
+        }
+        Some(waiting)
+    }
+
+    /// Deletes what only had owners that are gone, and what that leaves without, until nothing is left to do.
+    pub fn collect_garbage(&mut self, now: Timestamp) -> Vec<Key> {
+        let mut collected = Vec::new();
+        loop {
+            let orphan = |(key, object): &(&Key, &Arc<Value>)| {
+                let owners = object["metadata"]["ownerReferences"].as_array();
+                text(object, "deletionTimestamp").is_empty()
+                    && owners.is_some_and(|owners| owners.iter().all(|owner| !self.lives(key, owner)))
+            };
+            let found = self.all().find(orphan).map(|(key, object)| (key.clone(), object.clone()));
+            let Some((key, object)) = found else {
+                return collected;
+            };
+            self.remove(key.clone(), &object, now);
+            collected.push(key);
+        }
+    }
+
+    /// An owner is found by its uid, in the same namespace or in none.
+    fn lives(&self, dependent: &Key, owner: &Value) -> bool {
+        self.all().any(|(key, object)| {
+            (key.namespace == dependent.namespace || key.namespace.is_empty())
+                && object["kind"] == owner["kind"]
+                && object["metadata"]["name"] == owner["name"]
+                && object["metadata"]["uid"] == owner["uid"]
+        })
+    }
+}
+
+/// The object's own name and namespace must be those of the path.
+fn check_place(call: &Call, object: &Value) -> Result<(), Refusal> {
+    if !object["metadata"].is_object() {
+        return Err(Refusal::bad_request("the object has no metadata"));
+    }
+    let (name, namespace) = (text(object, "name"), text(object, "namespace"));
+    if name != call.name {
+        let why = format!("the name of the object ({name}) does not match the name on the URL ({})", call.name);
+        return Err(Refusal::bad_request(why));
+    }
+    if !namespace.is_empty() && namespace != call.namespace {
+        let why = "the namespace of the provided object does not match the namespace sent on the request";
+        return Err(Refusal::bad_request(why));
+    }
+    Ok(())
+}
+
+/// Is it still the same object, and in the version that the client has seen?
+fn check_identity(call: &Call, old: &Value, new: &Value) -> Result<(), Refusal> {
+    let (uid, found) = (text(new, "uid"), text(old, "uid"));
+    if !uid.is_empty() && uid != found {
+        // A PUT's uid is a precondition; in a patch it is a change of a field that cannot be changed.
+        return Err(match call.verb {
+            Verb::Patch => Refusal::invalid(&call.resource, &call.name, "metadata.uid: field is immutable"),
+            _ => precondition_failed(call, "UID", uid, found),
+        });
+    }
+    match text(new, "resourceVersion") {
+        "" if call.verb == Verb::Patch || call.kind().unconditional_update => Ok(()),
+        "" => {
+            let why = "metadata.resourceVersion: Invalid value: 0: must be specified for an update";
+            Err(Refusal::invalid(&call.resource, &call.name, why))
+        }
+        version if version == text(old, "resourceVersion") => Ok(()),
+        _ => Err(Refusal::conflict(&call.resource, &call.name, MODIFIED)),
+    }
+}
+
+fn precondition_failed(call: &Call, label: &str, wanted: &str, found: &str) -> Refusal {
+    let why = format!("Precondition failed: {label} in precondition: {wanted}, {label} in object meta: {found}");
+    Refusal::conflict(&call.resource, &call.name, &why)
+}

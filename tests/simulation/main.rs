@@ -1,0 +1,3 @@
+//! Simulations of the operator: the real code, a simulated world, paused time.
+
+mod apiserver;
