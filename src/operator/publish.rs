@@ -13,7 +13,7 @@ use crate::{
     cluster::StoreError,
     domain::{
         adoption::{Adoption, Tidying},
-        observed::{InitialGrant, Sighting, TokenSecret},
+        observed::{InitialGrant, TokenSecret},
         projection::Content,
         report,
     },
@@ -117,12 +117,6 @@ fn settled<T>(written: Result<T, StoreError>, doing: &'static str, done: impl Fn
         Err(StoreError::Refused(why)) => Ok(Step::Refused(why)),
         Err(outage @ (StoreError::Unavailable(_) | StoreError::TimedOut)) => Err(outage).doing(doing),
     }
-}
-
-/// The grant that a rotation left, into the scene.
-pub fn stored_grant(scene: &mut Scene, grant: crate::domain::observed::GrantSecret) {
-    scene.observed.grant = grant;
-    scene.observed.sighting = Sighting::default();
 }
 
 /// Writes the status, if it changed, and an event for each transition.

@@ -83,7 +83,7 @@ async fn exchange(ctx: &Arc<Context>, scene: &mut Scene, rotation: Rotation) -> 
     let rotated = ctx.tracker.spawn(rotate(Arc::clone(ctx), job)).await.map_err(PassError::Panicked)??;
     Ok(match rotated {
         Rotated::Stored(grant) => {
-            scene.observed.grant = GrantSecret::Ours(grant);
+            scene.observed.grant = GrantSecret::Ours(*grant);
             scene.observed.sighting = sight(ctx, &scene.observed.grant);
             Step::Done
         }

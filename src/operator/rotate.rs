@@ -42,7 +42,7 @@ pub struct Job {
 /// How a rotation ended.
 pub enum Rotated {
     /// The outcome, success or failure, is stored.
-    Stored(Versioned<Grant>),
+    Stored(Box<Versioned<Grant>>),
     /// Somebody else was faster, or the connection is gone: look again.
     LookAgain,
     /// The API server refused the claim; nothing was spent.
@@ -73,7 +73,7 @@ pub async fn rotate(ctx: Arc<Context>, job: Job) -> Result<Rotated, PassError> {
     };
     let _under_way = ctx.memory.begin(&attempt.id);
     let claimed = match claim(&ctx, &job.wish, &attempt, &job.grant.version).await? {
-        Claimed::Won(claimed) => claimed,
+        Claimed::Won(claimed) => *claimed,
         Claimed::Lost => return Ok(Rotated::LookAgain),
         Claimed::Refused(why) => return Ok(Rotated::Refused(why)),
     };
@@ -96,7 +96,7 @@ fn fence(ctx: &Context, stopwatch: Stopwatch) -> Fence {
 }
 
 enum Claimed {
-    Won(Versioned<Grant>),
+    Won(Box<Versioned<Grant>>),
     Lost,
     Refused(String),
 }
@@ -105,7 +105,7 @@ enum Claimed {
 async fn claim(ctx: &Context, wish: &Wish, attempt: &Attempt, version: &str) -> Result<Claimed, PassError> {
     let written = ctx.store.write_grant(wish, attempt.claimed.clone(), Some(version)).await;
     match written {
-        Ok(claimed) => Ok(Claimed::Won(claimed)),
+        Ok(claimed) => Ok(Claimed::Won(Box::new(claimed))),
         Err(StoreError::Conflict | StoreError::Missing) => {
             info!(
                 namespace = wish.namespace,
@@ -121,7 +121,7 @@ async fn claim(ctx: &Context, wish: &Wish, attempt: &Attempt, version: &str) -> 
             if let Ok(GrantSecret::Ours(grant)) = stored
                 && grant.value == attempt.claimed
             {
-                return Ok(Claimed::Won(grant));
+                return Ok(Claimed::Won(Box::new(grant)));
             }
             ctx.memory.never_sent(&attempt.id);
             Err(outage).doing("claim the refresh token")
@@ -211,7 +211,7 @@ async fn store(ctx: &Context, wish: &Wish, attempt: &Attempt, ending: &Ending, c
         sleep(pause).await;
         pause = (pause * 2).min(MAX_PAUSE);
         match reread(ctx, wish, attempt, ending).await {
-            Reread::Now(grant) => known = Some(grant),
+            Reread::Now(grant) => known = Some(*grant),
             Reread::NotYet => {}
             Reread::ConnectionGone => return Rotated::LookAgain,
         }
@@ -223,11 +223,11 @@ fn stored(ctx: &Context, ending: &Ending, grant: Versioned<Grant>, answered: Ins
         Outcome::Issued(_) => ctx.metrics.commit(answered.elapsed()),
         Outcome::Failed(_) => {}
     }
-    Rotated::Stored(grant)
+    Rotated::Stored(Box::new(grant))
 }
 
 enum Reread {
-    Now(Versioned<Grant>),
+    Now(Box<Versioned<Grant>>),
     NotYet,
     ConnectionGone,
 }
@@ -235,10 +235,10 @@ enum Reread {
 /// What stands there now, after a conflict or a lost answer.
 async fn reread(ctx: &Context, wish: &Wish, attempt: &Attempt, ending: &Ending) -> Reread {
     // As if it stood there with our claim: what is in hand is the truth.
-    let in_hand = |version: String| Reread::Now(Versioned { value: attempt.claimed.clone(), version });
+    let in_hand = |version: String| Reread::Now(Box::new(Versioned { value: attempt.claimed.clone(), version }));
     let stored = ctx.store.read_grant(&wish.namespace, &wish.name).await.map(|grant| grant.as_seen_by(&wish.uid));
     match (stored, &ending.outcome) {
-        (Ok(GrantSecret::Ours(grant)), _) => Reread::Now(grant),
+        (Ok(GrantSecret::Ours(grant)), _) => Reread::Now(Box::new(grant)),
         (Ok(GrantSecret::Predecessor(_)), _) | (Ok(GrantSecret::Absent), Outcome::Failed(_)) => Reread::ConnectionGone,
         (Ok(GrantSecret::Absent), Outcome::Issued(_)) => {
             match ctx.store.read_connection(&wish.namespace, &wish.name).await {

@@ -48,7 +48,7 @@ impl SimClient {
         kube::Client::new(self.clone(), "default")
     }
 
-    /// From now on all calls fail, and all watches break.
+    /// From now on all calls fail, and all watches break (unless it is restored before they can notice).
     pub fn cut_off(&self) {
         self.turn(Line::CutOff);
     }

@@ -48,6 +48,7 @@ pub fn kind_of(resource: &str) -> Kind {
         "pods" => Kind {
             name: "Pod",
             has_status: true,
+            has_generation: true,
             selectable: &["spec.nodeName", "spec.serviceAccountName", "status.phase"],
             ..BUILT_IN
         },

@@ -79,7 +79,7 @@ impl ApiServer {
     /// A server on the current runtime, where nothing goes wrong until [`set_faults`](Self::set_faults).
     pub fn new(seed: u64) -> Self {
         let state = State {
-            store: Store::default(),
+            store: Store::new(),
             rng: Rng::new(seed),
             faults: Faults::default(),
             rules: Vec::new(),

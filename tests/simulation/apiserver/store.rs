@@ -64,6 +64,11 @@ pub struct Store {
 }
 
 impl Store {
+    /// An empty store, at a version that is not nought: to a list or a watch, that means "any".
+    pub fn new() -> Self {
+        Self { version: 1, ..Self::default() }
+    }
+
     pub fn version(&self) -> u64 {
         self.version
     }
@@ -106,8 +111,6 @@ impl Store {
     /// etcd's compaction: what was watched up to an old version, or listed in part, must begin anew.
     pub fn compact(&mut self) {
         self.forget(self.history.len());
-        self.compacted = self.version;
-        self.pages.clear();
     }
 
     fn forget(&mut self, changes: usize) {

@@ -18,6 +18,8 @@ pub struct Record {
     pub namespace: String,
     pub name: String,
     pub subresource: String,
+    /// The answer was wanted as metadata only.
+    pub metadata_only: bool,
     /// The server's own verdict, none if it came to none. What the client heard of it, see `fault`.
     pub code: Option<u16>,
     /// That of the answer (of a watch: where it begins); nought if it bears none.
@@ -37,6 +39,7 @@ impl Record {
             namespace: call.namespace.clone(),
             name: call.name.clone(),
             subresource: call.subresource.clone(),
+            metadata_only: call.metadata_only,
             code: None,
             resource_version: 0,
             changed: false,
@@ -51,6 +54,9 @@ impl fmt::Display for Record {
         write!(f, "{:>10}ms {client} {verb:?} {resource} {namespace}/{name}", self.at.as_millis())?;
         if !subresource.is_empty() {
             write!(f, "/{subresource}")?;
+        }
+        if self.metadata_only {
+            write!(f, " (metadata)")?;
         }
         match self.code {
             Some(code) => write!(f, " {code}")?,

@@ -39,7 +39,13 @@ impl Store {
             Verb::List => self.list(call).map(Done::unchanged),
             Verb::Watch => Err(Refusal::not_simulated("a watch is opened, not applied")),
             Verb::Create => self.create(call, now),
-            Verb::Update if kind.create_on_update && self.get(&call.key()).is_none() => self.create(call, now),
+            Verb::Update if kind.create_on_update && self.get(&call.key()).is_none() => {
+                match text(&call.body, "uid") {
+                    "" => self.create(call, now),
+                    // It was there once: a PUT does not bring back what was deleted.
+                    uid => Err(precondition_failed(call, "UID", uid, "")),
+                }
+            }
             Verb::Update => self.replace(call, call.body.clone()),
             Verb::Patch => self.patch(call),
             Verb::Delete => self.delete(call, now),
@@ -58,9 +64,10 @@ impl Store {
     fn create(&mut self, call: &Call, now: Timestamp) -> Result<Done, Refusal> {
         let mut object = call.body.clone();
         check_place(call, &object)?;
-        if !text(&object, "resourceVersion").is_empty() {
+        // A PUT that creates drops it; a POST is refused, with a code for which the real server has no reason.
+        if call.verb == Verb::Create && !text(&object, "resourceVersion").is_empty() {
             let message = "resourceVersion should not be set on objects to be created";
-            return Err(Refusal::new(500, "InternalError", message));
+            return Err(Refusal::new(500, "", message));
         }
         let uid = self.new_uid();
         let name = match (call.name.as_str(), text(&object, "generateName")) {

@@ -180,6 +180,29 @@ fn the_server_outlives_the_runtime_of_a_client() {
     assert_eq!(server.elapsed(), begun + Duration::from_secs(10));
 }
 
+/// A process that is ticked in turn with the world.
+#[test]
+fn a_process_on_a_runtime_of_its_own() {
+    let (world, process) = (paused(), paused());
+    let tick = |runtime: &Runtime| runtime.block_on(async { sleep(Duration::from_millis(100)).await });
+    let server = world.block_on(async { ApiServer::new(1) });
+    let (client, user) = (server.client("operator"), server.client("user"));
+    let seen = process.spawn(async move {
+        let mut events = Box::pin(watcher(secrets(&client), watcher::Config::default()).touched_objects());
+        version(&events.next().await.unwrap().unwrap())
+    });
+    let made = world.spawn(async move {
+        sleep(Duration::from_secs(2)).await;
+        create(&user, "grant", &[]).await
+    });
+    for _ in 0..25 {
+        tick(&process);
+        tick(&world);
+    }
+    let made = world.block_on(made).unwrap();
+    assert_eq!(process.block_on(seen).unwrap(), version(&made));
+}
+
 /// Two writers that retry blindly, and a watcher, through a storm.
 fn stormy(seed: u64) -> (u64, Vec<Record>, Vec<String>) {
     paused().block_on(async move {

@@ -24,6 +24,8 @@ async fn a_created_object_gets_its_identity_from_the_server() {
 
     let again = secrets(&client).create(&PUT, &secret("one", &[])).await;
     assert_eq!(refusal(again), (409, "AlreadyExists".into()));
+    let with_version = secrets(&client).create(&PUT, &secrets(&client).get("one").await.unwrap()).await;
+    assert_eq!(refusal(with_version).0, 500, "it bears a resourceVersion");
     assert_eq!(refusal(secrets(&client).get("two").await), (404, "NotFound".into()));
     assert!(secrets(&client).get_opt("two").await.unwrap().is_none());
 
@@ -70,6 +72,10 @@ async fn leases_and_connections_are_never_updated_without_a_version() {
     // A PUT creates a Lease that is not there, as it does on the real server.
     leases.replace("leader", &PUT, &lease).await.unwrap();
     assert_eq!(refusal(leases.replace("leader", &PUT, &lease).await), (422, "Invalid".into()));
+
+    let taken = leases.get("leader").await.unwrap();
+    leases.delete("leader", &Default::default()).await.unwrap();
+    assert_eq!(refusal(leases.replace("leader", &PUT, &taken).await), (409, "Conflict".into()));
 
     let object = connection("acme", json!({}));
     let missing = connections(&client).replace("acme", &PUT, &object).await;
@@ -140,6 +146,9 @@ async fn metadata_is_answered_without_the_rest() {
     assert_eq!(got.metadata.annotations.unwrap()["touched"], "now");
     let list = secrets(&client).list_metadata(&Default::default()).await.unwrap();
     assert_eq!(names(list.items), ["grant"]);
+    let asked = server.trace().split_off(1);
+    assert!(asked.iter().all(|record| record.metadata_only));
+    assert!(asked[0].to_string().contains("operator Get secrets acme/grant (metadata) 200"), "{}", asked[0]);
 }
 
 #[tokio::test(start_paused = true)]
