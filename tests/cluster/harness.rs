@@ -2,7 +2,6 @@
 //! and a hunt for leaked secrets in everything that they left behind.
 
 use std::{
-    fs,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     path::PathBuf,
@@ -25,6 +24,9 @@ use serde_json::{Value, json};
 
 /// The longest that anything here may take. Nothing is proved by it: it only ends a test that hangs.
 pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Who operators are to the API server, so that their writes can be told from the tests' own.
+const OPERATOR_USER: &str = "pleo-operator";
 
 /// A world of one's own: a namespace, an authorisation server, and what operators print.
 pub struct World {
@@ -109,6 +111,8 @@ impl World {
 
     /// Starts an operator for this namespace.
     pub fn operator(&self, flags: &Flags) -> Operator {
+        let of_admin = || self.cluster.kubeconfig_for(OPERATOR_USER, &["system:masters"]).unwrap();
+        let kubeconfig = flags.kubeconfig.clone().unwrap_or_else(of_admin);
         let mut command = Command::new(env!("CARGO_BIN_EXE_pleo-operator"));
         command
             .args(["run", "--namespace", &self.namespace, "--lease-namespace", &self.namespace, "--log-format", "text"])
@@ -117,7 +121,7 @@ impl World {
             .args(["--admin-address", &format!("127.0.0.1:{}", free_port())])
             .args(&flags.extra)
             .env_clear()
-            .env("KUBECONFIG", flags.kubeconfig.as_deref().unwrap_or(self.cluster.kubeconfig()))
+            .env("KUBECONFIG", kubeconfig)
             // A leak hunt is worth most where most is printed.
             .env("RUST_LOG", "trace")
             .env("NO_COLOR", "1");
@@ -240,6 +244,46 @@ impl World {
         data.get(key).map(|value| String::from_utf8(value.0.clone()).unwrap())
     }
 
+    /// Waits until one key of a Secret is so.
+    pub async fn until_secret(&self, secret: &str, key: &str, what: impl Fn(Option<&str>) -> bool + Send + Sync + 'static) {
+        let key = key.to_owned();
+        let holds = move |secret: Option<&Secret>| {
+            let value = secret.and_then(|secret| secret.data.as_ref()).and_then(|data| data.get(&key));
+            what(value.map(|value| std::str::from_utf8(&value.0).unwrap()))
+        };
+        let found = tokio::time::timeout(PATIENCE, await_condition(self.secrets(), secret, holds)).await;
+        assert!(found.is_ok(), "{secret} never came there\n{}", self.log_tail());
+    }
+
+    /// Waits until operators looked at a connection so many times in all.
+    pub async fn until_looked_at(&self, name: &str, times: usize) {
+        let begun = Instant::now();
+        while self.looks(name) < times {
+            assert!(begun.elapsed() < PATIENCE, "{name} was never looked at\n{}", self.log_tail());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Waits until an admission policy that was just applied is in force for Secrets of this name.
+    pub async fn until_admission_refuses(&self, name: &str) {
+        let begun = Instant::now();
+        let dry = PostParams { dry_run: true, ..PostParams::default() };
+        let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+        let probe = Secret { metadata, ..Secret::default() };
+        while self.secrets().create(&dry, &probe).await.is_ok() {
+            assert!(begun.elapsed() < PATIENCE, "the policy never came into force");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until somebody wrote a Secret after this version.
+    pub async fn until_secret_changes(&self, secret: &str, after: &Secret) {
+        let version = after.metadata.resource_version.clone();
+        let newer = move |secret: Option<&Secret>| secret.is_some_and(|secret| secret.metadata.resource_version != version);
+        let found = tokio::time::timeout(PATIENCE, await_condition(self.secrets(), secret, newer)).await;
+        assert!(found.is_ok(), "{secret} was left as it was\n{}", self.log_tail());
+    }
+
     /// Whether the access token that pods can see is the one that the server takes.
     pub async fn published_token_is_good(&self, name: &str) -> bool {
         let token = self.value(&format!("{name}-token"), "access_token").await;
@@ -277,16 +321,27 @@ impl World {
         assert!(!secrets.is_empty() && !haystack[0].1.is_empty(), "a hunt in nothing proves nothing");
     }
 
-    /// Writes of this namespace, without the Lease and events.
+    /// What operators wrote in this namespace, as `verb resource/subresource name`, without the Lease and events.
     pub fn writes(&self) -> Vec<String> {
-        let writes = self.cluster.writes(&self.namespace).unwrap();
-        let ours = writes.into_iter().filter(|write| write.resource != "leases" && write.resource != "events");
-        let ours = ours.filter(|write| {
-            write.user_agent.starts_with("pleo-operator")
-                || write.user_agent.starts_with("kube-rs")
-                || write.user_agent.is_empty()
-        });
-        ours.map(|write| format!("{} {}/{} {}", write.verb, write.resource, write.subresource, write.name)).collect()
+        self.requests().into_iter().filter(|(is_write, _)| *is_write).map(|(_, text)| text).collect()
+    }
+
+    /// How often operators looked at a connection: each look reads its grant once.
+    pub fn looks(&self, name: &str) -> usize {
+        let look = format!("get secrets/ pleo-grant-{name}");
+        self.requests().iter().filter(|(_, text)| *text == look).count()
+    }
+
+    fn requests(&self) -> Vec<(bool, String)> {
+        let requests = self.cluster.requests(&self.namespace).unwrap();
+        let ours = requests.into_iter().filter(|request| request.user == OPERATOR_USER);
+        let counted = ours.filter(|request| request.resource != "leases" && request.resource != "events");
+        counted
+            .map(|request| {
+                let text = format!("{} {}/{} {}", request.verb, request.resource, request.subresource, request.name);
+                (request.is_write(), text)
+            })
+            .collect()
     }
 
     /// Remembers what an operator shows to Prometheus, for the hunt.
@@ -369,6 +424,15 @@ impl Operator {
         }
     }
 
+    /// Waits until it has printed this more often than so many times.
+    pub async fn until_printed_more(&self, what: &str, times: usize) {
+        let begun = Instant::now();
+        while self.printed().matches(what).count() <= times {
+            assert!(begun.elapsed() < PATIENCE, "never printed {what:?} again:\n{}", self.printed());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();
         assert!(status.unwrap().success());
@@ -423,5 +487,4 @@ pub async fn finish(world: World) {
         let name = connection.metadata.name.unwrap();
         world.connections().delete(&name, &DeleteParams::default()).await.unwrap();
     }
-    let _ = fs::metadata(world.cluster.kubeconfig());
 }

@@ -1,4 +1,11 @@
 //! The operator as a real process, on a real API server, over HTTPS with a strict server.
 
+mod crashes;
+mod failures;
 mod harness;
+mod ownership;
+mod refusals;
 mod rotation;
+mod scale;
+mod start;
+mod validation;

@@ -1,0 +1,36 @@
+//! Idle is quiet (I6), with many connections, over a restart too.
+
+use std::time::Duration;
+
+use crate::harness::{Flags, World, finish};
+
+/// 200 connections with nothing due: not one write, whether the operator runs on or is started anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_idle_connections_cost_no_write() {
+    let world = World::new("idle").await;
+    let names: Vec<String> = (0..200).map(|number| format!("c{number}")).collect();
+    for name in &names {
+        world.sandbox.set_lifetimes(name, Duration::from_secs(86_400), Duration::from_secs(1 << 22));
+        world.connected(name).await;
+    }
+    let operator = world.operator(&Flags::identity("a"));
+    for name in &names {
+        world.until_rotation(name, 1).await;
+    }
+    assert_eq!(operator.stop().await, 0);
+    let writes = world.writes().len();
+
+    // The last connection is looked at after all others were: the queue is in order, and a request is answered last.
+    let operator = world.operator(&Flags::identity("a"));
+    operator.until_printed("leading").await;
+    for name in &names {
+        world.until_looked_at(name, 2).await;
+    }
+    world.request_refresh("c0", "are you there").await;
+    world.until_rotation("c0", 2).await;
+    assert_eq!(operator.stop().await, 0);
+
+    assert_eq!(world.writes().len(), writes + 4, "four for the one that was asked for: {:#?}", &world.writes()[writes..]);
+    assert_eq!(world.sandbox.exchanges().len(), 201);
+    finish(world).await;
+}

@@ -1,0 +1,21 @@
+//! The pure layer of the tests: what the operator decides, stores and tells, as functions of plain values. No cluster,
+//! no server, no clock: every time is written down. The invariants I1 to I9 are those of `docs/design.md`.
+//!
+//! | file | tells |
+//! |---|---|
+//! | [`scenes`] | how a test sets up what was seen, and lets a connection live |
+//! | [`answers`] | what each answer of the server means |
+//! | [`failures`] | what follows from each row of the table of failures |
+//! | [`commits`] | how a pair is stored, also when somebody else was there first |
+//! | [`turns`], [`claims`] | what is done next, and when |
+//! | [`adoptions`] | how a new consent comes in, and how its Secret is tidied |
+//! | [`reasons`] | what the user is told: every reason and its way back |
+//! | [`codecs`] | how grants and tokens stand in their Secrets |
+//! | [`schedules`], [`properties`], [`walks`] | what holds for whatever was seen, and for any course of events |
+//! | [`house`], [`crd`] | how the source is laid out, and that the checked-in CRD is the program's |
+
+mod answers;
+mod commits;
+mod failures;
+mod scenes;
+mod schedules;

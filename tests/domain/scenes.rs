@@ -1,0 +1,454 @@
+//! Scenes: what was seen of one connection, built step by step, and a tiny interpreter that makes decisions come true in
+//! memory. A test reads like a transcript: who holds what, what time it is, what the server answers, what is done next.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use pleo_operator::{
+    api::{Authentication, PleoConnectionStatus},
+    domain::{
+        attempt::{Attempt, Claiming, Ending, Settlement, Terms, claim, settle},
+        decide::{Decision, Rotation, Turn, Wait, decide, turn},
+        failure::{Failure, FailureKind, Outcome},
+        grant::{
+            Adopted, AttemptId, Attempts, Candidate, CandidateRecord, Claim, Grant, Holder, Live, LiveRecord, Refused,
+            RefusedReason, Which,
+        },
+        observed::{
+            Claimant, ClientSecretState, GrantSecret, InitialGrant, InitialToken, Observed, Sighting, TokenSecret,
+            Versioned,
+        },
+        projection::{self, Content, Published},
+        report,
+        schedule::Pace,
+        token::{AccessToken, ClientCredentials, ClientSecret, Fingerprint, RefreshToken},
+        wish::{InitialGrantRef, Server, TokenUrl, Wish},
+    },
+    pleo::answer::interpret,
+};
+
+pub const PRODUCTION: &str = "https://auth.pleo.io/oauth/token";
+pub const STAGING: &str = "https://auth.staging.pleo.io/oauth/token";
+pub const UID: &str = "0c5f7d9e-acme";
+/// An answer is awaited for a minute, so the settle time is 30 s and a claim is 70 s long.
+pub const PACE: Pace = Pace { request_timeout: Duration::from_secs(60) };
+/// No connection needs more steps than this to come to rest.
+pub const MAX_STEPS: usize = 12;
+
+/// So many seconds after noon.
+pub fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_772_452_800 + seconds).unwrap()
+}
+
+pub fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub fn token_url(url: &str) -> TokenUrl {
+    serde_json::from_value(url.into()).unwrap()
+}
+
+pub fn server(url: &str) -> Server {
+    Server { token_url: token_url(url), ca_bundle: None }
+}
+
+pub fn fingerprint(token: &str) -> Fingerprint {
+    RefreshToken::new(token).fingerprint()
+}
+
+pub fn client(id: &str) -> ClientCredentials {
+    ClientCredentials { id: id.into(), secret: Some(ClientSecret::new("client-secret")) }
+}
+
+/// What the server said, in its own words.
+pub fn reply(status: u16, body: &str) -> Outcome {
+    interpret(status, None, body.as_bytes(), at(0))
+}
+
+/// The same, with `Retry-After`.
+pub fn reply_after(status: u16, retry_after: &str, body: &str) -> Outcome {
+    interpret(status, Some(retry_after), body.as_bytes(), at(0))
+}
+
+/// A pair that lives 15 minutes: `access-NAME` and `refresh-NAME`.
+pub fn pair(name: &str) -> Outcome {
+    reply(
+        200,
+        &format!(
+            r#"{{"access_token":"access-{name}","refresh_token":"refresh-{name}","token_type":"Bearer","expires_in":900}}"#
+        ),
+    )
+}
+
+pub fn invalid_grant() -> Outcome {
+    reply(400, r#"{"error":"invalid_grant"}"#)
+}
+
+pub fn invalid_client() -> Outcome {
+    reply(401, r#"{"error":"invalid_client"}"#)
+}
+
+/// The request left, and no answer came.
+pub fn silence() -> Outcome {
+    Outcome::Failed(Failure::new(FailureKind::OutcomeUnknown, "the server did not answer in time"))
+}
+
+/// Not a byte left.
+pub fn no_connection() -> Outcome {
+    Outcome::Failed(Failure::new(FailureKind::NotSent, "no connection to the server: connection refused"))
+}
+
+pub fn live(token: &str, url: &str, issued_at: Timestamp, life: Duration) -> Live {
+    let refresh = RefreshToken::new(token);
+    Live {
+        record: LiveRecord {
+            fingerprint: refresh.fingerprint(),
+            server: token_url(url),
+            issued_at,
+            life_ms: u64::try_from(life.as_millis()).unwrap(),
+            token_type: "Bearer".into(),
+            attempt: AttemptId(format!("the attempt that brought {token}")),
+            attempts: Attempts::default(),
+        },
+        access: Some(AccessToken::new(token.replace("refresh", "access"))),
+        refresh,
+    }
+}
+
+pub fn candidate(token: &str, url: &str) -> Candidate {
+    let record = CandidateRecord {
+        fingerprint: fingerprint(token),
+        server: token_url(url),
+        attempts: Attempts::default(),
+    };
+    Candidate { token: RefreshToken::new(token), record }
+}
+
+pub fn adopted(token: &str, url: &str, accepted_as: Option<u64>) -> Adopted {
+    Adopted { fingerprint: fingerprint(token), server: token_url(url), accepted_as }
+}
+
+pub fn refused(token: &str, reason: RefusedReason) -> Refused {
+    Refused { fingerprint: fingerprint(token), reason, at: at(0) }
+}
+
+/// A claim as another pod makes it: 70 s long.
+pub fn claim_of(token: &str, started_at: Timestamp) -> Claim {
+    Claim {
+        attempt: AttemptId("elsewhere-1".into()),
+        holder: holder("another pod"),
+        started_at,
+        ends_at: started_at + SignedDuration::try_from(PACE.claim_length()).unwrap(),
+        fingerprint: fingerprint(token),
+    }
+}
+
+pub fn holder(identity: &str) -> Holder {
+    Holder { identity: identity.into(), process: format!("a process of {identity}") }
+}
+
+pub fn terms() -> Terms {
+    Terms {
+        holder: holder("this pod"),
+        client: client("acme-client").fingerprint(UID),
+        generation: 1,
+        retry_timeout: secs(72 * 3600),
+        pace: PACE,
+    }
+}
+
+pub fn rotation(which: Which) -> Rotation {
+    Rotation { which, resumes: false, claim_unused: false, request: None }
+}
+
+/// Claims a token of this grant: the grant as it is stored then, and the attempt.
+pub fn claimed(grant: &Grant, which: Which, id: &str, now: Timestamp) -> (Grant, Attempt) {
+    let Claiming { attempt, token: _ } =
+        claim(grant, &rotation(which), AttemptId(id.into()), now, terms()).expect("the grant holds that token");
+    (attempt.claimed.clone(), attempt)
+}
+
+pub fn ending(outcome: Outcome, started_at: Timestamp, ended_at: Timestamp) -> Ending {
+    Ending { outcome, started_at, ended_at }
+}
+
+/// The grant that is to be written.
+#[track_caller]
+pub fn written(settlement: Settlement) -> Grant {
+    match settlement {
+        Settlement::Write(grant) => *grant,
+        Settlement::AlreadyStored | Settlement::Superseded => panic!("not to be written: {settlement:?}"),
+    }
+}
+
+/// One connection, and a world in which its decisions come true.
+#[derive(Clone, Debug)]
+pub struct Scene {
+    pub observed: Observed,
+    pub now: Timestamp,
+    /// Every token that was sent, with its server.
+    pub sent: Vec<(String, TokenUrl)>,
+    /// Everything that was done, by name.
+    pub done: Vec<&'static str>,
+    attempts: u32,
+}
+
+impl Scene {
+    /// At noon: a connection `acme` with a client, an empty Secret `acme-grant` for the first token, and nothing of ours.
+    pub fn new() -> Self {
+        let wish = Wish {
+            uid: UID.into(),
+            namespace: "finance".into(),
+            name: "acme".into(),
+            generation: 1,
+            deleting: false,
+            server: Ok(server(PRODUCTION)),
+            authentication: Authentication::Body,
+            client_secret_name: "pleo-client".into(),
+            initial_grant: Some(InitialGrantRef {
+                secret: "acme-grant".into(),
+                key: "refresh_token".into(),
+                keep: false,
+            }),
+            secret_name: "acme-token".into(),
+            secret_labels: BTreeMap::new(),
+            secret_annotations: BTreeMap::new(),
+            refresh_before: None,
+            retry_timeout: secs(72 * 3600),
+            suspend: false,
+            refresh_request: None,
+        };
+        let observed = Observed {
+            wish,
+            client: ClientSecretState::Present(client("acme-client")),
+            initial: InitialGrant::Missing("the Secret acme-grant has no key refresh_token".into()),
+            grant: GrantSecret::Absent,
+            token: TokenSecret::Absent,
+            retired: None,
+            initial_is_fixed: false,
+            sighting: Sighting::default(),
+        };
+        Self { observed, now: at(0), sent: Vec::new(), done: Vec::new(), attempts: 0 }
+    }
+
+    /// A connection in the best of health: `refresh-7` was issued at noon for 15 minutes, and pods have `access-7`.
+    pub fn living() -> Self {
+        let mut grant = Grant::new(UID, 7);
+        grant.live = Some(live("refresh-7", PRODUCTION, at(0), secs(900)));
+        grant.last_sent_at = Some(at(0));
+        Self::new().holding(grant).published()
+    }
+
+    /// A connection whose first token, `consent-1`, was just adopted and not yet sent.
+    pub fn adopted() -> Self {
+        let mut grant = Grant::new(UID, 0);
+        grant.candidate = Some(candidate("consent-1", PRODUCTION));
+        grant.adopted = vec![adopted("consent-1", PRODUCTION, None)];
+        Self::new().consent("consent-1").holding(grant).published()
+    }
+
+    /// A connection whose grant was refused at noon and wiped.
+    pub fn dead(reason: RefusedReason) -> Self {
+        let mut grant = Grant::new(UID, 7);
+        grant.refused = Some(refused("refresh-7", reason));
+        Self::new().holding(grant).published()
+    }
+
+    pub fn holding(mut self, grant: Grant) -> Self {
+        self.observed.grant = GrantSecret::Ours(Versioned { value: grant, version: "1".into() });
+        self
+    }
+
+    pub fn wishing(mut self, change: impl FnOnce(&mut Wish)) -> Self {
+        change(&mut self.observed.wish);
+        self
+    }
+
+    pub fn seeing(mut self, change: impl FnOnce(&mut Observed)) -> Self {
+        change(&mut self.observed);
+        self
+    }
+
+    pub fn with_grant(mut self, change: impl FnOnce(&mut Grant)) -> Self {
+        change(self.grant_mut());
+        self
+    }
+
+    pub fn with_live_tried(self, change: impl FnOnce(&mut Attempts)) -> Self {
+        self.with_grant(|grant| change(grant.attempts_mut(Which::Live).expect("a live pair")))
+    }
+
+    pub fn with_candidate_tried(self, change: impl FnOnce(&mut Attempts)) -> Self {
+        self.with_grant(|grant| change(grant.attempts_mut(Which::Candidate).expect("a candidate")))
+    }
+
+    /// A user puts a refresh token into the initial grant.
+    pub fn consent(mut self, token: &str) -> Self {
+        let token = RefreshToken::new(token);
+        self.observed.initial = InitialGrant::Present(InitialToken {
+            fingerprint: token.fingerprint(),
+            token,
+            version: "initial-1".into(),
+            copied: false,
+            shared_with: None,
+        });
+        self
+    }
+
+    /// A claim on a token stands there, seen for so long.
+    pub fn with_claim(mut self, token: &str, started_at: Timestamp, whose: Claimant, seen_for: u64) -> Self {
+        self.grant_mut().claim = Some(claim_of(token, started_at));
+        self.observed.sighting =
+            Sighting { claimant: Some(whose), claim_seen_for: secs(seen_for), failure_seen_for: Duration::ZERO };
+        self
+    }
+
+    /// The token Secret says what the grant says.
+    pub fn published(mut self) -> Self {
+        let content = projection::desired(&self.observed, self.now).expect("a grant that may be published");
+        self.publish(&content);
+        self
+    }
+
+    /// So many seconds after noon; what was seen has been seen for that much longer.
+    pub fn at(mut self, seconds: i64) -> Self {
+        self.go_to(at(seconds));
+        self
+    }
+
+    pub fn go_to(&mut self, time: Timestamp) {
+        let passed = Duration::try_from(time.duration_since(self.now)).unwrap_or_default();
+        self.observed.sighting.claim_seen_for += passed;
+        self.observed.sighting.failure_seen_for += passed;
+        self.now = time;
+    }
+
+    pub fn grant(&self) -> &Grant {
+        &self.observed.grant.ours().expect("a grant of ours").value
+    }
+
+    pub fn grant_mut(&mut self) -> &mut Grant {
+        match &mut self.observed.grant {
+            GrantSecret::Ours(grant) => &mut grant.value,
+            other => panic!("no grant of ours: {other:?}"),
+        }
+    }
+
+    pub fn content(&self) -> &Content {
+        let published = self.observed.token.published().expect("a token Secret of ours");
+        published.content.as_ref().expect("a token Secret that can be read")
+    }
+
+    pub fn decide(&self) -> Decision {
+        decide(&self.observed, self.now, PACE)
+    }
+
+    pub fn turn(&self) -> Turn {
+        turn(&self.observed, self.now, PACE)
+    }
+
+    /// What it waits for.
+    #[track_caller]
+    pub fn waits(&self) -> Wait {
+        match self.decide() {
+            Decision::Wait(wait) => wait,
+            other => panic!("expected to wait, but: {other:?}"),
+        }
+    }
+
+    /// Which token it sends now.
+    #[track_caller]
+    pub fn sends(&self) -> Rotation {
+        match self.decide() {
+            Decision::Rotate(rotation) => rotation,
+            other => panic!("expected to send, but: {other:?}"),
+        }
+    }
+
+    /// Whether a token is to be sent at this moment.
+    pub fn is_sending(&self) -> bool {
+        matches!(self.turn(), Turn::Now(_))
+    }
+
+    pub fn status(&self) -> PleoConnectionStatus {
+        self.status_after(&PleoConnectionStatus::default())
+    }
+
+    pub fn status_after(&self, previous: &PleoConnectionStatus) -> PleoConnectionStatus {
+        report::status(&self.observed, previous, None, self.now, PACE)
+    }
+
+    /// Makes decisions come true until there is nothing left but to wait, to leave or to send.
+    #[track_caller]
+    pub fn rest(&mut self) -> Decision {
+        for _ in 0..MAX_STEPS {
+            match self.decide() {
+                Decision::Publish(content) => {
+                    self.done.push("publish");
+                    self.publish(&content);
+                }
+                Decision::Adopt(adoption) => {
+                    self.done.push("adopt");
+                    self.store(adoption.grant);
+                }
+                Decision::Retire(_) => {
+                    self.done.push("retire");
+                    self.observed.retired = None;
+                }
+                Decision::Tidy(tidying) => {
+                    self.done.push("tidy");
+                    self.observed.initial = InitialGrant::Missing(format!("{} is tidy", tidying.secret));
+                }
+                end @ (Decision::Rotate(_) | Decision::Wait(_) | Decision::Leave) => return end,
+            }
+        }
+        panic!("no rest after {MAX_STEPS} steps: {:?}", self.done);
+    }
+
+    /// Comes to rest, sends the token that is due, and stores what the server says; then comes to rest again.
+    #[track_caller]
+    pub fn exchange(&mut self, outcome: Outcome) -> Decision {
+        let (attempt, started_at) = self.begin();
+        let ending = ending(outcome, started_at, self.now);
+        let grant = written(settle(self.grant(), &attempt, &ending));
+        self.store(grant);
+        self.observed.sighting = Sighting::default();
+        self.rest()
+    }
+
+    /// Comes to rest, claims the token that is due, and sends it.
+    #[track_caller]
+    pub fn begin(&mut self) -> (Attempt, Timestamp) {
+        let Decision::Rotate(rotation) = self.rest() else { panic!("nothing is due: {:?}", self.decide()) };
+        self.attempts += 1;
+        let id = AttemptId(format!("here-{}", self.attempts));
+        let wish = &self.observed.wish;
+        let ClientSecretState::Present(client) = &self.observed.client else { panic!("no client") };
+        let terms = Terms {
+            client: client.fingerprint(&wish.uid),
+            generation: wish.generation,
+            retry_timeout: wish.retry_timeout,
+            ..terms()
+        };
+        let Claiming { attempt, token } = claim(self.grant(), &rotation, id, self.now, terms).expect("a token");
+        self.store(attempt.claimed.clone());
+        self.sent.push((token.expose().to_owned(), attempt.server.clone()));
+        self.done.push("send");
+        (attempt, self.now)
+    }
+
+    pub fn store(&mut self, grant: Grant) {
+        self.observed.grant = GrantSecret::Ours(Versioned { value: grant, version: "next".into() });
+    }
+
+    pub fn publish(&mut self, content: &Content) {
+        let wish = &self.observed.wish;
+        let published = Published::read(
+            content.encode(),
+            projection::labels(wish),
+            wish.secret_annotations.clone(),
+            Some(wish.uid.clone()),
+        );
+        self.observed.token = TokenSecret::Ours(Versioned { value: published, version: "next".into() });
+    }
+}

@@ -1,0 +1,64 @@
+//! I6: idle is quiet. Nothing due means no write at all, and no look either.
+
+use crate::{
+    apiserver::{Fault, Verb},
+    process::Pod,
+    world::{World, days, hours, seconds},
+};
+use tokio::time::sleep;
+
+/// Between two rotations nothing happens but the Lease: no write, and nobody even looks.
+#[tokio::test(start_paused = true)]
+async fn between_two_rotations_nothing_is_read_or_written() {
+    let (world, _process) = World::with_acme(days(1)).await;
+    sleep(hours(12)).await;
+    assert_eq!(world.writes(), []);
+    assert_eq!(world.looks("acme"), 0);
+    assert!(world.token_works("acme"));
+}
+
+/// The same for many connections.
+#[tokio::test(start_paused = true)]
+async fn fifty_idle_connections_are_as_quiet_as_one() {
+    let world = World::new().await;
+    let names: Vec<String> = (0..50).map(|n| format!("c{n}")).collect();
+    for name in &names {
+        world.connect(name, days(1)).await;
+    }
+    let _process = Pod::new(&world, "pod-a").unhurried().start(&world);
+    world.until("all are ready", |world| names.iter().all(|name| world.is_ready(name))).await;
+    sleep(seconds(5)).await;
+    world.server.reset_trace();
+    sleep(hours(12)).await;
+    assert_eq!(world.writes(), []);
+    assert_eq!(names.iter().map(|name| world.looks(name)).sum::<usize>(), 0);
+    assert_eq!(world.pleo.exchanged(), 50);
+}
+
+/// A new process looks at every connection once, and writes nothing.
+#[tokio::test(start_paused = true)]
+async fn a_restart_reads_and_writes_nothing() {
+    let (world, process) = World::with_acme(days(1)).await;
+    sleep(hours(1)).await;
+    let _process = process.stop().await.start(&world);
+    sleep(hours(1)).await;
+    assert_eq!(world.writes(), []);
+    assert_eq!(world.looks("acme"), 1);
+}
+
+/// A watch that has to begin anew, because the API server has forgotten its version, brings every object again. That
+/// may cost a look, but no write.
+#[tokio::test(start_paused = true)]
+async fn a_list_that_begins_anew_writes_nothing() {
+    let (world, _process) = World::with_acme(days(1)).await;
+    world.server.times(2, |call| call.verb == Verb::Watch, Fault::WatchCut(seconds(10)));
+    sleep(seconds(400)).await;
+    assert_eq!(world.server.rules_left(), 0, "both watches were cut");
+    world.consent("another").await;
+    world.server.compact();
+    sleep(hours(1)).await;
+    let lists = world.server.trace().iter().filter(|record| record.verb == Verb::List).count();
+    assert!(lists >= 2, "both lists were read anew, {lists} were");
+    assert_eq!(world.writes(), []);
+    assert!(world.looks("acme") <= 1, "{} looks", world.looks("acme"));
+}

@@ -1,0 +1,259 @@
+//! The authorisation server in memory: the sandbox's own rules and scripts, under simulated time, behind the trait by
+//! which the operator sends tokens. The server's side of an exchange is a task of its own: a client that gives up or
+//! dies takes nothing back.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use futures::future::{BoxFuture, pending};
+use pleo_operator::{
+    api::Authentication,
+    clock::Clock,
+    domain::failure::{Failure, FailureKind, Outcome},
+    pleo::{Exchange, TokenEndpoint, answer::interpret},
+};
+use pleo_sandbox::{
+    authority::{self, Authority, Client, Counters, Credentials, ExchangeRecord, Lifetimes, RefreshRequest},
+    script::{HttpReply, Reply, ReplyBody, Scripts, Step, Wait},
+};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::{sleep, timeout},
+};
+
+use crate::apiserver::{ApiServer, SimClient};
+
+pub const CLIENT_ID: &str = "sandbox-client";
+pub const CLIENT_SECRET: &str = "sandbox-secret";
+
+/// One way of a packet. Nothing is free, so that a hot loop moves the clock.
+const LATENCY: Duration = Duration::from_millis(5);
+
+/// The authorisation server. Clones are the same server.
+#[derive(Clone)]
+pub struct Pleo(Arc<Shared>);
+
+struct Shared {
+    /// Only for its clock.
+    time: ApiServer,
+    state: Mutex<State>,
+    released: Notify,
+}
+
+struct State {
+    authority: Authority,
+    scripts: Scripts,
+    releases: BTreeMap<String, u64>,
+    reachable: bool,
+    connecting: Duration,
+}
+
+impl Pleo {
+    pub fn new(time: ApiServer) -> Self {
+        let client = Client::new(Some(CLIENT_SECRET.into()));
+        let state = State {
+            authority: Authority::new(1, Lifetimes::default(), CLIENT_ID, client),
+            scripts: Scripts::default(),
+            releases: BTreeMap::new(),
+            reachable: true,
+            connecting: Duration::ZERO,
+        };
+        Self(Arc::new(Shared { time, state: Mutex::new(state), released: Notify::new() }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap()
+    }
+
+    fn now(&self) -> Duration {
+        self.0.time.elapsed()
+    }
+
+    /// What a process sends through, that reaches the API server by `client`: it dies with it.
+    pub fn endpoint(&self, client: SimClient, clock: Clock, request_timeout: Duration) -> Arc<dyn TokenEndpoint> {
+        Arc::new(Endpoint { pleo: self.clone(), client, clock, request_timeout })
+    }
+}
+
+/// What people do, and what goes wrong.
+impl Pleo {
+    /// The user consents; the first refresh token.
+    pub fn consent(&self, connection: &str) -> String {
+        let now = self.now();
+        self.state().authority.consent(now, connection, None)
+    }
+
+    pub fn revoke(&self, connection: &str) {
+        self.state().authority.revoke(connection);
+    }
+
+    /// How long the access tokens live that this connection gets from now on.
+    pub fn lives(&self, connection: &str, access: Duration) {
+        let lifetimes = Lifetimes { access, ..Lifetimes::default() };
+        self.state().authority.set_lifetimes(connection, lifetimes);
+    }
+
+    /// The client has another secret from now on.
+    pub fn set_client_secret(&self, secret: &str) {
+        self.state().authority.set_client(CLIENT_ID, Client::new(Some(secret.into())));
+    }
+
+    /// The next exchanges of this connection go like this.
+    pub fn script(&self, connection: &str, steps: impl IntoIterator<Item = Step>) {
+        self.state().scripts.push(connection, steps);
+    }
+
+    /// All exchanges of this connection go like this, until [`Pleo::behave`].
+    pub fn repeat(&self, connection: &str, step: Step) {
+        self.state().scripts.repeat(connection, step);
+    }
+
+    pub fn behave(&self, connection: &str) {
+        self.state().scripts.clear(connection);
+    }
+
+    /// Lets go of the exchanges that are held now.
+    pub fn release(&self, connection: &str) {
+        *self.state().releases.entry(connection.into()).or_default() += 1;
+        self.0.released.notify_waiters();
+    }
+
+    /// Whether a connection can be made at all.
+    pub fn set_reachable(&self, reachable: bool) {
+        self.state().reachable = reachable;
+    }
+
+    /// How long it takes until a connection stands.
+    pub fn set_connecting(&self, connecting: Duration) {
+        self.state().connecting = connecting;
+    }
+}
+
+/// For judges.
+impl Pleo {
+    pub fn counters(&self, connection: &str) -> Counters {
+        self.state().authority.counters(connection)
+    }
+
+    /// The exchanges of one connection in order.
+    pub fn exchanges(&self, connection: &str) -> Vec<ExchangeRecord> {
+        let state = self.state();
+        let ours = |record: &&ExchangeRecord| record.connection.as_deref() == Some(connection);
+        state.authority.exchanges().iter().filter(ours).cloned().collect()
+    }
+
+    /// How many exchanges there were, whoever's.
+    pub fn exchanged(&self) -> usize {
+        self.state().authority.exchanges().len()
+    }
+
+    /// Whether the access token is one that works at this moment, and whose it is.
+    pub fn accepts(&self, access_token: &str) -> Option<String> {
+        self.state().authority.check_access(self.now(), access_token).ok().map(str::to_owned)
+    }
+}
+
+/// The server's side of an exchange.
+impl Pleo {
+    async fn serve(self, request: RefreshRequest, reply: oneshot::Sender<Reply>) {
+        let (id, step, name) = {
+            let (now, state) = (self.now(), &mut *self.state());
+            let id = state.authority.begin(now, request);
+            let name = state.authority.exchange(id).and_then(|record| record.connection.clone());
+            (id, state.scripts.next(name.as_deref()), name.unwrap_or_default())
+        };
+        self.wait(step.before, &name).await;
+        let judged = step.rotates().then(|| {
+            let now = self.now();
+            self.state().authority.rotate(now, id)
+        });
+        self.wait(step.after, &name).await;
+        let answer = step.reply(judged.as_ref(), self.0.time.now());
+        let now = self.now();
+        self.state().authority.finish(now, id, answer.delivery());
+        // Nobody may be waiting any more.
+        let _ = reply.send(answer);
+    }
+
+    async fn wait(&self, wait: Option<Wait>, name: &str) {
+        match wait {
+            None => {}
+            Some(Wait::For(delay)) => sleep(delay).await,
+            Some(Wait::Hold) => {
+                let released = || self.state().releases.get(name).copied().unwrap_or_default();
+                let before = released();
+                loop {
+                    // Made before the look, or a release between the look and the wait would be missed.
+                    let notified = self.0.released.notified();
+                    if released() > before {
+                        return;
+                    }
+                    notified.await;
+                }
+            }
+        }
+    }
+}
+
+/// The client's side: it asks the fence at the instant of sending, as the real one does when its connection stands.
+struct Endpoint {
+    pleo: Pleo,
+    client: SimClient,
+    clock: Clock,
+    request_timeout: Duration,
+}
+
+impl TokenEndpoint for Endpoint {
+    fn exchange(&self, exchange: Exchange) -> BoxFuture<'static, Outcome> {
+        let Self { pleo, client, clock, request_timeout } = self;
+        let (pleo, client, clock, request_timeout) = (pleo.clone(), client.clone(), clock.clone(), *request_timeout);
+        Box::pin(async move {
+            let outcome = send(&pleo, &client, &clock, request_timeout, exchange).await;
+            // The dead hear nothing.
+            if client.is_crashed() { pending().await } else { outcome }
+        })
+    }
+}
+
+async fn send(pleo: &Pleo, client: &SimClient, clock: &Clock, patience: Duration, exchange: Exchange) -> Outcome {
+    let failed = |kind, why: &str| Outcome::Failed(Failure::new(kind, why));
+    let (connecting, reachable) = (pleo.state().connecting, pleo.state().reachable);
+    sleep(connecting + LATENCY).await;
+    if client.is_crashed() {
+        return pending().await;
+    }
+    if !reachable {
+        return failed(FailureKind::NotSent, "connection refused");
+    }
+    if !exchange.fence.is_open() {
+        return failed(FailureKind::NotSent, "too late");
+    }
+    let (reply, answer) = oneshot::channel();
+    tokio::spawn(pleo.clone().serve(request(&exchange), reply));
+    drop(exchange);
+    match timeout(patience, answer).await {
+        Err(_) => failed(FailureKind::OutcomeUnknown, "no answer in time"),
+        Ok(Err(_) | Ok(Reply::Cut)) => failed(FailureKind::OutcomeUnknown, "connection reset"),
+        Ok(Ok(Reply::Http(reply))) => read(&reply, clock),
+    }
+}
+
+fn request(exchange: &Exchange) -> RefreshRequest {
+    let secret = exchange.client.secret.as_ref().map(|secret| secret.expose().to_owned());
+    let authentication = match exchange.authentication {
+        Authentication::Body => authority::Authentication::Body,
+        Authentication::Basic => authority::Authentication::Basic,
+    };
+    let credentials = Credentials { client_id: exchange.client.id.clone(), client_secret: secret, authentication };
+    RefreshRequest { credentials, refresh_token: exchange.token.expose().to_owned() }
+}
+
+fn read(reply: &HttpReply, clock: &Clock) -> Outcome {
+    let ReplyBody::Whole(body) = &reply.body else { panic!("endless bodies are tested over HTTP") };
+    let header = |(name, value): &'_ (String, String)| (name == "retry-after").then(|| value.clone());
+    let retry_after = reply.headers.iter().find_map(header);
+    interpret(reply.status, retry_after.as_deref(), body, clock.now())
+}

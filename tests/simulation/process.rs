@@ -1,0 +1,148 @@
+//! Processes of the operator: the real one, on a simulated line, endpoint and clock.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use pleo_operator::{
+    clock::{Clock, WallClock},
+    cluster::{Store, lease::LeaseConfig},
+    domain::{grant::Holder, schedule::Pace, wish::AllowedServers},
+    operator::{context::Policy, run::Operator},
+    telemetry::metrics::Metrics,
+};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    apiserver::{ApiServer, SimClient},
+    world::{NAMESPACE, World},
+};
+
+/// The wall clock of one node. It runs as simulated time does, and can be set.
+#[derive(Clone)]
+pub struct NodeClock {
+    time: ApiServer,
+    ahead: Arc<Mutex<SignedDuration>>,
+}
+
+impl NodeClock {
+    fn new(time: ApiServer) -> Self {
+        Self { time, ahead: Arc::default() }
+    }
+
+    /// Sets the clock forward, or back where `seconds` is negative. What is monotonic does not notice, as when a node
+    /// was suspended.
+    pub fn jump(&self, seconds: i64) {
+        *self.ahead.lock().unwrap() += SignedDuration::from_secs(seconds);
+    }
+}
+
+impl WallClock for NodeClock {
+    fn now(&self) -> Timestamp {
+        self.time.now() + *self.ahead.lock().unwrap()
+    }
+}
+
+/// A pod on its node. Its processes come and go; name and clock stay.
+#[derive(Clone)]
+pub struct Pod {
+    /// Also the name of its client in the API server's trace.
+    pub name: String,
+    pub clock: NodeClock,
+    pub lease: String,
+    pub lease_duration: Duration,
+    pub request_timeout: Duration,
+}
+
+impl Pod {
+    pub fn new(world: &World, name: &str) -> Self {
+        Self {
+            name: name.into(),
+            clock: NodeClock::new(world.server.clone()),
+            lease: "pleo-operator".into(),
+            lease_duration: Duration::from_secs(15),
+            request_timeout: Duration::from_secs(60),
+        }
+    }
+
+    /// A Lease of its own: two of these lead at once.
+    pub fn with_lease(self, lease: &str) -> Self {
+        Self { lease: lease.into(), ..self }
+    }
+
+    /// Renews its Lease once in a while only, so that long stories are short to tell.
+    pub fn unhurried(self) -> Self {
+        Self { lease_duration: Duration::from_secs(3600), ..self }
+    }
+
+    /// Starts a process.
+    pub fn start(&self, world: &World) -> Process {
+        let client = world.server.client(&self.name);
+        let clock: Clock = Arc::new(self.clock.clone());
+        let (stop, metrics) = (CancellationToken::new(), Arc::new(Metrics::new()));
+        let operator = Operator {
+            store: Store::new(client.kube()),
+            endpoint: world.pleo.endpoint(client.clone(), Arc::clone(&clock), self.request_timeout),
+            clock,
+            policy: Policy {
+                holder: Holder { identity: self.name.clone(), process: world.next_process() },
+                namespaces: Vec::new(),
+                allowed: AllowedServers::new(Vec::new()),
+                pace: Pace { request_timeout: self.request_timeout },
+                concurrency: 32,
+            },
+            lease: LeaseConfig {
+                namespace: NAMESPACE.into(),
+                name: self.lease.clone(),
+                duration: self.lease_duration,
+            },
+            metrics: Arc::clone(&metrics),
+        };
+        let running = tokio::spawn(operator.run(stop.clone()));
+        Process { pod: self.clone(), client, metrics, stop, running }
+    }
+}
+
+/// A process under way.
+pub struct Process {
+    pub pod: Pod,
+    /// Its line to the API server.
+    pub client: SimClient,
+    pub metrics: Arc<Metrics>,
+    stop: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+impl Process {
+    /// SIGTERM.
+    pub fn terminate(&self) {
+        self.stop.cancel();
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&self) -> bool {
+        self.running.is_finished()
+    }
+
+    /// SIGTERM, and the end of it.
+    pub async fn stop(self) -> Pod {
+        self.terminate();
+        self.running.await.expect("the operator panicked");
+        self.pod
+    }
+
+    /// SIGKILL: it sends nothing and hears nothing any more.
+    pub fn kill(self) -> Pod {
+        self.client.crash();
+        self.running.abort();
+        self.pod
+    }
+
+    /// Whether it says that it leads.
+    pub fn leads(&self) -> bool {
+        self.metrics.text().unwrap().lines().any(|line| line == "pleo_leader 1")
+    }
+}

@@ -1,0 +1,267 @@
+//! A world of one's own for each test: API server, authorisation server, the people who use them, and what a judge
+//! needs to see. All in paused time: an hour passes as soon as nobody has anything to do in it.
+
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    time::Duration,
+};
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
+use pleo_operator::api::{PleoConnection, names};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    apiserver::{ApiServer, Call, Record, Verb},
+    pleo::{CLIENT_ID, CLIENT_SECRET, Pleo},
+    process::{Pod, Process},
+};
+
+pub const NAMESPACE: &str = "finance";
+/// The Secret with the client's credentials, shared by all connections.
+pub const CLIENT: &str = "pleo-client";
+
+pub const fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+pub const fn minutes(n: u64) -> Duration {
+    Duration::from_secs(60 * n)
+}
+
+pub const fn hours(n: u64) -> Duration {
+    minutes(60 * n)
+}
+
+pub const fn days(n: u64) -> Duration {
+    hours(24 * n)
+}
+
+pub struct World {
+    pub server: ApiServer,
+    pub pleo: Pleo,
+    user: kube::Client,
+    processes: Cell<u32>,
+}
+
+impl World {
+    /// Both servers, and the client Secret.
+    pub async fn new() -> Self {
+        let server = ApiServer::new(1);
+        let user = server.undisturbed_client("user").kube();
+        let world = Self { pleo: Pleo::new(server.clone()), server, user, processes: Cell::default() };
+        world.put_secret(CLIENT, &[("client_id", CLIENT_ID), ("client_secret", CLIENT_SECRET)]).await;
+        world
+    }
+
+    /// The same, with a connection `acme` whose access tokens live that long, and a process that has brought its first
+    /// pair.
+    pub async fn with_acme(life: Duration) -> (Self, Process) {
+        Self::with_acme_on(life, |pod| pod).await
+    }
+
+    /// The same, with a pod of one's own making.
+    pub async fn with_acme_on(life: Duration, make: impl FnOnce(Pod) -> Pod) -> (Self, Process) {
+        let world = Self::new().await;
+        world.connect("acme", life).await;
+        let process = make(Pod::new(&world, "pod-a")).start(&world);
+        world.until("the first pair is published", |world| world.is_ready("acme")).await;
+        // The rest of that pass.
+        sleep(seconds(1)).await;
+        world.server.reset_trace();
+        (world, process)
+    }
+
+    /// A name for the next process.
+    pub fn next_process(&self) -> String {
+        self.processes.set(self.processes.get() + 1);
+        format!("process-{}", self.processes.get())
+    }
+
+    /// Waits in simulated time. Polling costs no real time worth speaking of.
+    pub async fn until(&self, what: &str, reached: impl Fn(&Self) -> bool) {
+        self.until_within(hours(1), what, reached).await;
+    }
+
+    pub async fn until_within(&self, limit: Duration, what: &str, reached: impl Fn(&Self) -> bool) {
+        let began = Instant::now();
+        while !reached(self) {
+            assert!(began.elapsed() < limit, "not within {limit:?}: {what}\n{}", self.last_requests());
+            sleep(if began.elapsed() < minutes(1) { Duration::from_millis(20) } else { seconds(1) }).await;
+        }
+    }
+
+    fn last_requests(&self) -> String {
+        let trace = self.server.trace();
+        let last = trace.iter().filter(|record| !is_about_leases(record)).rev().take(30);
+        last.map(|record| format!("{record}\n")).collect()
+    }
+}
+
+/// What people do.
+impl World {
+    fn secrets(&self) -> Api<Secret> {
+        Api::namespaced(self.user.clone(), NAMESPACE)
+    }
+
+    fn connections(&self) -> Api<PleoConnection> {
+        Api::namespaced(self.user.clone(), NAMESPACE)
+    }
+
+    /// Writes a Secret of type `Opaque`, new or not.
+    pub async fn put_secret(&self, name: &str, data: &[(&str, &str)]) {
+        let texts: BTreeMap<&str, &str> = data.iter().copied().collect();
+        if self.server.object("secrets", NAMESPACE, name).is_some() {
+            let patch = Patch::Merge(json!({"stringData": texts}));
+            self.secrets().patch(name, &PatchParams::default(), &patch).await.unwrap();
+            return;
+        }
+        let secret = json!({"metadata": {"name": name}, "type": "Opaque", "stringData": texts});
+        let secret = serde_json::from_value(secret).unwrap();
+        self.secrets().create(&PostParams::default(), &secret).await.unwrap();
+    }
+
+    /// The user consents, and puts the refresh token where the connection looks for it.
+    pub async fn consent(&self, name: &str) {
+        let token = self.pleo.consent(name);
+        self.put_secret(&format!("{name}-grant"), &[("refresh_token", &token)]).await;
+    }
+
+    /// A connection with a consent, whose access tokens live that long.
+    pub async fn connect(&self, name: &str, life: Duration) {
+        self.pleo.lives(name, life);
+        self.consent(name).await;
+        self.declare(name).await;
+    }
+
+    /// A connection alone.
+    pub async fn declare(&self, name: &str) {
+        let connection = json!({
+            "apiVersion": "pleo.io/v1alpha1",
+            "kind": "PleoConnection",
+            "metadata": {"name": name},
+            "spec": {
+                "client": {"secretRef": {"name": CLIENT}},
+                "initialGrant": {"secretRef": {"name": format!("{name}-grant")}},
+                "secretName": format!("{name}-token"),
+            },
+        });
+        let connection = serde_json::from_value(connection).unwrap();
+        self.connections().create(&PostParams::default(), &connection).await.unwrap();
+    }
+
+    /// Edits the spec.
+    pub async fn edit(&self, name: &str, spec: Value) {
+        self.patch(name, json!({"spec": spec})).await;
+    }
+
+    /// Asks for a refresh.
+    pub async fn request_refresh(&self, name: &str, value: &str) {
+        self.patch(name, json!({"metadata": {"annotations": {names::REFRESH_REQUESTED_ANNOTATION: value}}})).await;
+    }
+
+    async fn patch(&self, name: &str, patch: Value) {
+        self.connections().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    }
+
+    pub async fn delete_connection(&self, name: &str) {
+        self.connections().delete(name, &DeleteParams::default()).await.unwrap();
+    }
+
+    pub async fn delete_secret(&self, name: &str) {
+        self.secrets().delete(name, &DeleteParams::default()).await.unwrap();
+    }
+}
+
+/// What is there.
+impl World {
+    /// The connection as it is stored.
+    pub fn connection(&self, name: &str) -> Value {
+        self.server.object("pleoconnections.pleo.io", NAMESPACE, name).unwrap_or_default()
+    }
+
+    pub fn status(&self, name: &str) -> Value {
+        self.connection(name)["status"].clone()
+    }
+
+    /// Status and reason of a condition, as `True Refreshed`; empty where it is not there.
+    pub fn condition(&self, name: &str, kind: &str) -> String {
+        let status = self.status(name);
+        let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+        let found = conditions.iter().find(|condition| condition["type"] == kind);
+        let text = |condition: &Value, key: &str| condition[key].as_str().unwrap_or_default().to_owned();
+        found.map(|found| format!("{} {}", text(found, "status"), text(found, "reason"))).unwrap_or_default()
+    }
+
+    pub fn is_ready(&self, name: &str) -> bool {
+        self.condition(name, "Ready") == "True Refreshed"
+    }
+
+    /// One key of a Secret as text.
+    pub fn secret(&self, name: &str, key: &str) -> Option<String> {
+        let secret = self.server.object("secrets", NAMESPACE, name)?;
+        secret["data"][key].as_str().map(decoded)
+    }
+
+    /// The ledger in the grant Secret of a connection.
+    pub fn ledger(&self, name: &str) -> Value {
+        let ledger = self.secret(&names::grant_secret(name), "ledger");
+        ledger.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+    }
+
+    /// Whether pods have a token in hand that the server accepts at this moment.
+    pub fn token_works(&self, name: &str) -> bool {
+        let token = self.secret(&format!("{name}-token"), "access_token");
+        token.and_then(|token| self.pleo.accepts(&token)).as_deref() == Some(name)
+    }
+
+    /// Who holds a Lease.
+    pub fn lease_holder(&self, lease: &str) -> Option<String> {
+        let lease = self.server.object("leases.coordination.k8s.io", NAMESPACE, lease)?;
+        lease["spec"]["holderIdentity"].as_str().map(str::to_owned)
+    }
+
+    /// The operators' writes since the last reset, successful or not, but for those of Leases.
+    pub fn writes(&self) -> Vec<Record> {
+        let ours = |record: &Record| record.client != "user" && !is_about_leases(record);
+        self.server.writes().into_iter().filter(ours).collect()
+    }
+
+    /// How often operators have looked at a connection since the last reset: each look reads its grant Secret once.
+    pub fn looks(&self, name: &str) -> usize {
+        let grant = names::grant_secret(name);
+        let look = |record: &&Record| record.verb == Verb::Get && record.resource == "secrets" && record.name == grant;
+        self.server.trace().iter().filter(look).count()
+    }
+}
+
+/// What goes wrong.
+pub fn is_about_leases(record: &Record) -> bool {
+    record.resource == "leases.coordination.k8s.io"
+}
+
+/// Whether a call writes the grant of a connection, and whether there is a claim in what it writes.
+pub fn claims(call: &Call, name: &str) -> bool {
+    writes_grant(call, name).is_some_and(|ledger| ledger["claim"].is_object())
+}
+
+/// The commit or the release: the grant is written without a claim.
+pub fn settles(call: &Call, name: &str) -> bool {
+    writes_grant(call, name).is_some_and(|ledger| ledger["claim"].is_null())
+}
+
+fn writes_grant(call: &Call, name: &str) -> Option<Value> {
+    let grant = call.resource == "secrets" && call.verb == Verb::Patch && call.name == names::grant_secret(name);
+    let ledger = call.body["data"]["ledger"].as_str().filter(|_| grant).map(decoded)?;
+    serde_json::from_str(&ledger).ok()
+}
+
+fn decoded(base64: &str) -> String {
+    String::from_utf8(BASE64_STANDARD.decode(base64).unwrap()).unwrap()
+}
