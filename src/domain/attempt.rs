@@ -103,6 +103,8 @@ pub struct Ending {
     pub outcome: Outcome,
     /// When the request was started: a token's life counts from here.
     pub started_at: Timestamp,
+    /// When its first byte may have left: the next exchange keeps its distance from here.
+    pub sent_at: Timestamp,
     /// When it was over.
     pub ended_at: Timestamp,
 }
@@ -127,7 +129,7 @@ pub fn settle(now_stored: &Grant, attempt: &Attempt, ending: &Ending) -> Settlem
         grant.claim = None;
     }
     if ending.outcome.may_have_been_sent() {
-        grant.last_sent_at = grant.last_sent_at.max(Some(ending.started_at));
+        grant.last_sent_at = grant.last_sent_at.max(Some(ending.sent_at));
     }
     let settled = match &ending.outcome {
         Outcome::Issued(issued) => commit(&mut grant, attempt, issued, ending),

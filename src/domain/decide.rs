@@ -266,12 +266,13 @@ impl Look<'_> {
             return None;
         }
         let skip_backoff = self.asked || halted.is_some();
-        let (at, reason) = match &attempts.retry {
-            Some(retry) => {
+        let (at, reason) = match (&attempts.retry, halted) {
+            (Some(retry), _) => {
                 let seen_for = self.observed.sighting.failure_seen_for;
                 (retry_at(retry, skip_backoff, self.now, seen_for), WaitReason::Retry)
             }
-            None => (due, WaitReason::NextRefresh),
+            (None, Some(_)) => (self.now, WaitReason::Retry),
+            (None, None) => (due, WaitReason::NextRefresh),
         };
         Some(Choice { which, at, reason, resumes: halted.is_some() })
     }

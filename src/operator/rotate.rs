@@ -2,7 +2,12 @@
 //! the only caller of the token endpoint. It runs in a task that nothing cuts: not a cancelled reconcile, not a lost lease,
 //! not a SIGTERM. A pair in hand exists nowhere else.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
 
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
@@ -77,23 +82,33 @@ pub async fn rotate(ctx: Arc<Context>, job: Job) -> Result<Rotated, PassError> {
         Claimed::Lost => return Ok(Rotated::LookAgain),
         Claimed::Refused(why) => return Ok(Rotated::Refused(why)),
     };
+    let sent_at = SentAt::default();
     let exchange = Exchange {
         server: job.server,
         authentication: job.wish.authentication,
         client: job.client,
         token,
-        fence: fence(&ctx, stopwatch),
+        fence: fence(&ctx, stopwatch, &sent_at),
     };
-    let ending = send(&ctx, exchange).await;
+    let ending = send(&ctx, exchange, &sent_at).await;
     tell(&job.wish, &attempt, &ending);
     Ok(store(&ctx, &job.wish, &attempt, &ending, claimed).await)
 }
 
 /// The instant of sending must lie within 10 s of the claim's beginning, by both clocks, and within our lease.
-fn fence(ctx: &Context, stopwatch: Stopwatch) -> Fence {
-    let (clock, leadership) = (Arc::clone(&ctx.clock), ctx.leadership.clone());
-    Fence::new(move || stopwatch.elapsed(&clock) < SEND_WITHIN && leadership.is_held())
+fn fence(ctx: &Context, stopwatch: Stopwatch, sent_at: &SentAt) -> Fence {
+    let (clock, leadership, sent_at) = (Arc::clone(&ctx.clock), ctx.leadership.clone(), Arc::clone(sent_at));
+    Fence::new(move || {
+        let open = stopwatch.elapsed(&clock) < SEND_WITHIN && leadership.is_held();
+        if open {
+            *sent_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock.now());
+        }
+        open
+    })
 }
+
+/// When the fence was last found open: the earliest moment at which the request may have left.
+type SentAt = Arc<Mutex<Option<Timestamp>>>;
 
 enum Claimed {
     Won(Box<Versioned<Grant>>),
@@ -130,7 +145,7 @@ async fn claim(ctx: &Context, wish: &Wish, attempt: &Attempt, version: &str) -> 
 }
 
 /// Step 2: one POST, or none if it has become too late.
-async fn send(ctx: &Context, exchange: Exchange) -> Ending {
+async fn send(ctx: &Context, exchange: Exchange, sent_at: &SentAt) -> Ending {
     let (started_at, stopwatch) = (ctx.now(), Instant::now());
     let outcome = if exchange.fence.is_open() {
         ctx.endpoint.exchange(exchange).await
@@ -139,7 +154,8 @@ async fn send(ctx: &Context, exchange: Exchange) -> Ending {
         Outcome::Failed(Failure::new(FailureKind::NotSent, why))
     };
     ctx.metrics.attempt(&outcome, stopwatch.elapsed());
-    Ending { outcome, started_at, ended_at: ctx.now() }
+    let sent_at = sent_at.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(started_at);
+    Ending { outcome, started_at, sent_at, ended_at: ctx.now() }
 }
 
 /// A line for every attempt: its outcome and, where there is one, the reason.

@@ -27,7 +27,8 @@ pub struct Exchange {
     pub fence: Fence,
 }
 
-/// Whether sending is still allowed at this instant.
+/// Whether sending is still allowed at this instant. Asked last when the connection stands: from then on the request may
+/// leave at any moment.
 #[derive(Clone)]
 pub struct Fence(Arc<dyn Fn() -> bool + Send + Sync>);
 

@@ -55,7 +55,11 @@ async fn another_pod_takes_a_claim_over_when_it_has_surely_ended() {
     operator.kill();
     world.sandbox.release("acme");
     let _other = world.operator(&Flags::identity("pod-1"));
-    let doubt = world.until("acme", |status| told(status, "Ready") == "True Refreshed" && status.conditions[0].message.contains("may have spent")).await;
+    let doubt = world
+        .until("acme", |status| {
+            told(status, "Ready") == "True Refreshed" && status.conditions[0].message.contains("may have spent")
+        })
+        .await;
     assert_eq!(told(&doubt, "ReauthRequired"), "False GrantValid");
     world.until_rotation("acme", 3).await;
 
@@ -140,7 +144,11 @@ async fn sigterm_drains_what_is_in_flight() {
     assert!(world.published_token_is_good("acme").await);
     let leases: kube::Api<k8s_openapi::api::coordination::v1::Lease> =
         kube::Api::namespaced(world.client.clone(), &world.namespace);
-    assert_eq!(leases.get("pleo-operator").await.unwrap().spec.unwrap().holder_identity, None, "the Lease is given back");
+    assert_eq!(
+        leases.get("pleo-operator").await.unwrap().spec.unwrap().holder_identity,
+        None,
+        "the Lease is given back"
+    );
     finish(world).await;
 }
 
@@ -208,16 +216,23 @@ async fn forty_sigkills_lose_a_grant_only_with_an_exchange_under_way() {
         let before = world.sandbox.exchanges();
         operator.kill();
         // Under way: begun and not answered before, or anything that the sandbox finished around the kill.
-        let answered: Vec<_> = before.iter().filter(|exchange| exchange.finished_at.is_some()).map(|exchange| exchange.id).collect();
+        let answered: Vec<_> =
+            before.iter().filter(|exchange| exchange.finished_at.is_some()).map(|exchange| exchange.id).collect();
         let now = world.sandbox.now();
         let recent = |exchange: &&pleo_sandbox::authority::ExchangeRecord| {
-            !answered.contains(&exchange.id) || exchange.finished_at.is_some_and(|at| now.saturating_sub(at) < Duration::from_millis(500))
+            !answered.contains(&exchange.id)
+                || exchange.finished_at.is_some_and(|at| now.saturating_sub(at) < Duration::from_millis(500))
         };
-        in_flight_at_a_kill.extend(world.sandbox.exchanges().iter().filter(recent).filter_map(|exchange| exchange.connection.clone()));
+        in_flight_at_a_kill
+            .extend(world.sandbox.exchanges().iter().filter(recent).filter_map(|exchange| exchange.connection.clone()));
     }
     let _last = world.operator(&Flags::identity("pod-0"));
     for name in &names {
-        let status = world.until(name, |status| matches!(told(status, "ReauthRequired").as_str(), "False GrantValid" | "True RotationLost")).await;
+        let status = world
+            .until(name, |status| {
+                matches!(told(status, "ReauthRequired").as_str(), "False GrantValid" | "True RotationLost")
+            })
+            .await;
         let lost = told(&status, "ReauthRequired") == "True RotationLost";
         assert!(!lost || in_flight_at_a_kill.contains(name), "{name} was lost without an exchange under way");
     }

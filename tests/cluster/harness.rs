@@ -245,7 +245,12 @@ impl World {
     }
 
     /// Waits until one key of a Secret is so.
-    pub async fn until_secret(&self, secret: &str, key: &str, what: impl Fn(Option<&str>) -> bool + Send + Sync + 'static) {
+    pub async fn until_secret(
+        &self,
+        secret: &str,
+        key: &str,
+        what: impl Fn(Option<&str>) -> bool + Send + Sync + 'static,
+    ) {
         let key = key.to_owned();
         let holds = move |secret: Option<&Secret>| {
             let value = secret.and_then(|secret| secret.data.as_ref()).and_then(|data| data.get(&key));
@@ -279,7 +284,8 @@ impl World {
     /// Waits until somebody wrote a Secret after this version.
     pub async fn until_secret_changes(&self, secret: &str, after: &Secret) {
         let version = after.metadata.resource_version.clone();
-        let newer = move |secret: Option<&Secret>| secret.is_some_and(|secret| secret.metadata.resource_version != version);
+        let newer =
+            move |secret: Option<&Secret>| secret.is_some_and(|secret| secret.metadata.resource_version != version);
         let found = tokio::time::timeout(PATIENCE, await_condition(self.secrets(), secret, newer)).await;
         assert!(found.is_ok(), "{secret} was left as it was\n{}", self.log_tail());
     }

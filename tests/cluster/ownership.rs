@@ -155,7 +155,11 @@ async fn an_edited_grant_is_left_alone() {
 
     let newer = json!({"stringData": {"ledger": "{\"format\":2}"}});
     world.secrets().patch("pleo-grant-acme", &PatchParams::default(), &Patch::Merge(newer)).await.unwrap();
-    world.until("acme", |status| condition(status, "Stalled").is_some_and(|stalled| stalled.message.contains("upgrade the operator"))).await;
+    world
+        .until("acme", |status| {
+            condition(status, "Stalled").is_some_and(|stalled| stalled.message.contains("upgrade the operator"))
+        })
+        .await;
 
     world.secrets().delete("pleo-grant-acme", &DeleteParams::default()).await.unwrap();
     world.consent("acme").await;

@@ -30,7 +30,12 @@ async fn two_hundred_idle_connections_cost_no_write() {
     world.until_rotation("c0", 2).await;
     assert_eq!(operator.stop().await, 0);
 
-    assert_eq!(world.writes().len(), writes + 4, "four for the one that was asked for: {:#?}", &world.writes()[writes..]);
+    assert_eq!(
+        world.writes().len(),
+        writes + 4,
+        "four for the one that was asked for: {:#?}",
+        &world.writes()[writes..]
+    );
     assert_eq!(world.sandbox.exchanges().len(), 201);
     finish(world).await;
 }

@@ -108,7 +108,8 @@ subjects: [{{kind: User, name: narrow}}]
     world.cluster.apply(&role).unwrap();
     world.connected("acme").await;
     world.until_ready_is("acme", "Refreshed").await;
-    let events = world.cluster.kubectl().args(["-n", &world.namespace, "get", "events", "-o", "name"]).output().unwrap();
+    let events =
+        world.cluster.kubectl().args(["-n", &world.namespace, "get", "events", "-o", "name"]).output().unwrap();
     assert!(!events.stdout.is_empty(), "transitions are told as events");
     finish(world).await;
 }

@@ -53,11 +53,20 @@ async fn a_wrong_spec_is_refused_with_words_that_help() {
     let long = "x".repeat(64);
     let (accepted, said) = apply(&long, json!({}));
     assert!(!accepted && said.contains("63 characters"), "{said}");
-    for more in [json!({}), json!({"server": null}), json!({"server": null, "environment": "Staging"}), json!({"refreshBefore": "1h30m"})] {
+    for more in [
+        json!({}),
+        json!({"server": null}),
+        json!({"server": null, "environment": "Staging"}),
+        json!({"refreshBefore": "1h30m"}),
+    ] {
         let (accepted, said) = apply("acme", more.clone());
         assert!(accepted, "{more}: {said}");
     }
-    world.connections().create(&PostParams::default(), &serde_json::from_value(world.declaration("acme", json!({}))).unwrap()).await.unwrap();
+    world
+        .connections()
+        .create(&PostParams::default(), &serde_json::from_value(world.declaration("acme", json!({}))).unwrap())
+        .await
+        .unwrap();
     let _operator = world.operator(&crate::harness::Flags::identity("a"));
     world.until_ready_is("acme", "InitialGrantMissing").await;
     world.sandbox.consent("acme");
