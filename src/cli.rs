@@ -30,7 +30,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// A namespace to look after; repeat for several. Without it: all.
-    #[arg(long = "namespace", env = "PLEO_NAMESPACE", value_delimiter = ',', value_name = "NAME")]
+    #[arg(long = "namespace", env = "PLEO_NAMESPACE", value_delimiter = ',', value_parser = clap::builder::NonEmptyStringValueParser::new(), value_name = "NAME")]
     pub namespaces: Vec<String>,
     /// A server that may be talked to (scheme, host and port of its token URL); repeat for several. Without it: Pleo's two.
     #[arg(long = "allowed-server", env = "PLEO_ALLOWED_SERVER", value_delimiter = ',', value_name = "URL")]

@@ -1,7 +1,7 @@
 //! The program: arguments to a running operator, and an exit status that tells how it ended. 0 after SIGTERM, 2 for bad
 //! arguments, 1 otherwise, each with one line that says what to do.
 
-use std::{io::Write, process::ExitCode, sync::Arc};
+use std::{collections::BTreeSet, io::Write, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use kube::CustomResourceExt;
@@ -69,7 +69,8 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), identity = holder.identity, "starting");
     operator(args, client, namespace, holder, metrics).run(stop).await;
     served.cancel();
-    admin.await.context("the admin endpoint panicked")?.context("the admin endpoint failed")?;
+    // A scraper that never finishes its request must not hold us up.
+    let _ = tokio::time::timeout(Duration::from_secs(2), admin).await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -82,7 +83,7 @@ fn operator(args: RunArgs, client: kube::Client, namespace: String, holder: Hold
         clock,
         policy: Policy {
             holder,
-            namespaces: args.namespaces,
+            namespaces: args.namespaces.into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
             allowed: AllowedServers::new(args.allowed_servers),
             pace: Pace { request_timeout: args.request_timeout },
             concurrency: args.concurrency,

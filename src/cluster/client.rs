@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kube::{Client, Config, config::InferConfigError};
+use kube::{Client, Config};
 
 /// The longest silence on a connection in the middle of a call. A watch is silent for longer; it is kept by bookmarks
 /// and begun anew by the watcher.
@@ -12,8 +12,11 @@ const READ_TIMEOUT: Duration = Duration::from_secs(295);
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// Neither in a cluster nor a kubeconfig.
-    #[error("no cluster is configured: run it in a pod, or set KUBECONFIG to the path of a kubeconfig")]
-    NoConfig(#[source] Box<InferConfigError>),
+    /// The cause is left out: a kubeconfig that cannot be read is quoted by its parser, tokens and keys included.
+    #[error(
+        "no cluster is configured, or its kubeconfig cannot be read: run it in a pod, or set KUBECONFIG to the path of a good one"
+    )]
+    NoConfig,
     /// What is configured cannot be used.
     #[error("the configured cluster cannot be used: check the certificates and the URL in the kubeconfig")]
     Unusable(#[source] Box<kube::Error>),
@@ -24,7 +27,7 @@ pub enum ConnectError {
 /// # Errors
 /// If no cluster is configured. A cluster that is not there yet is no error.
 pub async fn connect() -> Result<(Client, String), ConnectError> {
-    let mut config = Config::infer().await.map_err(|error| ConnectError::NoConfig(Box::new(error)))?;
+    let mut config = Config::infer().await.map_err(|_| ConnectError::NoConfig)?;
     // The default repeats POSTs for minutes; here every repetition is a decision.
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(5));

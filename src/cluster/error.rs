@@ -1,6 +1,10 @@
 //! What can become of a call to the API server, told apart by what the caller can do.
 
+use k8s_openapi::ByteString;
 use kube::core::Status;
+
+/// The longest message that is passed on, in characters.
+const MAX_MESSAGE: usize = 300;
 
 /// Why a call brought nothing.
 #[derive(Debug, thiserror::Error)]
@@ -31,11 +35,26 @@ impl StoreError {
         }
     }
 
-    /// The same, without any of these texts in it, plain or in base64: an admission webhook may quote what it refuses.
+    /// Whether the API server could not be reached at all, by us and so perhaps by others.
+    pub(super) fn is_unreachable(&self) -> bool {
+        match self {
+            Self::TimedOut => true,
+            Self::Unavailable(error) => match error.as_ref() {
+                kube::Error::Api(status) => matches!(status.code, 503 | 504),
+                kube::Error::SerdeError(_) => false,
+                _ => true,
+            },
+            Self::Conflict | Self::Missing | Self::Refused(_) => false,
+        }
+    }
+
+    /// The same, unless its words quote one of these secrets, whole or in part, plain or in base64.
     pub(super) fn without(self, secrets: &[Vec<u8>]) -> Self {
         match self {
-            Self::Refused(message) => Self::Refused(scrub(message, secrets)),
-            other @ (Self::Conflict | Self::Missing | Self::Unavailable(_) | Self::TimedOut) => other,
+            Self::Refused(message) if quotes(&message, secrets) => {
+                Self::Refused("its words are withheld, since they quote the Secret".to_owned())
+            }
+            same @ (Self::Refused(_) | Self::Conflict | Self::Missing | Self::Unavailable(_) | Self::TimedOut) => same,
         }
     }
 }
@@ -54,16 +73,52 @@ fn from_status(status: &Status) -> Option<StoreError> {
         404 => Some(StoreError::Missing),
         409 => Some(StoreError::Conflict),
         429 => None,
-        400..=499 => Some(StoreError::Refused(status.message.chars().take(300).collect())),
+        400..=499 => Some(StoreError::Refused(harmless(&status.message))),
         _ => None,
     }
 }
 
-fn scrub(message: String, secrets: &[Vec<u8>]) -> String {
-    let encoded = |secret: &Vec<u8>| {
-        let base64 = serde_json::to_string(&k8s_openapi::ByteString(secret.clone())).unwrap_or_default();
-        [String::from_utf8_lossy(secret).into_owned(), base64.trim_matches('"').to_owned()]
-    };
-    let texts = secrets.iter().flat_map(encoded).filter(|text| text.len() >= 8);
-    texts.fold(message, |message, text| message.replace(&text, "[redacted]"))
+/// An admission policy or a webhook may say whatever it likes, and quote the Secret that it looked at: only who refused is
+/// passed on.
+fn harmless(message: &str) -> String {
+    let verdicts = ["denied request", "denied the request"];
+    let end = verdicts.iter().filter_map(|verdict| message.find(verdict).map(|at| at + verdict.len())).min();
+    let said = end.and_then(|end| message.get(..end)).unwrap_or(message);
+    said.chars().take(MAX_MESSAGE).collect()
+}
+
+/// Characters of a secret in a row that make a quotation.
+const QUOTATION: usize = 8;
+
+fn quotes(message: &str, secrets: &[Vec<u8>]) -> bool {
+    let forms = secrets.iter().flat_map(|secret| {
+        let base64 = serde_json::to_string(&ByteString(secret.clone())).unwrap_or_default();
+        [secret.clone(), base64.trim_matches('"').as_bytes().to_vec()]
+    });
+    let mut forms = forms.filter(|form| form.len() >= QUOTATION);
+    forms.any(|form| form.windows(QUOTATION).any(|part| message.as_bytes().windows(QUOTATION).any(|text| text == part)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_webhook_that_quotes_the_secret_is_not_passed_on() {
+        let message = "admission webhook \"w\" denied the request: {\"token\":\"c2VjcmV0LXRva2Vu\"}";
+        assert_eq!(harmless(message), "admission webhook \"w\" denied the request");
+        let policy =
+            "secrets \"x\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: secret-token";
+        assert!(harmless(policy).ends_with("denied request"));
+    }
+
+    #[test]
+    fn a_part_of_a_secret_is_a_quotation_too() {
+        let secrets = [b"a-very-secret-token".to_vec()];
+        let refused = |words: &str| StoreError::Refused(words.to_owned()).without(&secrets).to_string();
+        for words in ["quota: a-very-s", "y-secret-to and more", "YS12ZXJ5LXNl"] {
+            assert!(refused(words).contains("withheld"), "{words}");
+        }
+        assert!(refused("exceeded quota").contains("exceeded quota"));
+    }
 }

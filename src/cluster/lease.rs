@@ -99,7 +99,9 @@ impl Elector {
         let mut renewed: Option<Stopwatch> = None;
         loop {
             let begun = Stopwatch::start(&self.clock);
-            let budget = renewed.map_or(self.config.renew_deadline(), |at| self.left(&at));
+            let left = renewed.map_or(self.config.renew_deadline(), |at| self.left(&at));
+            // One dead connection must not cost the Lease: there is time for another attempt.
+            let budget = left.min((self.config.renew_deadline() / 3).max(Duration::from_secs(1)));
             match timeout(budget, self.attempt()).await {
                 Ok(Ok(true)) => renewed = Some(begun),
                 Ok(Ok(false)) => renewed = None,

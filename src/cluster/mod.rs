@@ -52,7 +52,7 @@ impl Store {
     async fn call<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, StoreError> {
         let answer = timeout(CALL_TIMEOUT, call).await;
         let result = answer.map_or_else(|_| Err(StoreError::TimedOut), |answer| answer.map_err(StoreError::from));
-        if result.as_ref().is_err_and(StoreError::is_outage) {
+        if result.as_ref().is_err_and(StoreError::is_unreachable) {
             *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }
         result

@@ -47,7 +47,7 @@ impl Store {
         let Some(secret) = self.read_secret(namespace, &names::grant_secret(connection)).await? else {
             return Ok(GrantSecret::Absent);
         };
-        if secret.type_.as_deref() != Some(names::GRANT_SECRET_TYPE) || !is_ours(&secret, connection) {
+        if !is_grant(&secret, connection) {
             return Ok(GrantSecret::Foreign);
         }
         let version = secret.resource_version().unwrap_or_default();
@@ -63,7 +63,7 @@ impl Store {
     /// If the API server gave no answer or refused.
     pub async fn grant_version(&self, namespace: &str, connection: &str) -> Result<Option<String>, StoreError> {
         let secret = self.read_secret(namespace, &names::grant_secret(connection)).await?;
-        Ok(secret.filter(|secret| is_ours(secret, connection)).and_then(|secret| secret.resource_version()))
+        Ok(secret.filter(|secret| is_grant(secret, connection)).and_then(|secret| secret.resource_version()))
     }
 
     /// Writes the grant of a connection: creates its Secret, or replaces the version that was read.
@@ -185,7 +185,10 @@ impl Store {
                 self.own_writes.forget(&wish.namespace, name);
                 Ok(())
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                let values = secret.data.unwrap_or_default().into_values().map(|value| value.0);
+                Err(error.without(&values.collect::<Vec<_>>()))
+            }
         }
     }
 
@@ -201,9 +204,8 @@ impl Store {
         }
         let patch = Patch::Merge(json!({ "metadata": metadata, "data": { tidying.key.as_str(): null } }));
         let parameters = PatchParams { field_manager: manager(), ..PatchParams::default() };
-        let written = self.call(api.patch(&tidying.secret, &parameters, &patch)).await?;
-        self.own_writes.note(namespace, &tidying.secret, &written.resource_version().unwrap_or_default());
-        Ok(())
+        // Not noted as our own: another connection may look at the same Secret.
+        self.call(api.patch(&tidying.secret, &parameters, &patch)).await.map(|_| ())
     }
 
     /// The connection in `scopes` (namespaces; none: all), other than this one, that adopted this token.
@@ -273,6 +275,15 @@ fn metadata(wish: &Wish, name: String, labels: BTreeMap<String, String>) -> Obje
 
 fn is_ours(secret: &Secret, connection: &str) -> bool {
     projection::own_labels(connection).iter().all(|(key, value)| secret.labels().get(key) == Some(value))
+}
+
+/// A grant Secret of ours. Its type can never be changed; labels can be lost, and the owner tells as well.
+fn is_grant(secret: &Secret, connection: &str) -> bool {
+    let owned = secret
+        .owner_references()
+        .iter()
+        .any(|owner| owner.kind == PleoConnection::kind(&()) && owner.name == connection);
+    secret.type_.as_deref() == Some(names::GRANT_SECRET_TYPE) && (owned || is_ours(secret, connection))
 }
 
 fn owner(secret: &Secret) -> Option<String> {

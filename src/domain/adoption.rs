@@ -3,7 +3,7 @@
 
 use super::{
     grant::{Adopted, Attempts, Candidate, CandidateRecord, Grant},
-    observed::{GrantSecret, InitialGrant, InitialToken, Observed},
+    observed::{GrantSecret, InitialGrant, InitialToken, Observed, Sharing},
     token::Fingerprint,
     wish::{InitialGrantRef, TokenUrl},
 };
@@ -46,24 +46,31 @@ pub fn news<'a>(initial: &'a InitialGrant, grant: &GrantSecret, server: &TokenUr
 /// The adoption that is due, if one is.
 pub fn due(observed: &Observed) -> Option<Adoption> {
     let server = observed.wish.token_url()?;
-    let token = news(&observed.initial, &observed.grant, server).filter(|token| token.shared_with.is_none())?;
+    let token = news(&observed.initial, &observed.grant, server).filter(|token| token.sharing == Sharing::Alone)?;
     let uid = &observed.wish.uid;
     let (mut grant, replaces) = match &observed.grant {
-        GrantSecret::Absent => {
-            let seen = observed.token.published().filter(|published| published.owner.as_ref() == Some(uid));
-            let rotation = seen.and_then(|published| published.content.as_ref()).map_or(0, |content| content.rotation);
-            (Grant::new(uid, rotation), None)
-        }
+        GrantSecret::Absent => (Grant::new(uid, rotation_so_far(observed)), None),
         GrantSecret::Ours(known) => (known.value.clone(), Some(known.version.clone())),
         GrantSecret::Predecessor(known) => {
-            // Nothing of it is used but the memory of what was adopted once.
-            let adopted = known.value.adopted.clone();
-            (Grant { adopted, ..Grant::new(uid, 0) }, Some(known.version.clone()))
+            // Nothing of it is used but the memory of what must not be adopted again, its living token included.
+            let old = &known.value;
+            let live = old.live.as_ref().map(|live| Adopted {
+                fingerprint: live.record.fingerprint.clone(),
+                server: live.record.server.clone(),
+                accepted_as: Some(old.rotation),
+                refused: false,
+            });
+            let adopted = old.adopted.iter().cloned().chain(live).collect();
+            (Grant { adopted, ..Grant::new(uid, rotation_so_far(observed)) }, Some(known.version.clone()))
         }
         GrantSecret::Foreign | GrantSecret::Unreadable(_) => return None,
     };
     let fingerprint = token.fingerprint.clone();
-    grant.adopted.push(Adopted { fingerprint: fingerprint.clone(), server: server.clone(), accepted_as: None });
+    let before = |old: &Adopted| old.fingerprint == fingerprint && old.server == *server;
+    if !grant.adopted.iter().any(before) {
+        let (fingerprint, server) = (fingerprint.clone(), server.clone());
+        grant.adopted.push(Adopted { fingerprint, server, accepted_as: None, refused: false });
+    }
     grant.candidate = Some(Candidate {
         token: token.token.clone(),
         record: CandidateRecord {
@@ -75,10 +82,17 @@ pub fn due(observed: &Observed) -> Option<Adoption> {
     Some(Adoption { grant, replaces, fingerprint })
 }
 
+/// What pods and users were told last, so that the number never goes back for them when a grant begins anew.
+fn rotation_so_far(observed: &Observed) -> u64 {
+    let own = observed.token.published().filter(|published| published.owner.as_ref() == Some(&observed.wish.uid));
+    let published = own.and_then(|published| published.content.as_ref()).map_or(0, |content| content.rotation);
+    published.max(observed.told_rotation)
+}
+
 /// The key to remove, if it is time: right after its token was accepted, and not for ever after, so that a GitOps tool
 /// that puts it back is not fought.
 pub fn tidying(observed: &Observed) -> Option<Tidying> {
-    let removable = |reference: &&InitialGrantRef| !reference.keep && !observed.initial_is_fixed;
+    let removable = |reference: &&InitialGrantRef| !reference.keep && !observed.put_off.tidying;
     let reference = observed.wish.initial_grant.as_ref().filter(removable)?;
     let InitialGrant::Present(token) = &observed.initial else { return None };
     let grant = &observed.grant.ours()?.value;

@@ -73,6 +73,7 @@ pub fn claim(grant: &Grant, rotation: &Rotation, id: AttemptId, now: Timestamp, 
     };
     let mut claimed = grant.clone();
     if let Some(abandoned) = grant.claim.as_ref().filter(|_| !rotation.claim_unused) {
+        claimed.last_sent_at = claimed.last_sent_at.max(Some(abandoned.started_at));
         // Whoever made it may have sent its token, whichever of the two that was.
         let doubtful = claimed.holding(&abandoned.fingerprint);
         if let Some(attempts) = doubtful.and_then(|which| claimed.attempts_mut(which)) {
@@ -129,7 +130,8 @@ pub fn settle(now_stored: &Grant, attempt: &Attempt, ending: &Ending) -> Settlem
         grant.claim = None;
     }
     if ending.outcome.may_have_been_sent() {
-        grant.last_sent_at = grant.last_sent_at.max(Some(ending.sent_at));
+        // A start that lies ahead is a clock's mistake, not a start.
+        grant.last_sent_at = grant.last_sent_at.filter(|before| *before <= ending.ended_at).max(Some(ending.sent_at));
     }
     let settled = match &ending.outcome {
         Outcome::Issued(issued) => commit(&mut grant, attempt, issued, ending),
@@ -158,8 +160,8 @@ fn commit(grant: &mut Grant, attempt: &Attempt, issued: &Issued, ending: &Ending
     let Some(refresh) = refresh_token(attempt, issued).filter(|_| is_newest(grant, attempt, held)) else {
         return Settled::SomebodyElse;
     };
-    let failures = held.and_then(|which| grant.attempts_mut(which)).map_or(0, |attempts| attempts.failures);
-    grant.rotation += 1;
+    let before = held.and_then(|which| grant.attempts_mut(which)).map(|attempts| attempts.clone());
+    grant.rotation = grant.rotation.saturating_add(1);
     grant.refused = None;
     if held == Some(Which::Candidate) {
         grant.candidate = None;
@@ -170,7 +172,7 @@ fn commit(grant: &mut Grant, attempt: &Attempt, issued: &Issued, ending: &Ending
     let attempts = match issued.access {
         Some(_) => Attempts::default(),
         // The pair is kept, but pods have nothing to call with: try again, with the new token.
-        None => without_access(grant, failures, attempt, ending.ended_at),
+        None => without_access(grant, before.unwrap_or_default(), attempt, ending.ended_at),
     };
     grant.live = Some(Live {
         record: LiveRecord {
@@ -191,15 +193,16 @@ fn commit(grant: &mut Grant, attempt: &Attempt, issued: &Issued, ending: &Ending
 /// Whether the pair in hand is to take the place of what is stored. It is dropped only if somebody newer has won: a
 /// pair bought with the token that we sent, or a consent that was adopted after ours and has been proved (I2, I9).
 fn is_newest(grant: &Grant, attempt: &Attempt, held: Option<Which>) -> bool {
-    let adopted_later = || {
-        let ours = grant.adopted.iter().rposition(|old| old.fingerprint == attempt.fingerprint);
-        grant.adopted.iter().skip(ours.map_or(0, |position| position + 1))
-    };
-    match (attempt.which, held, &grant.live) {
-        // Still there; or wiped, because somebody else presented it after we had spent it.
-        (Which::Candidate | Which::Live, Some(_), _) | (Which::Candidate | Which::Live, None, None) => true,
-        (Which::Candidate, None, Some(_)) => adopted_later().all(|newer| newer.accepted_as.is_none()),
-        (Which::Live, None, Some(_)) => false,
+    let wiped = || grant.refused.as_ref().is_some_and(|refused| refused.fingerprint == attempt.fingerprint);
+    match (attempt.which, held) {
+        (Which::Candidate | Which::Live, Some(_)) => true,
+        // Wiped, because somebody else presented it after we had spent it: then our pair is the living one.
+        (Which::Live, None) => grant.live.is_none() && wiped(),
+        // Dropped or wiped. If it, or a consent after it, was accepted for somebody else, that pair is newer than ours.
+        (Which::Candidate, None) => {
+            let ours = grant.adopted.iter().rposition(|old| old.fingerprint == attempt.fingerprint);
+            grant.adopted.iter().skip(ours.unwrap_or(0)).all(|consent| consent.accepted_as.is_none())
+        }
     }
 }
 
@@ -212,12 +215,14 @@ fn refresh_token(attempt: &Attempt, issued: &Issued) -> Option<RefreshToken> {
     issued.refresh.clone().or_else(sent)
 }
 
-fn without_access(grant: &mut Grant, failures: u32, attempt: &Attempt, at: Timestamp) -> Attempts {
+/// The row of failures goes on, with the new token, which nobody has sent yet.
+fn without_access(grant: &mut Grant, before: Attempts, attempt: &Attempt, at: Timestamp) -> Attempts {
     let message = "the server's answer held a refresh token and no access token".to_owned();
     let failure = Failure::new(FailureKind::OutcomeUnknown, message);
-    let mut attempts = Attempts { failures, ..Attempts::default() };
-    record_failure(grant, &failure, at);
-    let wait = backoff(failures + 1, &grant.connection, grant.rotation);
+    let Attempts { failures, failing_since, .. } = before;
+    let mut attempts = Attempts { failures, failing_since, ..Attempts::default() };
+    record_failure(grant, attempt, &failure, at);
+    let wait = backoff(failures.saturating_add(1), &grant.connection, grant.rotation);
     try_again(&mut attempts, attempt, at, wait, Duration::ZERO);
     attempts
 }
@@ -226,7 +231,10 @@ fn without_access(grant: &mut Grant, failures: u32, attempt: &Attempt, at: Times
 fn release(grant: &mut Grant, attempt: &Attempt, failure: &Failure, at: Timestamp) -> Settled {
     // Read anew before a refusal is taken as final: if another token stands there, somebody newer won.
     let Some(which) = grant.holding(&attempt.fingerprint) else { return Settled::SomebodyElse };
-    record_failure(grant, failure, at);
+    if grant.last_failure.as_ref().is_some_and(|last| last.attempt == attempt.id) {
+        return Settled::StoredBefore;
+    }
+    record_failure(grant, attempt, failure, at);
     let (uid, rotation) = (grant.connection.clone(), grant.rotation);
     let Some(attempts) = grant.attempts_mut(which) else { return Settled::SomebodyElse };
     let pace = attempt.terms.pace;
@@ -235,7 +243,7 @@ fn release(grant: &mut Grant, attempt: &Attempt, failure: &Failure, at: Timestam
     match failure.kind {
         FailureKind::NotSent => try_again(attempts, attempt, at, wait, Duration::ZERO),
         FailureKind::Throttled => match failure.retry_after {
-            Some(_) => try_again(attempts, attempt, at, asked_for, asked_for),
+            Some(_) => try_again(attempts, attempt, at, wait.max(asked_for), asked_for),
             None => try_again(attempts, attempt, at, wait, Duration::ZERO),
         },
         FailureKind::OutcomeUnknown => {
@@ -266,19 +274,30 @@ fn release(grant: &mut Grant, attempt: &Attempt, failure: &Failure, at: Timestam
 
 fn wipe(grant: &mut Grant, which: Which, refused: Refused) {
     match which {
-        Which::Candidate => grant.candidate = None,
+        Which::Candidate => {
+            let server = grant.candidate.take().map(|held| held.record.server);
+            let this =
+                |old: &&mut Adopted| old.fingerprint == refused.fingerprint && Some(&old.server) == server.as_ref();
+            grant.adopted.iter_mut().filter(this).for_each(|old| old.refused = true);
+        }
         Which::Live => grant.live = None,
     }
     grant.refused = Some(refused);
 }
 
-fn record_failure(grant: &mut Grant, failure: &Failure, at: Timestamp) {
-    grant.last_failure = Some(FailureRecord { at, reason: failure.kind.reason(), message: failure.detail.clone() });
+fn record_failure(grant: &mut Grant, attempt: &Attempt, failure: &Failure, at: Timestamp) {
+    grant.last_failure = Some(FailureRecord {
+        attempt: attempt.id.clone(),
+        at,
+        reason: failure.kind.reason(),
+        message: failure.detail.clone(),
+    });
 }
 
 /// Waits, unless the time for retries is over. The last try is made when it is.
 fn try_again(attempts: &mut Attempts, attempt: &Attempt, at: Timestamp, wait: Duration, settle: Duration) {
-    let since = *attempts.failing_since.get_or_insert(at);
+    // A row that began in the future began by a wrong clock.
+    let since = *attempts.failing_since.insert(attempts.failing_since.map_or(at, |since| since.min(at)));
     let deadline = later(since, attempt.terms.retry_timeout);
     attempts.failures = attempts.failures.saturating_add(1);
     if at >= deadline {

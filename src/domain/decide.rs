@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{
     adoption::{self, Adoption, Tidying},
     grant::{Attempts, Claim, Grant, Which},
-    observed::{Claimant, ClientSecretState, GrantSecret, Observed, TokenSecret},
+    observed::{Claimant, ClientSecretState, GrantSecret, Observed, PutOff, TokenSecret},
     projection::{self, Content},
     schedule::{self, Pace, lies_ahead, refresh_due, retry_at},
     time::{between, later},
@@ -81,8 +81,10 @@ pub enum Turn {
     Never,
 }
 
-/// A connection of a shared grant is looked at again after this long: the other one may be gone.
-const SHARED_RECHECK: Duration = Duration::from_secs(5 * 60);
+/// What nobody tells us about is looked at again after this long: another connection that is gone, a right that is back.
+const RECHECK: Duration = Duration::from_secs(60);
+/// An attempt of an earlier term of this process ends without waking this one.
+const UNDER_WAY_RECHECK: Duration = Duration::from_secs(2);
 /// What a claim is given beyond its end.
 const CLAIM_GRACE: Duration = Duration::from_secs(5);
 /// The longest that a living token makes us wait for another pod's claim.
@@ -103,13 +105,14 @@ pub fn decide(observed: &Observed, now: Timestamp, pace: Pace) -> Decision {
     if let Some(adoption) = adoption::due(observed) {
         return Decision::Adopt(Box::new(adoption));
     }
-    if let Some(retired) = &observed.retired {
-        return Decision::Retire(retired.clone());
+    if let Some(retired) = retirement(observed) {
+        return Decision::Retire(retired);
     }
     if let Some(tidying) = adoption::tidying(observed) {
         return Decision::Tidy(tidying);
     }
-    let recheck = shared(observed).then(|| later(now, SHARED_RECHECK));
+    let put_off = observed.put_off != PutOff::default();
+    let recheck = (put_off || waits_for_another(observed)).then(|| later(now, RECHECK));
     let flip = expiry_of_published(observed, now);
     let (next, reason) = match turn {
         Turn::Now(rotation) => return Decision::Rotate(rotation),
@@ -128,8 +131,15 @@ fn must_be_left_alone(observed: &Observed) -> bool {
     grant || observed.token == TokenSecret::Foreign
 }
 
-fn shared(observed: &Observed) -> bool {
+/// A token that is news and was not adopted: another connection has it, or that could not be found out.
+fn waits_for_another(observed: &Observed) -> bool {
     observed.wish.token_url().and_then(|server| adoption::news(&observed.initial, &observed.grant, server)).is_some()
+}
+
+/// The old token Secret goes when the new one stands.
+fn retirement(observed: &Observed) -> Option<String> {
+    let stands = observed.token.published().is_some() && !observed.put_off.retirement;
+    observed.retired.clone().filter(|_| stands)
 }
 
 /// When what pods see has to be marked as expired.
@@ -168,7 +178,6 @@ pub fn turn(observed: &Observed, now: Timestamp, pace: Pace) -> Turn {
     let over = match claim_gate(&grant.value, observed, now, pace) {
         Gate::Free => None,
         Gate::Until(time) => return Turn::At(time, WaitReason::Claim),
-        Gate::Closed => return Turn::Never,
         Gate::TakeOver(claim) => Some(claim),
     };
     let request = wish.refresh_request.as_ref().filter(|request| grant.value.handled_request.as_ref() != Some(request));
@@ -191,7 +200,6 @@ pub fn turn(observed: &Observed, now: Timestamp, pace: Pace) -> Turn {
 enum Gate<'a> {
     Free,
     Until(Timestamp),
-    Closed,
     TakeOver(&'a Claim),
 }
 
@@ -199,7 +207,7 @@ enum Gate<'a> {
 fn claim_gate<'a>(grant: &'a Grant, observed: &Observed, now: Timestamp, pace: Pace) -> Gate<'a> {
     let (Some(claim), sighting) = (&grant.claim, observed.sighting) else { return Gate::Free };
     let patience = match sighting.claimant {
-        Some(Claimant::UnderWayHere) => return Gate::Closed,
+        Some(Claimant::UnderWayHere) => return Gate::Until(later(now, UNDER_WAY_RECHECK)),
         Some(Claimant::NeverSentHere) => Duration::ZERO,
         Some(Claimant::DeadHere) => pace.settle_time(),
         Some(Claimant::Elsewhere) | None => {
@@ -280,7 +288,10 @@ impl Look<'_> {
     /// The earliest instant that keeps two exchanges apart.
     fn spaced(&self) -> Timestamp {
         let life = self.grant.live.as_ref().map(|live| live.record.life());
-        match self.grant.last_sent_at {
+        // What a dead process claimed, it may have sent.
+        let unused = self.observed.sighting.claimant == Some(Claimant::NeverSentHere);
+        let claimed = self.over.filter(|_| !unused).map(|claim| claim.started_at);
+        match self.grant.last_sent_at.max(claimed) {
             Some(sent) if !lies_ahead(sent, self.now) => later(sent, schedule::spacing(life)),
             Some(_) | None => Timestamp::MIN,
         }

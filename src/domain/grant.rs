@@ -239,12 +239,17 @@ pub struct Adopted {
     pub server: TokenUrl,
     /// The rotation that a server gave for it, if one did: then it is that server's for good.
     pub accepted_as: Option<u64>,
+    /// The server refused it.
+    #[serde(default)]
+    pub refused: bool,
 }
 
 /// The last exchange that failed, for the status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FailureRecord {
+    /// The attempt that failed.
+    pub attempt: AttemptId,
     /// When it ended.
     pub at: Timestamp,
     /// What it meant for the token.
@@ -287,14 +292,29 @@ impl Grant {
         if candidate { Some(Which::Candidate) } else { live.then_some(Which::Live) }
     }
 
-    /// Whether a token from the initial grant is old news for this server. A token that any server accepted is that
-    /// server's for good (I8), and no token is adopted twice for one server.
+    /// Whether a token from the initial grant is old news for this server: no token is adopted twice for one server, and
+    /// one that a server accepted, or may have, is that server's for good (I8). Only a candidate that was surely not spent
+    /// follows the spec to another server.
     pub fn knows(&self, fingerprint: &Fingerprint, server: &TokenUrl) -> bool {
-        self.live.as_ref().is_some_and(|live| live.record.fingerprint == *fingerprint)
-            || self
-                .adopted
-                .iter()
-                .any(|old| old.fingerprint == *fingerprint && (old.server == *server || old.accepted_as.is_some()))
+        if self.live.as_ref().is_some_and(|live| live.record.fingerprint == *fingerprint) {
+            return true;
+        }
+        let mut adopted = self.adopted.iter().filter(|old| old.fingerprint == *fingerprint).peekable();
+        if adopted.peek().is_none() {
+            // A token that came by rotation, and died: somebody copied it.
+            return self.refused.as_ref().is_some_and(|refused| refused.fingerprint == *fingerprint);
+        }
+        let candidate = self.candidate.as_ref().filter(|held| held.record.fingerprint == *fingerprint);
+        let movable = candidate.is_some_and(|held| held.record.server != *server && !held.record.attempts.in_doubt);
+        adopted.any(|old| old.accepted_as.is_some() || old.server == *server && (old.refused || !movable))
+            || candidate.is_some() && !movable
+    }
+
+    /// Whether this token was ever held, for whatever server.
+    pub fn remembers(&self, fingerprint: &Fingerprint) -> bool {
+        self.holding(fingerprint).is_some()
+            || self.adopted.iter().any(|old| old.fingerprint == *fingerprint)
+            || self.refused.as_ref().is_some_and(|refused| refused.fingerprint == *fingerprint)
     }
 
     /// What was tried with one of our tokens.

@@ -26,10 +26,21 @@ pub struct Observed {
     pub token: TokenSecret,
     /// A token Secret that an earlier `secretName` left behind.
     pub retired: Option<String>,
-    /// The initial-grant Secret cannot be changed (immutable, or no right): its spent token stays.
-    pub initial_is_fixed: bool,
+    /// The rotation that the status tells of.
+    pub told_rotation: u64,
+    /// Side jobs that did not work in this pass.
+    pub put_off: PutOff,
     /// What this process remembers of claims and failures.
     pub sighting: Sighting,
+}
+
+/// Side jobs that did not work in this pass: they must not keep the token from being refreshed, and are tried again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PutOff {
+    /// Removing the spent token from the initial grant.
+    pub tidying: bool,
+    /// Deleting the token Secret of an earlier name.
+    pub retirement: bool,
 }
 
 /// The client Secret.
@@ -63,8 +74,19 @@ pub struct InitialToken {
     pub version: String,
     /// Whether the annotation that `kubectl apply` keeps holds the token too.
     pub copied: bool,
-    /// Another connection (`namespace/name`) that adopted it already. Looked up only for a token that is news.
-    pub shared_with: Option<String>,
+    /// Whether another connection adopted it already. Looked up only for a token that is news.
+    pub sharing: Sharing,
+}
+
+/// Whether another connection adopted a token already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// No other did, or it does not matter.
+    Alone,
+    /// This one did (`namespace/name`).
+    With(String),
+    /// Why it could not be found out: until then it is not adopted.
+    Unchecked(String),
 }
 
 /// A value and the version of the object that it was read from: the ticket for a compare-and-swap.

@@ -4,7 +4,7 @@
 use super::{
     adoption,
     grant::{Attempts, Grant, HaltReason},
-    observed::{Claimant, ClientSecretState, GrantSecret, InitialGrant, InitialToken, Observed, TokenSecret},
+    observed::{Claimant, ClientSecretState, GrantSecret, InitialGrant, InitialToken, Observed, Sharing, TokenSecret},
     projection::whole_seconds,
     wish::{SpecProblem, TokenUrl},
 };
@@ -34,7 +34,7 @@ pub fn problems(observed: &Observed, refused_by_storage: Option<&str>) -> Vec<Pr
         spec(observed),
         secret_conflict(observed),
         grant_unreadable(observed),
-        refused_by_storage.map(storage_refused),
+        refused_by_storage.or_else(|| unchecked(observed)).map(storage_refused),
         client_secret_missing(observed),
         reauth_required(observed),
         initial_grant(observed),
@@ -134,12 +134,21 @@ fn way_back(observed: &Observed) -> String {
 
 /// The token in the initial grant that is about to be adopted.
 fn new_token(observed: &Observed) -> Option<&InitialToken> {
-    news(observed).filter(|token| token.shared_with.is_none())
+    news(observed).filter(|token| token.sharing == Sharing::Alone)
 }
 
+/// The token in the initial grant, where it is news; for a spec without a usable server, where it was never adopted.
 fn news(observed: &Observed) -> Option<&InitialToken> {
-    let server = observed.wish.token_url()?;
-    adoption::news(&observed.initial, &observed.grant, server)
+    if let Some(server) = observed.wish.token_url() {
+        return adoption::news(&observed.initial, &observed.grant, server);
+    }
+    let InitialGrant::Present(token) = &observed.initial else { return None };
+    let known = match &observed.grant {
+        GrantSecret::Absent => false,
+        GrantSecret::Ours(grant) | GrantSecret::Predecessor(grant) => grant.value.remembers(&token.fingerprint),
+        GrantSecret::Foreign | GrantSecret::Unreadable(_) => true,
+    };
+    (!known).then_some(token)
 }
 
 fn problem(reason: ReadyReason, message: impl Into<String>) -> Option<Problem> {
@@ -187,7 +196,16 @@ fn grant_unreadable(observed: &Observed) -> Option<Problem> {
     }
 }
 
-fn storage_refused(why: &str) -> Problem {
+/// Why it could not be found out whether another connection has the same grant.
+fn unchecked(observed: &Observed) -> Option<&str> {
+    match news(observed).map(|token| &token.sharing) {
+        Some(Sharing::Unchecked(why)) => Some(why),
+        Some(Sharing::Alone | Sharing::With(_)) | None => None,
+    }
+}
+
+/// What the API server refuses to store.
+pub fn storage_refused(why: &str) -> Problem {
     let message = format!(
         "the API server refuses to store our Secrets: {why}. Nothing was spent: mend rights, admission policy or quota; it is tried again by itself"
     );
@@ -208,7 +226,7 @@ fn reauth_required(observed: &Observed) -> Option<Problem> {
 }
 
 fn initial_grant(observed: &Observed) -> Option<Problem> {
-    if let Some(other) = news(observed).and_then(|token| token.shared_with.as_ref()) {
+    if let Some(Sharing::With(other)) = news(observed).map(|token| &token.sharing) {
         return problem(
             ReadyReason::GrantShared,
             format!(
@@ -236,8 +254,13 @@ fn attempts(observed: &Observed) -> impl Iterator<Item = &Attempts> {
 }
 
 fn halted(observed: &Observed) -> Option<Problem> {
-    let halt = attempts(observed).find_map(|attempts| attempts.halt.as_ref())?;
-    let (reason, message) = match halt.reason {
+    let halts = attempts(observed).filter_map(|attempts| attempts.halt.as_ref());
+    let problems = halts.map(|halt| halt_problem(halt.reason, observed));
+    problems.min_by_key(|problem| problem.reason)
+}
+
+fn halt_problem(halt: HaltReason, observed: &Observed) -> Problem {
+    let (reason, message) = match halt {
         HaltReason::InvalidClient => (
             ReadyReason::InvalidClient,
             format!(
@@ -260,7 +283,7 @@ fn halted(observed: &Observed) -> Option<Problem> {
             ),
         ),
     };
-    problem(reason, message)
+    Problem { reason, message }
 }
 
 fn suspended(observed: &Observed) -> Option<Problem> {
@@ -283,7 +306,8 @@ fn in_doubt(observed: &Observed) -> Option<Problem> {
 
 fn progressing(observed: &Observed) -> Option<Problem> {
     let candidate = observed.grant.ours().and_then(|grant| grant.value.candidate.as_ref());
-    let fresh = candidate.is_some_and(|candidate| candidate.record.attempts.failures == 0);
+    let fits = |server: &TokenUrl| observed.wish.token_url().is_none_or(|wanted| wanted == server);
+    let fresh = candidate.is_some_and(|held| held.record.attempts.failures == 0 && fits(&held.record.server));
     if !fresh && new_token(observed).is_none() {
         return None;
     }

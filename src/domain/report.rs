@@ -12,7 +12,7 @@ use super::{
     projection::whole_seconds,
     schedule::Pace,
 };
-use crate::api::{ConditionType, LastFailure, PleoConnectionStatus, ReadyReason};
+use crate::api::{ConditionType, LastFailure, PleoConnectionStatus, ReadyReason, ReauthReason};
 
 /// A condition that changed, for an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub fn status(
 ) -> PleoConnectionStatus {
     let problems = problem::problems(observed, refused_by_storage);
     let next = match turn(observed, now, pace) {
+        // What the API server refuses has no time of its own.
+        Turn::Now(_) | Turn::At(..) if refused_by_storage.is_some() => None,
         Turn::Now(_) => Some(now),
         Turn::At(time, _) => Some(time),
         Turn::Never => None,
@@ -65,7 +67,7 @@ pub fn status(
         observed_generation: Some(generation),
         conditions: conditions.into_iter().map(|finding| finding.condition(previous, generation, now)).collect(),
         next_refresh_time: next.map(time),
-        secret_name: observed.token.published().map(|_| observed.wish.secret_name.clone()),
+        secret_name: secret_name(observed, previous),
         expiration_time: observed
             .token
             .published()
@@ -74,6 +76,66 @@ pub fn status(
             .map(|access| time(access.expires_at)),
         ..history(grant, previous)
     }
+}
+
+/// The status while the Secrets cannot be read: what was told last still holds until the token ends.
+pub fn status_without_secrets(
+    previous: &PleoConnectionStatus,
+    generation: i64,
+    why: &str,
+    now: Timestamp,
+) -> PleoConnectionStatus {
+    let refused = problem::storage_refused(why);
+    let usable = previous.expiration_time.as_ref().filter(|end| now < end.0);
+    let ready = match usable {
+        Some(end) => {
+            let message = format!("the token is usable until {}; {}", whole_seconds(end.0), refused.message);
+            Finding { kind: ConditionType::Ready, status: "True", reason: ReadyReason::Refreshed.as_str(), message }
+        }
+        None => Finding {
+            kind: ConditionType::Ready,
+            status: refused.reason.ready_status(),
+            reason: refused.reason.as_str(),
+            message: refused.message.clone(),
+        },
+    };
+    let stalled = Finding {
+        kind: ConditionType::Stalled,
+        status: "True",
+        reason: refused.reason.as_str(),
+        message: refused.message,
+    };
+    let before = previous.conditions.iter().find(|before| before.type_ == ConditionType::ReauthRequired.as_str());
+    let unknown = Finding {
+        kind: ConditionType::ReauthRequired,
+        status: ReauthReason::NotTried.status(),
+        reason: ReauthReason::NotTried.as_str(),
+        message: "the grant cannot be read; see the condition Ready".to_owned(),
+    };
+    let reauth = before.cloned().unwrap_or_else(|| unknown.condition(previous, generation, now));
+    PleoConnectionStatus {
+        observed_generation: Some(generation),
+        conditions: vec![
+            ready.condition(previous, generation, now),
+            Condition { observed_generation: Some(generation), ..reauth },
+            stalled.condition(previous, generation, now),
+        ],
+        next_refresh_time: None,
+        ..previous.clone()
+    }
+}
+
+/// Whether a status says that the API server refuses our Secrets.
+pub fn tells_of_refused_storage(status: &PleoConnectionStatus) -> bool {
+    status.conditions.iter().any(|condition| condition.reason == ReadyReason::StorageRefused.as_str())
+}
+
+/// The Secret that pods mount; the earlier one as long as it stands, so that it is not forgotten.
+fn secret_name(observed: &Observed, previous: &PleoConnectionStatus) -> Option<String> {
+    if observed.retired.is_some() || observed.token.published().is_none() {
+        return previous.secret_name.clone();
+    }
+    Some(observed.wish.secret_name.clone())
 }
 
 /// What the ledger tells of the past; what it told last, where there is none.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::memory::Memory;
 use crate::{
@@ -32,6 +32,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Work that must not be cut: shutdown waits for it.
     pub tracker: TaskTracker,
+    /// The term is over: no new exchange.
+    pub over: CancellationToken,
 }
 
 /// What the flags say, for every connection alike.
@@ -71,8 +73,8 @@ pub enum PassError {
     /// A defect: a task panicked. What it had stored is stored.
     #[error("a task of the operator panicked; please report this")]
     Panicked(#[source] tokio::task::JoinError),
-    /// The Lease is not ours any more: somebody else does it.
-    #[error("the lease was lost")]
+    /// The Lease is not ours any more, or this process is stopping: somebody else does it.
+    #[error("not leading any more")]
     NotLeading,
 }
 

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{Stream, StreamExt, future, stream};
+use futures::{Stream, StreamExt, channel::mpsc, future, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, ResourceExt,
@@ -20,7 +20,6 @@ use kube_runtime::{
     reflector::{self, ObjectRef, Store as Reflected},
     watcher::{self, watcher},
 };
-use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use super::{
@@ -33,15 +32,10 @@ use crate::api::{PleoConnection, names};
 /// What the controller knows of the connections: also what the metrics are computed from.
 pub type Connections = Reflected<PleoConnection>;
 
-/// A controller for one namespace (none: all). `register` gets its view of the connections; it ends after `stop`, when
-/// every pass has ended.
-pub async fn run(
-    ctx: Arc<Context>,
-    namespace: Option<String>,
-    stop: CancellationToken,
-    register: impl FnOnce(Connections) + Send,
-) {
+/// A controller for one namespace (none: all), until it is dropped. `register` gets its view of the connections.
+pub async fn run(ctx: Arc<Context>, namespace: Option<String>, register: impl FnOnce(Connections) + Send) {
     let index = Arc::new(Index::default());
+    let (relisted, relists) = mpsc::unbounded();
     let (reader, writer) = reflector::store();
     register(reader.clone());
     let connections = decodable(watcher(api(&ctx, namespace.as_deref()), watcher::Config::default()).default_backoff());
@@ -49,17 +43,19 @@ pub async fn run(
         .map(|event| event.map(|event| event.modify(|connection| connection.managed_fields_mut().clear())))
         .reflect(writer)
         .inspect({
-            let (ctx, index) = (Arc::clone(&ctx), Arc::clone(&index));
-            move |event| track(&ctx, &index, event)
+            let (ctx, index, relisted) = (Arc::clone(&ctx), Arc::clone(&index), relisted.clone());
+            move |event| track(&ctx, &index, &relisted, event)
         })
         .applied_objects()
         .predicate_filter(worth_a_look, kube_runtime::PredicateConfig::default());
-    let secrets = secret_events(Arc::clone(&ctx), index, namespace);
+    let secrets = secret_events(Arc::clone(&ctx), Arc::clone(&index), relisted, namespace);
+    // A list does not tell what vanished while nobody watched. The first lists of both watches tell of everything.
+    let everything = relists.skip(2).flat_map(move |()| stream::iter(index.all()));
     let config = Config::default().concurrency(ctx.policy.concurrency);
     Controller::for_stream(connections, reader)
         .with_config(config)
         .reconcile_on(secrets)
-        .graceful_shutdown_on(stop.cancelled_owned())
+        .reconcile_on(everything)
         .run(reconcile, after_error, ctx)
         .for_each(|done| {
             if let Err(kube_runtime::controller::Error::QueueError(error)) = done {
@@ -81,6 +77,7 @@ where
     }
 }
 
+type Relisted = mpsc::UnboundedSender<()>;
 type Guarded = DeserializeGuard<PleoConnection>;
 type Event<K> = Result<watcher::Event<K>, watcher::Error>;
 
@@ -111,7 +108,7 @@ fn decodable(events: impl Stream<Item = Event<Guarded>> + Send) -> impl Stream<I
 }
 
 /// Keeps the index, and forgets what is gone.
-fn track(ctx: &Context, index: &Index, event: &Event<PleoConnection>) {
+fn track(ctx: &Context, index: &Index, relisted: &Relisted, event: &Event<PleoConnection>) {
     match event {
         Ok(watcher::Event::Apply(connection) | watcher::Event::InitApply(connection)) => index.put(connection),
         Ok(watcher::Event::Delete(connection)) => {
@@ -122,7 +119,9 @@ fn track(ctx: &Context, index: &Index, event: &Event<PleoConnection>) {
             let secret_name = connection.spec.secret_name.clone().unwrap_or_else(|| connection.name_any());
             ctx.store.own_writes.forget(&namespace, &secret_name);
         }
-        Ok(watcher::Event::Init | watcher::Event::InitDone) | Err(_) => {}
+        // A receiver that is gone means that the controller is.
+        Ok(watcher::Event::InitDone) => drop(relisted.unbounded_send(())),
+        Ok(watcher::Event::Init) | Err(_) => {}
     }
 }
 
@@ -140,20 +139,27 @@ fn worth_a_look(connection: &PleoConnection) -> Option<u64> {
 fn secret_events(
     ctx: Arc<Context>,
     index: Arc<Index>,
+    relisted: Relisted,
     namespace: Option<String>,
 ) -> impl Stream<Item = ObjectRef<PleoConnection>> + Send {
     let secrets: Api<PartialObjectMeta<Secret>> = api(&ctx, namespace.as_deref());
-    watcher(secrets, watcher::Config::default())
-        .default_backoff()
-        .touched_objects()
-        .map(move |secret| match secret {
-            Ok(secret) => stream::iter(concerned(&ctx, &index, &secret)),
+    let events = watcher(secrets, watcher::Config::default()).default_backoff();
+    events.flat_map(move |event| {
+        stream::iter(match event {
+            Ok(watcher::Event::Apply(secret) | watcher::Event::InitApply(secret) | watcher::Event::Delete(secret)) => {
+                concerned(&ctx, &index, &secret)
+            }
+            Ok(watcher::Event::InitDone) => {
+                drop(relisted.unbounded_send(()));
+                Vec::new()
+            }
+            Ok(watcher::Event::Init) => Vec::new(),
             Err(error) => {
                 debug!("Secrets cannot be watched, trying on: {error}");
-                stream::iter(Vec::new())
+                Vec::new()
             }
         })
-        .flatten()
+    })
 }
 
 fn concerned(ctx: &Context, index: &Index, secret: &PartialObjectMeta<Secret>) -> Vec<ObjectRef<PleoConnection>> {

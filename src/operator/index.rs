@@ -7,6 +7,7 @@ use std::{
 };
 
 use kube::ResourceExt;
+use kube_runtime::reflector::ObjectRef;
 
 use crate::api::{PleoConnection, names};
 
@@ -45,6 +46,12 @@ impl Index {
     /// A connection that is gone.
     pub fn remove(&self, connection: &PleoConnection) {
         self.state().remove(&key(connection));
+    }
+
+    /// All connections.
+    pub fn all(&self) -> Vec<ObjectRef<PleoConnection>> {
+        let state = self.state();
+        state.secrets_of.keys().map(|(namespace, name)| ObjectRef::new(name).within(namespace)).collect()
     }
 
     /// The connections that name this Secret.

@@ -39,6 +39,7 @@ struct Seen {
     claim: Option<(AttemptId, Instant)>,
     failure: Option<(AttemptId, Instant)>,
     errors: u32,
+    refusals: u32,
 }
 
 impl Memory {
@@ -87,8 +88,17 @@ impl Memory {
     /// A pass went through.
     pub fn went_through(&self, uid: &str) {
         if let Some(seen) = self.state().seen.get_mut(uid) {
-            seen.errors = 0;
+            (seen.errors, seen.refusals) = (0, 0);
         }
+    }
+
+    /// The API server refused a write; how long to wait before the next try: doubled from 15 s to 16 min. Nobody tells us
+    /// when a right is given back.
+    pub fn was_refused(&self, uid: &str) -> Duration {
+        let mut state = self.state();
+        let seen = state.seen.entry(uid.to_owned()).or_default();
+        seen.refusals = seen.refusals.saturating_add(1);
+        Duration::from_secs(15) * (1 << (seen.refusals - 1).min(6))
     }
 
     /// A pass was broken off; how long to wait before the next: doubled from half a second to half a minute.

@@ -6,7 +6,8 @@
 //! | [`observe`] | reads everything that a decision needs | API server, reads only |
 //! | [`reconcile`] | observe, decide, act, tell | nobody itself |
 //! | [`rotate`] | claim, exchange, commit or release | API server (grant Secret only), authorisation server |
-//! | [`publish`] | all other writes | API server |
+//! | [`publish`] | all other writes to Secrets | API server |
+//! | [`tell`] | status and events | API server |
 //! | [`memory`] | what this process remembers | nobody |
 //! | [`context`] | what all of them share | nobody |
 //! | [`controller`], [`index`] | wake-ups | API server, watches only |
@@ -21,3 +22,4 @@ pub mod publish;
 pub mod reconcile;
 pub mod rotate;
 pub mod run;
+pub mod tell;

@@ -8,9 +8,13 @@ use kube::ResourceExt;
 use super::context::{Context, Doing, PassError};
 use crate::{
     api::{PleoConnection, names},
+    cluster::StoreError,
     domain::{
         adoption,
-        observed::{ClientSecretState, GrantSecret, InitialGrant, InitialToken, Observed, Sighting, TokenSecret},
+        observed::{
+            ClientSecretState, GrantSecret, InitialGrant, InitialToken, Observed, PutOff, Sharing, Sighting,
+            TokenSecret,
+        },
         token::{ClientCredentials, ClientSecret, InvalidInput, RefreshToken, read_input},
         wish::{InitialGrantRef, Wish},
     },
@@ -24,11 +28,43 @@ pub struct Scene {
     pub observed: Observed,
 }
 
-/// Looks at a connection; none if it is gone. `cached` says where its token Secret was last.
+/// What a look at a connection brought.
+pub enum Sight {
+    /// All of it.
+    Scene(Box<Scene>),
+    /// It is gone.
+    Gone,
+    /// The API server refuses to show the Secrets.
+    Refused {
+        /// The connection, as it is now.
+        connection: Box<PleoConnection>,
+        /// In the API server's words.
+        why: String,
+    },
+}
+
+/// Looks at a connection. `cached` says where its token Secret was last.
 ///
 /// # Errors
-/// If the API server gave no answer or refused.
-pub async fn observe(ctx: &Context, cached: &PleoConnection) -> Result<Option<Scene>, PassError> {
+/// If the API server gave no answer.
+pub async fn observe(ctx: &Context, cached: &PleoConnection) -> Result<Sight, PassError> {
+    match look(ctx, cached).await {
+        Ok(Some(scene)) => Ok(Sight::Scene(Box::new(scene))),
+        Ok(None) => Ok(Sight::Gone),
+        Err(PassError::Store { doing, source: StoreError::Refused(why) }) => {
+            let (namespace, name) = (cached.namespace().unwrap_or_default(), cached.name_any());
+            let connection = ctx.store.read_connection(&namespace, &name).await.doing("read the connection")?;
+            let refused = |connection| Sight::Refused {
+                connection: Box::new(connection),
+                why: format!("it could not {doing}: {why}"),
+            };
+            Ok(connection.map_or(Sight::Gone, refused))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn look(ctx: &Context, cached: &PleoConnection) -> Result<Option<Scene>, PassError> {
     let (namespace, name) = (cached.namespace().unwrap_or_default(), cached.name_any());
     let mut secret_name = Wish::read(cached, &ctx.policy.allowed).secret_name;
     loop {
@@ -38,13 +74,39 @@ pub async fn observe(ctx: &Context, cached: &PleoConnection) -> Result<Option<Sc
         let Some(connection) = connection else { return Ok(None) };
         let wish = Wish::read(&connection, &ctx.policy.allowed);
         if wish.secret_name == secret_name {
-            let grant = grant.as_seen_by(&wish.uid);
+            let grant = judge(ctx, grant, &connection, &wish).await?;
             let observed = complete(ctx, wish, token, grant, &connection).await?;
             return Ok(Some(Scene { connection, observed }));
         }
         // Renamed since: what was read is another Secret.
         secret_name = wish.secret_name;
     }
+}
+
+/// Whose grant it is. One that is older than what the status tells of was put back from a backup: its token is spent.
+async fn judge(
+    ctx: &Context,
+    grant: GrantSecret,
+    connection: &PleoConnection,
+    wish: &Wish,
+) -> Result<GrantSecret, PassError> {
+    let is_older =
+        |grant: &GrantSecret| grant.ours().is_some_and(|grant| grant.value.rotation < told_rotation(connection));
+    let mut grant = grant.as_seen_by(&wish.uid);
+    if is_older(&grant) {
+        // It was read before the connection; somebody may have written both in between.
+        let newer = ctx.store.read_grant(&wish.namespace, &wish.name).await.doing("read the grant Secret")?;
+        grant = newer.as_seen_by(&wish.uid);
+    }
+    Ok(match grant {
+        GrantSecret::Ours(old) if old.value.rotation < told_rotation(connection) => GrantSecret::Predecessor(old),
+        same => same,
+    })
+}
+
+fn told_rotation(connection: &PleoConnection) -> u64 {
+    let told = connection.status.as_ref().and_then(|status| status.rotation);
+    told.and_then(|told| u64::try_from(told).ok()).unwrap_or_default()
 }
 
 async fn complete(
@@ -64,7 +126,8 @@ async fn complete(
         grant,
         token,
         retired: published_as.filter(|old| *old != wish.secret_name),
-        initial_is_fixed: false,
+        told_rotation: told_rotation(connection),
+        put_off: PutOff::default(),
         sighting,
         wish,
     })
@@ -122,9 +185,12 @@ async fn initial_grant(ctx: &Context, wish: &Wish, grant: &GrantSecret) -> Resul
     if let InitialGrant::Present(token) = &mut initial
         && is_news
     {
-        let scopes = &ctx.policy.namespaces;
-        let adopter = ctx.store.adopter(&token.fingerprint, wish, scopes).await;
-        token.shared_with = adopter.doing("look for another connection with the same grant")?;
+        // That it cannot be found out must not cost the living grant its refresh.
+        token.sharing = match ctx.store.adopter(&token.fingerprint, wish, &ctx.policy.namespaces).await {
+            Ok(None) => Sharing::Alone,
+            Ok(Some(other)) => Sharing::With(other),
+            Err(why) => Sharing::Unchecked(why.to_string()),
+        };
     }
     Ok(initial)
 }
@@ -146,7 +212,7 @@ fn initial_token(secret: Option<&Secret>, reference: &InitialGrantRef) -> Initia
                 fingerprint: token.fingerprint(),
                 version: secret.resource_version().unwrap_or_default(),
                 copied: is_copied(secret, key, text),
-                shared_with: None,
+                sharing: Sharing::Alone,
                 token,
             })
         }

@@ -1,21 +1,19 @@
-//! Step 5 and the rest of the writes: the token Secret, the adoption of a new token, tidying, the status and its events.
-//! The only writer of what pods mount. Each function makes one decision come true and puts the result into the scene, so
+//! Step 5 and the rest of the writes to Secrets: the token Secret, the adoption of a new token, tidying. The only writer of
+//! what pods mount. Each function makes one decision come true and puts the result into the scene, so
 //! that the next decision sees it without a read.
 
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::{
     context::{Context, Doing, PassError},
     observe::Scene,
 };
 use crate::{
-    api::PleoConnectionStatus,
     cluster::StoreError,
     domain::{
         adoption::{Adoption, Tidying},
         observed::{InitialGrant, TokenSecret},
         projection::Content,
-        report,
     },
 };
 
@@ -72,39 +70,38 @@ pub async fn adopt(ctx: &Context, scene: &Scene, adoption: Adoption) -> Result<S
     })
 }
 
-/// Deletes the token Secret of an earlier `secretName`.
-///
-/// # Errors
-/// If the API server gave no answer.
-pub async fn retire(ctx: &Context, scene: &mut Scene, name: &str) -> Result<Step, PassError> {
-    let deleted = ctx.store.retire_token(&scene.observed.wish, name).await;
-    settled(deleted, "delete the token Secret of an earlier name", |()| scene.observed.retired = None)
+/// Deletes the token Secret of an earlier `secretName`. That it does not work keeps nothing else from being done.
+pub async fn retire(ctx: &Context, scene: &mut Scene, name: &str) -> Step {
+    match ctx.store.retire_token(&scene.observed.wish, name).await {
+        Ok(()) => scene.observed.retired = None,
+        Err(error) => {
+            put_off(scene, "the token Secret of an earlier name cannot be deleted", &error);
+            scene.observed.put_off.retirement = true;
+        }
+    }
+    Step::Done
 }
 
-/// Removes the spent token from the user's Secret. That it cannot be removed is no failure.
-///
-/// # Errors
-/// If the API server gave no answer.
-pub async fn tidy(ctx: &Context, scene: &mut Scene, tidying: &Tidying) -> Result<Step, PassError> {
-    let tidied = ctx.store.tidy(&scene.observed.wish.namespace, tidying).await;
-    let initial = &mut scene.observed.initial;
-    let step = settled(tidied, "remove the spent token from the initial grant", |()| {
-        let why = format!("the refresh token in the Secret {} was adopted and removed", tidying.secret);
-        *initial = InitialGrant::Missing(why);
-    })?;
-    Ok(match step {
-        Step::Refused(why) => {
-            let wish = &scene.observed.wish;
-            let (namespace, connection, secret) = (&wish.namespace, &wish.name, &tidying.secret);
-            warn!(
-                namespace,
-                connection, secret, "the spent token stays in the initial grant, remove it by hand or set keep: {why}"
-            );
-            scene.observed.initial_is_fixed = true;
+/// Removes the spent token from the user's Secret. That it does not work keeps nothing else from being done.
+pub async fn tidy(ctx: &Context, scene: &mut Scene, tidying: &Tidying) -> Step {
+    match ctx.store.tidy(&scene.observed.wish.namespace, tidying).await {
+        Ok(()) => {
+            let why = format!("the refresh token in the Secret {} was adopted and removed", tidying.secret);
+            scene.observed.initial = InitialGrant::Missing(why);
             Step::Done
         }
-        Step::Done | Step::LookAgain => step,
-    })
+        Err(StoreError::Conflict | StoreError::Missing) => Step::LookAgain,
+        Err(error) => {
+            put_off(scene, "the spent token stays in the initial grant; remove it by hand or set keep", &error);
+            scene.observed.put_off.tidying = true;
+            Step::Done
+        }
+    }
+}
+
+fn put_off(scene: &Scene, what: &str, why: &StoreError) {
+    let wish = &scene.observed.wish;
+    warn!(namespace = wish.namespace, connection = wish.name, "{what}: {why}");
 }
 
 fn settled<T>(written: Result<T, StoreError>, doing: &'static str, done: impl FnOnce(T)) -> Result<Step, PassError> {
@@ -116,52 +113,5 @@ fn settled<T>(written: Result<T, StoreError>, doing: &'static str, done: impl Fn
         Err(StoreError::Conflict | StoreError::Missing) => Ok(Step::LookAgain),
         Err(StoreError::Refused(why)) => Ok(Step::Refused(why)),
         Err(outage @ (StoreError::Unavailable(_) | StoreError::TimedOut)) => Err(outage).doing(doing),
-    }
-}
-
-/// Writes the status, if it changed, and an event for each transition.
-///
-/// # Errors
-/// If the API server gave no answer.
-pub async fn status(ctx: &Context, scene: &mut Scene, refused: Option<&str>) -> Result<(), PassError> {
-    let before = scene.connection.status.clone().unwrap_or_default();
-    let after = report::status(&scene.observed, &before, refused, ctx.now(), ctx.policy.pace);
-    if before == after {
-        return Ok(());
-    }
-    match ctx.store.write_status(&scene.connection, after.clone()).await {
-        Ok(written) => scene.connection = written,
-        // Edited meanwhile: that edit wakes us again, with a newer look.
-        Err(StoreError::Conflict | StoreError::Missing) => return Ok(()),
-        Err(StoreError::Refused(why)) => {
-            let wish = &scene.observed.wish;
-            warn!(namespace = wish.namespace, connection = wish.name, "the status cannot be written: {why}");
-            return Ok(());
-        }
-        Err(outage @ (StoreError::Unavailable(_) | StoreError::TimedOut)) => {
-            return Err(outage).doing("write the status");
-        }
-    }
-    events(ctx, scene, &before, &after).await;
-    Ok(())
-}
-
-/// Writes the status before an exchange, if a condition is about to say something else: the exchange may take a minute.
-///
-/// # Errors
-/// If the API server gave no answer.
-pub async fn status_before_exchange(ctx: &Context, scene: &mut Scene) -> Result<(), PassError> {
-    let before = scene.connection.status.clone().unwrap_or_default();
-    let after = report::status(&scene.observed, &before, None, ctx.now(), ctx.policy.pace);
-    if report::same_conditions(&before, &after) { Ok(()) } else { status(ctx, scene, None).await }
-}
-
-async fn events(ctx: &Context, scene: &Scene, before: &PleoConnectionStatus, after: &PleoConnectionStatus) {
-    for transition in report::transitions(before, after) {
-        let reporter = ctx.policy.holder.identity.as_str();
-        let told = ctx.store.write_event(&scene.connection, &transition, reporter, ctx.now()).await;
-        if let Err(error) = told {
-            debug!(reason = transition.reason, "an event was not written: {error}");
-        }
     }
 }

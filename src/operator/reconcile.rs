@@ -9,52 +9,60 @@ use tracing::warn;
 
 use super::{
     context::{Context, PassError},
-    observe::{Scene, observe, sight},
+    observe::{Scene, Sight, observe, sight},
     publish::{self, Step},
     rotate::{Job, Rotated, rotate},
+    tell,
 };
 use crate::{
     api::PleoConnection,
     domain::{
-        decide::{Decision, Rotation, Wait, WaitReason, decide},
+        decide::{Decision, Rotation, decide},
         observed::{ClientSecretState, GrantSecret},
-        time::{between, later},
+        time::between,
     },
 };
 
 /// No connection needs more steps than: empty token Secret, adoption, exchange, token Secret, tidying, retirement.
 const MAX_STEPS: usize = 12;
-/// What the API server refused is tried again after this long: nobody tells us when a right is given back.
-const REFUSED_RECHECK: Duration = Duration::from_secs(15);
 
 /// One look at a connection, and all that follows from it.
 ///
 /// # Errors
 /// If it was broken off. What was stored is stored; the next pass goes on from there.
 pub async fn pass(ctx: &Arc<Context>, connection: &PleoConnection) -> Result<Action, PassError> {
-    let Some(mut scene) = observe(ctx, connection).await? else { return Ok(Action::await_change()) };
+    let mut scene = match observe(ctx, connection).await? {
+        Sight::Scene(scene) => *scene,
+        Sight::Gone => return Ok(Action::await_change()),
+        Sight::Refused { connection, why } => return without_secrets(ctx, *connection, &why).await,
+    };
     for _ in 0..MAX_STEPS {
         let step = match decide(&scene.observed, ctx.now(), ctx.policy.pace) {
             Decision::Leave => return Ok(Action::await_change()),
             Decision::Publish(content) => publish::token(ctx, &mut scene, &content).await?,
             Decision::Adopt(adoption) => publish::adopt(ctx, &scene, *adoption).await?,
-            Decision::Retire(name) => publish::retire(ctx, &mut scene, &name).await?,
-            Decision::Tidy(tidying) => publish::tidy(ctx, &mut scene, &tidying).await?,
+            Decision::Retire(name) => publish::retire(ctx, &mut scene, &name).await,
+            Decision::Tidy(tidying) => publish::tidy(ctx, &mut scene, &tidying).await,
             Decision::Rotate(rotation) => {
-                publish::status_before_exchange(ctx, &mut scene).await?;
+                tell::status_before_exchange(ctx, &mut scene).await;
                 exchange(ctx, &mut scene, rotation).await?
             }
-            Decision::Wait(wait) => return finish(ctx, &mut scene, None, wait).await,
+            Decision::Wait(wait) => {
+                tell::status(ctx, &mut scene, None).await?;
+                ctx.memory.went_through(&scene.observed.wish.uid);
+                return Ok(wake_up(wait.until, ctx.now()));
+            }
         };
         match step {
             Step::Done => {}
             Step::LookAgain => match observe(ctx, connection).await? {
-                Some(newer) => scene = newer,
-                None => return Ok(Action::await_change()),
+                Sight::Scene(newer) => scene = *newer,
+                Sight::Gone => return Ok(Action::await_change()),
+                Sight::Refused { connection, why } => return without_secrets(ctx, *connection, &why).await,
             },
             Step::Refused(why) => {
-                let until = Some(later(ctx.now(), REFUSED_RECHECK));
-                return finish(ctx, &mut scene, Some(&why), Wait { until, reason: WaitReason::Change }).await;
+                tell::status(ctx, &mut scene, Some(&why)).await?;
+                return Ok(Action::requeue(ctx.memory.was_refused(&scene.observed.wish.uid)));
             }
         }
     }
@@ -62,9 +70,16 @@ pub async fn pass(ctx: &Arc<Context>, connection: &PleoConnection) -> Result<Act
     Ok(Action::requeue(Duration::from_secs(1)))
 }
 
+/// The Secrets cannot be read: said in the status, and tried again.
+async fn without_secrets(ctx: &Context, connection: PleoConnection, why: &str) -> Result<Action, PassError> {
+    let uid = connection.uid().unwrap_or_default();
+    tell::status_without_secrets(ctx, connection, why).await?;
+    Ok(Action::requeue(ctx.memory.was_refused(&uid)))
+}
+
 /// Sends the token that was decided on, in a task that nothing cuts.
 async fn exchange(ctx: &Arc<Context>, scene: &mut Scene, rotation: Rotation) -> Result<Step, PassError> {
-    if !ctx.leadership.is_held() {
+    if ctx.over.is_cancelled() || !ctx.leadership.is_held() {
         return Err(PassError::NotLeading);
     }
     let observed = &scene.observed;
@@ -90,13 +105,6 @@ async fn exchange(ctx: &Arc<Context>, scene: &mut Scene, rotation: Rotation) -> 
         Rotated::LookAgain => Step::LookAgain,
         Rotated::Refused(why) => Step::Refused(why),
     })
-}
-
-/// Tells the user, and says when to look again.
-async fn finish(ctx: &Context, scene: &mut Scene, refused: Option<&str>, wait: Wait) -> Result<Action, PassError> {
-    publish::status(ctx, scene, refused).await?;
-    ctx.memory.went_through(&scene.observed.wish.uid);
-    Ok(wake_up(wait.until, ctx.now()))
 }
 
 fn wake_up(until: Option<Timestamp>, now: Timestamp) -> Action {

@@ -224,6 +224,14 @@ async fn store(ctx: &Context, wish: &Wish, attempt: &Attempt, ending: &Ending, c
                 }
             }
         }
+        if is_not_worth_more(ctx, ending, answered) {
+            warn!(
+                namespace = wish.namespace,
+                connection = wish.name,
+                "a failure could not be stored; the claim that stays tells of it"
+            );
+            return Rotated::LookAgain;
+        }
         sleep(pause).await;
         pause = (pause * 2).min(MAX_PAUSE);
         match reread(ctx, wish, attempt, ending).await {
@@ -231,6 +239,14 @@ async fn store(ctx: &Context, wish: &Wish, attempt: &Attempt, ending: &Ending, c
             Reread::NotYet => {}
             Reread::ConnectionGone => return Rotated::LookAgain,
         }
+    }
+}
+
+/// A pair in hand is worth every patience. A failure is not: the claim that stays leads to the same doubt.
+fn is_not_worth_more(ctx: &Context, ending: &Ending, answered: Instant) -> bool {
+    match ending.outcome {
+        Outcome::Issued(_) => false,
+        Outcome::Failed(_) => answered.elapsed() > ctx.policy.pace.claim_length(),
     }
 }
 
@@ -255,10 +271,15 @@ async fn reread(ctx: &Context, wish: &Wish, attempt: &Attempt, ending: &Ending) 
     let stored = ctx.store.read_grant(&wish.namespace, &wish.name).await.map(|grant| grant.as_seen_by(&wish.uid));
     match (stored, &ending.outcome) {
         (Ok(GrantSecret::Ours(grant)), _) => Reread::Now(Box::new(grant)),
-        (Ok(GrantSecret::Predecessor(_)), _) | (Ok(GrantSecret::Absent), Outcome::Failed(_)) => Reread::ConnectionGone,
-        (Ok(GrantSecret::Absent), Outcome::Issued(_)) => {
+        (Ok(GrantSecret::Predecessor(_) | GrantSecret::Absent), Outcome::Failed(_)) => Reread::ConnectionGone,
+        // Deleted, or overwritten by a backup: stored all the same, as long as the connection lives.
+        (Ok(gone @ (GrantSecret::Predecessor(_) | GrantSecret::Absent)), Outcome::Issued(_)) => {
+            let version = match gone {
+                GrantSecret::Predecessor(backup) => backup.version,
+                _absent => String::new(),
+            };
             match ctx.store.read_connection(&wish.namespace, &wish.name).await {
-                Ok(Some(connection)) if connection.metadata.uid.as_ref() == Some(&wish.uid) => in_hand(String::new()),
+                Ok(Some(connection)) if connection.metadata.uid.as_ref() == Some(&wish.uid) => in_hand(version),
                 Ok(_) => Reread::ConnectionGone,
                 Err(_) => Reread::NotYet,
             }

@@ -1,5 +1,5 @@
 //! Start, terms of leadership, drain. Whoever leads reconciles; losing the Lease stops new work at once, and what is in
-//! flight is drained under its claim's fence. The Lease is released when all work is done.
+//! flight goes on under its claim's fence. The Lease is released when all work is done.
 
 use std::{sync::Arc, time::Duration};
 
@@ -82,57 +82,52 @@ impl Operator {
         }
     }
 
-    /// Term after term, until `stop`.
+    /// Term after term, until `stop`; then what is still in flight is drained. A term that ends drops its controllers and
+    /// waits for nothing: passes are tasks of their own, and one that hangs must not keep the Lease idle.
     async fn terms(&self, leadership: Leadership, mut leading: watch::Receiver<bool>, stop: &CancellationToken) {
-        let memory = Arc::new(Memory::default());
+        let (memory, tracker) = (Arc::new(Memory::default()), TaskTracker::new());
         while elected(&mut leading, stop).await {
             info!(holder = %self.policy.holder, "leading");
             self.metrics.set_leader(true);
-            let over = stop.child_token();
-            let lost = async {
-                // An error means that the campaign is over, and the term with it.
-                let _ = leading.wait_for(|leads| !*leads).await;
-                over.cancel();
-            };
-            let work = self.term(leadership.clone(), Arc::clone(&memory), over.clone());
-            tokio::pin!(work);
+            let ctx = Arc::new(Context {
+                store: self.store.clone(),
+                endpoint: Arc::clone(&self.endpoint),
+                clock: Arc::clone(&self.clock),
+                policy: self.policy.clone(),
+                leadership: leadership.clone(),
+                memory: Arc::clone(&memory),
+                metrics: Arc::clone(&self.metrics),
+                tracker: tracker.clone(),
+                over: stop.child_token(),
+            });
             tokio::select! {
                 biased;
-                () = &mut work => {}
-                () = lost => {
-                    warn!(holder = %self.policy.holder, "the Lease was lost: no new work; what is in flight is drained");
-                    self.metrics.set_leader(false);
-                    work.await;
+                () = ctx.over.cancelled() => {}
+                // An error means that the campaign is over, and the term with it.
+                _ = leading.wait_for(|leads| !*leads) => {
+                    warn!(holder = %self.policy.holder, "the Lease was lost: no new work; what is in flight goes on under its claim");
                 }
+                () = self.controllers(&ctx) => warn!("the controllers ended by themselves; starting them anew"),
             }
+            ctx.over.cancel();
             self.metrics.forget_connections();
             self.metrics.set_leader(false);
         }
+        tracker.close();
+        tracker.wait().await;
     }
 
-    /// One term: a controller for each namespace, then all that is still in flight.
-    async fn term(&self, leadership: Leadership, memory: Arc<Memory>, over: CancellationToken) {
-        let ctx = Arc::new(Context {
-            store: self.store.clone(),
-            endpoint: Arc::clone(&self.endpoint),
-            clock: Arc::clone(&self.clock),
-            policy: self.policy.clone(),
-            leadership,
-            memory,
-            metrics: Arc::clone(&self.metrics),
-            tracker: TaskTracker::new(),
-        });
+    /// A controller for each namespace.
+    async fn controllers(&self, ctx: &Arc<Context>) {
         let scopes = match self.policy.namespaces.as_slice() {
             [] => vec![None],
             namespaces => namespaces.iter().cloned().map(Some).collect(),
         };
         let controllers = scopes.into_iter().map(|scope| {
             let register = |connections| self.metrics.show_connections(connections);
-            controller::run(Arc::clone(&ctx), scope, over.clone(), register)
+            controller::run(Arc::clone(ctx), scope, register)
         });
         join_all(controllers).await;
-        ctx.tracker.close();
-        ctx.tracker.wait().await;
     }
 }
 

@@ -2,11 +2,11 @@
 //! never thrown away, a refusal is believed only when it is unmistakable, and no text of the server's is passed on,
 //! since it may echo the token.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::{Timestamp, fmt::rfc2822};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use crate::domain::{
     failure::{Failure, FailureKind, Issued, Misconfiguration, Outcome, Refusal},
@@ -38,10 +38,11 @@ pub fn interpret(status: u16, retry_after: Option<&str>, body: &[u8], now: Times
 
 /// A success that bears either token (RFC 6749 section 5.1). Read leniently: the pair exists nowhere else.
 fn issued(body: &[u8]) -> Option<Issued> {
-    let Ok(Value::Object(mut members)) = serde_json::from_slice(body) else { return None };
-    let mut text = |name: &str| match members.remove(name) {
-        Some(Value::String(text)) if !text.is_empty() => Some(text),
-        _ => None,
+    // Member by member: what cannot be read beside a token does not cost the token.
+    let members: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(body).ok()?;
+    let text = |name: &str| {
+        let text = members.get(name).and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
+        text.filter(|text| !text.is_empty())
     };
     let (access, refresh) = (text("access_token"), text("refresh_token"));
     let token_type = text("token_type").filter(|text| is_short_and_plain(text)).unwrap_or_else(|| "Bearer".to_owned());
@@ -52,7 +53,7 @@ fn issued(body: &[u8]) -> Option<Issued> {
         access: access.map(AccessToken::new),
         refresh: refresh.map(RefreshToken::new),
         token_type,
-        life: members.get("expires_in").and_then(life).unwrap_or(DEFAULT_LIFE),
+        life: members.get("expires_in").and_then(|raw| life(raw.get())).unwrap_or(DEFAULT_LIFE),
     })
 }
 
@@ -62,8 +63,8 @@ fn is_short_and_plain(text: &str) -> bool {
 }
 
 /// `expires_in` in seconds, as a number or a string; none if it makes no sense. A day at most.
-fn life(value: &Value) -> Option<Duration> {
-    let seconds = match value {
+fn life(json: &str) -> Option<Duration> {
+    let seconds: f64 = match serde_json::from_str::<Value>(json).ok()? {
         Value::Number(number) => number.as_f64()?,
         Value::String(text) => text.trim().parse().ok()?,
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,

@@ -1,0 +1,97 @@
+//! The last step, tell: the status, if it changed, and an event for each transition. A picture of what is stored: losing it
+//! costs nothing.
+
+use kube::ResourceExt;
+use tracing::{debug, warn};
+
+use super::{
+    context::{Context, Doing, PassError},
+    observe::Scene,
+};
+use crate::{
+    api::{PleoConnection, PleoConnectionStatus},
+    cluster::StoreError,
+    domain::report,
+};
+
+/// How often a status is written anew over somebody else's edit of the connection.
+const STATUS_TRIES: usize = 3;
+
+/// Writes the status, if it changed, and an event for each transition.
+///
+/// # Errors
+/// If the API server gave no answer.
+pub async fn status(ctx: &Context, scene: &mut Scene, refused: Option<&str>) -> Result<(), PassError> {
+    for _ in 0..STATUS_TRIES {
+        let before = scene.connection.status.clone().unwrap_or_default();
+        let after = report::status(&scene.observed, &before, refused, ctx.now(), ctx.policy.pace);
+        if write(ctx, &mut scene.connection, before, after).await? {
+            return Ok(());
+        }
+        let wish = &scene.observed.wish;
+        let newer = ctx.store.read_connection(&wish.namespace, &wish.name).await.doing("read the connection")?;
+        match newer.filter(|newer| newer.metadata.uid.as_ref() == Some(&wish.uid)) {
+            Some(newer) => scene.connection = newer,
+            None => return Ok(()),
+        }
+    }
+    Err(StoreError::Conflict).doing("write the status")
+}
+
+/// Tells that the Secrets cannot be read: all else is unknown.
+///
+/// # Errors
+/// If the API server gave no answer.
+pub async fn status_without_secrets(ctx: &Context, mut connection: PleoConnection, why: &str) -> Result<(), PassError> {
+    let before = connection.status.clone().unwrap_or_default();
+    let generation = connection.metadata.generation.unwrap_or_default();
+    let after = report::status_without_secrets(&before, generation, why, ctx.now());
+    write(ctx, &mut connection, before, after).await.map(|_| ())
+}
+
+/// Writes the status before an exchange, if a condition is about to say something else: the exchange may take a minute.
+/// The status is only a picture: that it cannot be written keeps no token from being refreshed.
+pub async fn status_before_exchange(ctx: &Context, scene: &mut Scene) {
+    let before = scene.connection.status.clone().unwrap_or_default();
+    let after = report::status(&scene.observed, &before, None, ctx.now(), ctx.policy.pace);
+    // What was refused a moment ago is about to be tried again; only the end of it is news.
+    if report::same_conditions(&before, &after) || report::tells_of_refused_storage(&before) {
+        return;
+    }
+    if let Err(error) = status(ctx, scene, None).await {
+        debug!("the status was not written before the exchange: {error}");
+    }
+}
+
+/// One write, and the events that go with it. False: somebody else edited the connection first.
+async fn write(
+    ctx: &Context,
+    connection: &mut PleoConnection,
+    before: PleoConnectionStatus,
+    after: PleoConnectionStatus,
+) -> Result<bool, PassError> {
+    if before == after {
+        return Ok(true);
+    }
+    match ctx.store.write_status(connection, after.clone()).await {
+        Ok(written) => *connection = written,
+        Err(StoreError::Conflict) => return Ok(false),
+        Err(StoreError::Missing) => return Ok(true),
+        Err(StoreError::Refused(why)) => {
+            let (namespace, name) = (connection.namespace(), connection.name_any());
+            warn!(namespace, connection = name, "the status cannot be written: {why}");
+            return Ok(true);
+        }
+        Err(outage @ (StoreError::Unavailable(_) | StoreError::TimedOut)) => {
+            return Err(outage).doing("write the status");
+        }
+    }
+    for transition in report::transitions(&before, &after) {
+        let reporter = ctx.policy.holder.identity.as_str();
+        let told = ctx.store.write_event(connection, &transition, reporter, ctx.now()).await;
+        if let Err(error) = told {
+            debug!(reason = transition.reason, "an event was not written: {error}");
+        }
+    }
+    Ok(true)
+}
