@@ -53,7 +53,7 @@ async fn demo(signals: &mut Signals) -> anyhow::Result<End> {
     let world = tokio::select! {
         biased;
         () = signals.received() => return Ok(End::Interrupted),
-        world = World::start() => world?,
+        world = prepare() => world?,
     };
     let mut operator = Operator::start(&world)?;
     let about = operator.about.clone();
@@ -81,6 +81,12 @@ async fn demo(signals: &mut Signals) -> anyhow::Result<End> {
         story::the_end(&world, &about)?;
     }
     Ok(told)
+}
+
+async fn prepare() -> anyhow::Result<World> {
+    let world = World::start().await?;
+    story::install(&world).await?;
+    Ok(world)
 }
 
 /// Whether one wants to play at the end.

@@ -23,13 +23,22 @@ pub async fn play(world: &World, operator: &About) -> anyhow::Result<End> {
     let mut orders = orders();
     while let Some(order) = orders.recv().await {
         match order.trim() {
-            "revoke" => world.sandbox.revoke(CONNECTION),
+            "revoke" => {
+                world.sandbox.revoke(CONNECTION);
+                world.screen.printed("revoked: the operator learns of it with its next refresh")?;
+            }
             "consent" => {
                 let consent = world.consent_file()?;
                 world.kubectl(&["apply", "-f", &consent.to_string_lossy()]).await?;
             }
-            "outage" => world.sandbox.stop(),
-            "back" => world.sandbox.restart()?,
+            "outage" => {
+                world.sandbox.stop();
+                world.screen.printed("the server is gone")?;
+            }
+            "back" => {
+                world.sandbox.restart()?;
+                world.screen.printed("the server is there again")?;
+            }
             _ => world.screen.printed(HELP)?,
         }
     }
@@ -60,12 +69,12 @@ fn help(world: &World, operator: &About) -> anyhow::Result<()> {
          kubectl annotate pleo acme --overwrite pleo.io/refresh-requested-at=\"$(date)\"\n\
          kubectl patch pleo acme --type=merge -p '{{\"spec\":{{\"suspend\":true}}}}'\n\
          kubectl events --watch\n\
-         tail -f {}\n",
+         tail -f {}\n\n",
         world.cluster.kubeconfig().display(),
         world.cluster.kubectl_program().display(),
         operator.log_file.display()
     ))?;
-    screen.printed(&format!("Metrics: http://{}/metrics", operator.admin))?;
+    screen.printed(&format!("The metrics: http://{}/metrics", operator.admin))?;
     screen.say("Here, with Enter:")?;
     screen.printed(HELP)
 }

@@ -18,9 +18,9 @@ const SHOW_STATE: &str = "go-template={{.data.state | base64decode}}{{\"\\n\"}}"
 const SHOW_CONDITIONS: &str = "jsonpath={range .status.conditions[*]}{.type} is {.status}: {.reason}{\"\\n\"}{end}";
 const SHOW_MESSAGE: &str = "jsonpath={.status.conditions[?(@.type==\"ReauthRequired\")].message}";
 
-/// All of it, but for the end.
+/// All that happens while the operator runs.
 pub async fn tell(world: &World, operator: &About) -> anyhow::Result<End> {
-    install(world, operator).await?;
+    meet(world, operator).await?;
     connect(world).await?;
     look_at_the_secrets(world).await?;
     rotate(world).await?;
@@ -30,12 +30,18 @@ pub async fn tell(world: &World, operator: &About) -> anyhow::Result<End> {
     Ok(End::Told)
 }
 
-async fn install(world: &World, operator: &About) -> anyhow::Result<()> {
+/// Before the operator is started.
+pub async fn install(world: &World) -> anyhow::Result<()> {
     let screen = &world.screen;
     screen.chapter("1. The operator")?;
     screen.say("This is a real API server, new and empty, on this machine. It learns what a PleoConnection is.")?;
     world.kubectl(&["apply", "-f", "crds/pleo.io_pleoconnections.yaml"]).await?;
     world.kubectl(&["wait", "--for=condition=Established", "crd/pleoconnections.pleo.io", "--timeout=30s"]).await?;
+    Ok(())
+}
+
+async fn meet(world: &World, operator: &About) -> anyhow::Result<()> {
+    let screen = &world.screen;
     screen.say(
         "The operator runs as a process of its own. The sandbox plays Pleo's authorisation server, over HTTPS, and is\n\
          strict: each refresh token is good for one use. Of several operators only the holder of the Lease works.",
@@ -76,6 +82,7 @@ async fn look_at_the_secrets(world: &World) -> anyhow::Result<()> {
     let listed = world.kubectl(&["get", "secrets"]).await?;
     let spent = listed.lines().find(|line| line.starts_with("acme-grant ")).unwrap_or_default();
     expect(spent.split_whitespace().nth(2) == Some("0"), || "the spent token still stands in acme-grant".to_owned())?;
+    no_copy_is_left(world).await?;
     screen.say("A pod with examples/pod.yaml reads the token from a file, and calls the API.")?;
     use_the_token(world).await?;
     Ok(())
@@ -185,6 +192,14 @@ async fn use_the_token(world: &World) -> anyhow::Result<String> {
     }
     expect(false, || "the API does not take the token that pods see".to_owned())?;
     Ok(String::new())
+}
+
+/// `kubectl apply` keeps a copy of what it applied in an annotation.
+async fn no_copy_is_left(world: &World) -> anyhow::Result<()> {
+    let annotations = world.quietly(&["get", "secret", "acme-grant", "-o", "jsonpath={.metadata.annotations}"]).await?;
+    expect(!annotations.contains("refresh_token"), || {
+        "kubectl's copy of the spent token still stands in acme-grant".into()
+    })
 }
 
 async fn rotation(world: &World) -> anyhow::Result<u64> {

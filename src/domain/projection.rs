@@ -134,22 +134,19 @@ impl Content {
 
 /// What the token Secret should say, or nothing where it must be left alone.
 pub fn desired(observed: &Observed, now: Timestamp) -> Option<Content> {
-    let published = observed.token.published();
+    let own = observed.token.published().filter(|published| published.owner.as_deref() == Some(&observed.wish.uid));
+    // Without a grant of ours, the token in the pods' hands is as good as before, until it ends.
+    let kept = own.and_then(|published| published.content.clone());
+    let living = kept.clone().filter(|content| content.access.is_some()).map(|content| content.at(now));
     match &observed.grant {
         GrantSecret::Foreign | GrantSecret::Unreadable(_) => None,
-        GrantSecret::Predecessor(grant) => {
-            Some(Content::without_token(TokenState::ReauthRequired, grant.value.rotation))
-        }
         GrantSecret::Ours(grant) => Some(of_grant(&grant.value).at(now)),
-        // The grant was deleted. The token in the pods' hands is as good as before, until it ends.
+        GrantSecret::Predecessor(grant) => {
+            Some(living.unwrap_or_else(|| Content::without_token(TokenState::ReauthRequired, grant.value.rotation)))
+        }
         GrantSecret::Absent => {
-            let own = published.filter(|published| published.owner.as_deref() == Some(&observed.wish.uid));
-            let kept = own.and_then(|published| published.content.clone());
-            let fresh = Content::without_token(TokenState::Pending, 0);
-            Some(kept.map_or(fresh, |content| match content.access {
-                Some(_) => content.at(now),
-                None => Content::without_token(TokenState::Pending, content.rotation),
-            }))
+            let rotation = kept.map_or(0, |content| content.rotation);
+            Some(living.unwrap_or_else(|| Content::without_token(TokenState::Pending, rotation)))
         }
     }
 }

@@ -19,7 +19,6 @@ async fn rotating(name: &str) -> (World, crate::harness::Operator) {
 /// Whatever says nothing about the token: doubt, a settle time, one more exchange, and all is well again.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_says_nothing_is_tried_again_after_the_settle_time() {
-    let (world, _operator) = rotating("unknown").await;
     let steps = [
         Step::status(503),
         Step::status(503).retry_after(RetryAfter::Seconds(1)),
@@ -34,28 +33,41 @@ async fn an_answer_that_says_nothing_is_tried_again_after_the_settle_time() {
         Step::custom(400, "{\"error\":\"invalid_grant\",\"error\":\"x\"}"),
         Step::malformed(Malformed::Huge(10_000_000)).not_rotating(),
     ];
-    let many = steps.len();
-    for (number, step) in steps.into_iter().enumerate() {
-        world.sandbox.script("acme", vec![step.clone()]);
-        world.request_refresh("acme", &format!("{number}")).await;
-        let rotation = i64::try_from(number).unwrap() + 2;
-        let status = world.until_rotation("acme", rotation).await;
+    let (world, _operator, names) = many_rotating("unknown", steps.len()).await;
+    for (name, step) in names.iter().zip(&steps) {
+        world.sandbox.script(name, vec![step.clone()]);
+        world.request_refresh(name, "1").await;
+    }
+    for (name, step) in names.iter().zip(&steps) {
+        let status = world.until_rotation(name, 2).await;
         assert_eq!(status.last_failure.as_ref().unwrap().reason, "OutcomeUnknown", "{step:?}");
         assert_eq!(status.failures, Some(0), "{step:?}");
-        assert!(world.published_token_is_good("acme").await, "{step:?}");
+        assert!(world.published_token_is_good(name).await, "{step:?}");
+        let counters = world.sandbox.counters(name);
+        assert_eq!((counters.exchanges, counters.max_presented), (3, 2), "one more exchange, no more: {step:?}");
+        assert_eq!(counters.overlapping, 0, "{step:?}");
     }
-    let counters = world.sandbox.counters("acme");
-    assert_eq!(counters.max_presented, 2, "one more exchange each, no more");
-    assert_eq!(counters.exchanges as usize, 1 + 2 * many);
-    assert_eq!(counters.overlapping, 0);
     finish(world).await;
+}
+
+/// A connection for each case, all of them rotated once.
+async fn many_rotating(world: &str, many: usize) -> (World, crate::harness::Operator, Vec<String>) {
+    let world = World::new(world).await;
+    let operator = world.operator(&Flags::identity("a"));
+    let names: Vec<String> = (0..many).map(|number| format!("c{number}")).collect();
+    for name in &names {
+        world.connected(name).await;
+    }
+    for name in &names {
+        world.until_rotation(name, 1).await;
+    }
+    (world, operator, names)
 }
 
 /// A 200 that bears a token is committed first and judged later.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_strange_success_is_still_a_success() {
-    let (world, _operator) = rotating("strange").await;
-    let steps = [
+    let kinds = [
         Malformed::ExpiresInString,
         Malformed::ExpiresInAbsent,
         Malformed::ExpiresInZero,
@@ -63,18 +75,22 @@ async fn a_strange_success_is_still_a_success() {
         Malformed::ExpiresInHuge,
         Malformed::ExpiresInFloat,
     ];
-    for (number, kind) in steps.into_iter().enumerate() {
-        world.sandbox.script("acme", vec![Step::malformed(kind.clone())]);
-        world.request_refresh("acme", &format!("{number}")).await;
-        world.until_rotation("acme", i64::try_from(number).unwrap() + 2).await;
-        assert!(world.published_token_is_good("acme").await, "{kind:?}");
+    let (world, _operator, names) = many_rotating("strange", kinds.len() + 1).await;
+    for (name, kind) in names.iter().zip(&kinds) {
+        world.sandbox.script(name, vec![Step::malformed(kind.clone())]);
+        world.request_refresh(name, "1").await;
     }
-    // Without an access token the new refresh token is kept, and used at once.
-    world.sandbox.script("acme", vec![Step::malformed(Malformed::NoAccessToken)]);
-    world.request_refresh("acme", "no-access").await;
-    let status = world.until_rotation("acme", 9).await;
+    // Without an access token the new refresh token is kept, and used soon.
+    let last = names.last().unwrap();
+    world.sandbox.script(last, vec![Step::malformed(Malformed::NoAccessToken)]);
+    world.request_refresh(last, "1").await;
+    for (name, kind) in names.iter().zip(&kinds) {
+        world.until_rotation(name, 2).await;
+        assert!(world.published_token_is_good(name).await, "{kind:?}");
+    }
+    let status = world.until_rotation(last, 3).await;
     assert_eq!(told(&status, "Ready"), "True Refreshed");
-    assert_eq!(world.sandbox.counters("acme").resent, 0);
+    assert_eq!(world.sandbox.counters(last).resent, 0);
     finish(world).await;
 }
 

@@ -260,12 +260,13 @@ impl World {
         assert!(found.is_ok(), "{secret} never came there\n{}", self.log_tail());
     }
 
-    /// Waits until operators looked at a connection so many times in all.
-    pub async fn until_looked_at(&self, name: &str, times: usize) {
+    /// Waits until operators looked at each of these connections so many times more than `before`.
+    pub async fn until_looked_at(&self, names: &[String], before: &[usize], times: usize) {
         let begun = Instant::now();
-        while self.looks(name) < times {
-            assert!(begun.elapsed() < PATIENCE, "{name} was never looked at\n{}", self.log_tail());
-            tokio::time::sleep(Duration::from_millis(100)).await;
+        let missing = |now: Vec<usize>| now.iter().zip(before).filter(|(now, before)| **now < **before + times).count();
+        while missing(self.looks(names)) > 0 {
+            assert!(begun.elapsed() < PATIENCE, "some were never looked at\n{}", self.log_tail());
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
 
@@ -290,10 +291,12 @@ impl World {
         assert!(found.is_ok(), "{secret} was left as it was\n{}", self.log_tail());
     }
 
-    /// Whether the access token that pods can see is the one that the server takes.
+    /// Whether the access token that pods can see is the last one that the server issued to this connection: until it ends,
+    /// the only one that it takes.
     pub async fn published_token_is_good(&self, name: &str) -> bool {
-        let token = self.value(&format!("{name}-token"), "access_token").await;
-        token.is_some_and(|token| self.sandbox.access_is_good(&token).as_deref() == Some(name))
+        let published = self.value(&format!("{name}-token"), "access_token").await;
+        let newest = self.sandbox.read(|authority| authority.newest_tokens(name));
+        published.is_some() && published == newest.and_then(|(_, access)| access)
     }
 
     fn log_tail(&self) -> String {
@@ -332,10 +335,15 @@ impl World {
         self.requests().into_iter().filter(|(is_write, _)| *is_write).map(|(_, text)| text).collect()
     }
 
-    /// How often operators looked at a connection: each look reads its grant once.
-    pub fn looks(&self, name: &str) -> usize {
-        let look = format!("get secrets/ pleo-grant-{name}");
-        self.requests().iter().filter(|(_, text)| *text == look).count()
+    /// How often operators looked at these connections: each look reads the grant once.
+    pub fn looks(&self, names: &[String]) -> Vec<usize> {
+        let mut looks = std::collections::BTreeMap::<String, usize>::new();
+        for (_, text) in self.requests() {
+            if let Some(name) = text.strip_prefix("get secrets/ pleo-grant-") {
+                *looks.entry(name.to_owned()).or_default() += 1;
+            }
+        }
+        names.iter().map(|name| looks.get(name).copied().unwrap_or_default()).collect()
     }
 
     fn requests(&self) -> Vec<(bool, String)> {

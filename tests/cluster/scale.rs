@@ -20,12 +20,9 @@ async fn two_hundred_idle_connections_cost_no_write() {
     assert_eq!(operator.stop().await, 0);
     let writes = world.writes().len();
 
-    // The last connection is looked at after all others were: the queue is in order, and a request is answered last.
+    let looks = world.looks(&names);
     let operator = world.operator(&Flags::identity("a"));
-    operator.until_printed("leading").await;
-    for name in &names {
-        world.until_looked_at(name, 2).await;
-    }
+    world.until_looked_at(&names, &looks, 1).await;
     world.request_refresh("c0", "are you there").await;
     world.until_rotation("c0", 2).await;
     assert_eq!(operator.stop().await, 0);

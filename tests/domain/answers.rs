@@ -50,7 +50,8 @@ fn a_pair_is_taken_exactly_as_it_came() {
 /// T1: opaque, presented exactly as received.
 #[test]
 fn awkward_characters_in_a_token_are_kept_as_they_are() {
-    for awkward in ["a+b/c==", "per%20cent&amp", " spaces ", "\"quoted\\\"", "line\nbreak", "tökén 🦀", "{}", "null"] {
+    for awkward in ["a+b/c==", "per%20cent&amp", " spaces ", "\"quoted\\\"", "line\nbreak", "tökén 🦀", "{}", "null"]
+    {
         let body = serde_json::json!({"access_token": awkward, "refresh_token": awkward}).to_string();
         let pair = issued(&body);
         assert_eq!(pair.access.unwrap().expose(), awkward);
@@ -84,8 +85,23 @@ fn a_life_is_read_from_a_number_or_a_string_and_bounded_by_a_day() {
 #[test]
 fn a_life_that_makes_no_sense_is_five_minutes_and_costs_no_pair() {
     for nonsense in [
-        "0", "-1", "-0.0", "-1e300", "null", "true", "[900]", "{}", r#""""#, r#""soon""#, r#""NaN""#, r#""inf""#,
-        r#""-inf""#, r#""infinity""#, r#""-900""#, r#""0""#, r#""15m""#,
+        "0",
+        "-1",
+        "-0.0",
+        "-1e300",
+        "null",
+        "true",
+        "[900]",
+        "{}",
+        r#""""#,
+        r#""soon""#,
+        r#""NaN""#,
+        r#""inf""#,
+        r#""-inf""#,
+        r#""infinity""#,
+        r#""-900""#,
+        r#""0""#,
+        r#""15m""#,
     ] {
         assert_eq!(life_of(nonsense), DEFAULT_LIFE, "{nonsense}");
     }
@@ -127,7 +143,6 @@ fn a_pair_is_taken_whatever_stands_beside_it() {
 
 /// The pair exists nowhere else: what stands beside it must not cost it (I2).
 #[test]
-#[ignore = "answer.rs reads the whole body as a Value: one number, string or depth that serde_json refuses loses the pair"]
 fn a_pair_is_taken_even_if_something_beside_it_cannot_be_read() {
     let deep = format!(r#""extra":{}{}"#, "[".repeat(200), "]".repeat(200));
     for beside in [r#""expires_in":1e400"#, r#""scope":"\ud800""#, deep.as_str()] {
@@ -220,7 +235,8 @@ fn a_wrong_client_or_a_wrong_request_is_told_from_a_dead_token() {
 
 #[test]
 fn whatever_says_nothing_we_know_leaves_the_outcome_unknown() {
-    for status in [100, 199, 201, 204, 206, 300, 302, 307, 308, 400, 401, 403, 404, 408, 422, 500, 501, 503, 504, 599, 999]
+    for status in
+        [100, 199, 201, 204, 206, 300, 302, 307, 308, 400, 401, 403, 404, 408, 422, 500, 501, 503, 504, 599, 999]
     {
         for body in ["", "{}", "<html/>", r#"{"error":"access_denied"}"#, r#"{"error":7}"#, r#"{"access_token":"a"}"#] {
             assert_eq!(kind(status, body), FailureKind::OutcomeUnknown, "{status} {body}");

@@ -2,7 +2,7 @@
 //! dropped only if somebody newer has won.
 
 use pleo_operator::domain::{
-    attempt::{Settlement, settle},
+    attempt::{Ending, Settlement, settle},
     failure::{Failure, FailureKind},
     grant::{AttemptId, Grant, RefusedReason, Which},
 };
@@ -85,7 +85,6 @@ fn what_this_attempt_stored_already_is_not_stored_again() {
 
 /// The same for a failure: one exchange that failed is one failure.
 #[test]
-#[ignore = "attempt.rs release: a failure whose write was stored and whose answer was lost is counted a second time"]
 fn a_failure_that_was_stored_already_is_not_counted_again() {
     for outcome in [silence(), no_connection(), reply(429, ""), reply(401, r#"{"error":"invalid_client"}"#)] {
         let (stored, attempt) = claimed(&living(), Which::Live, "here-1", at(850));
@@ -149,7 +148,6 @@ fn a_pair_is_stored_after_another_process_wiped_the_token_that_bought_it() {
 
 /// I3: stored by this attempt, then refused when the next one presented it: storing it again would bring a dead token back.
 #[test]
-#[ignore = "attempt.rs is_newest: any wiped grant counts as wiped of *our* token, so a refused pair is installed again"]
 fn a_pair_that_was_stored_and_then_refused_is_not_stored_again() {
     let (stored, attempt) = claimed(&living(), Which::Live, "here-1", at(850));
     let end = ending(pair("8"), at(850), at(851));
@@ -174,7 +172,6 @@ fn a_pair_of_the_live_token_that_was_stored_and_then_spent_is_not_stored_again()
 
 /// The same for a first token.
 #[test]
-#[ignore = "attempt.rs is_newest: a candidate that was accepted already counts as not superseded, so a spent pair overwrites the living one"]
 fn a_pair_of_a_candidate_that_was_stored_and_then_spent_is_not_stored_again() {
     let fresh = with_candidate(Grant::new(UID, 0), "consent-1");
     let (stored, attempt) = claimed(&fresh, Which::Candidate, "here-1", at(0));
@@ -188,7 +185,6 @@ fn a_pair_of_a_candidate_that_was_stored_and_then_spent_is_not_stored_again() {
 
 /// The same where another process bought a pair with that very candidate, from a server that forgives a repeat.
 #[test]
-#[ignore = "attempt.rs is_newest: looks at consents after ours only, not at whether ours was accepted for another process"]
 fn a_pair_of_a_candidate_is_dropped_if_another_process_bought_a_newer_one_with_it() {
     let fresh = with_candidate(Grant::new(UID, 0), "consent-1");
     let (stored, attempt) = claimed(&fresh, Which::Candidate, "here-1", at(0));
@@ -260,7 +256,14 @@ fn a_refused_candidate_keeps_the_living_grant_and_a_refused_live_token_keeps_the
 
 #[test]
 fn no_ending_removes_another_processs_claim() {
-    for outcome in [pair("8"), invalid_grant(), silence(), no_connection(), reply(429, ""), reply(400, r#"{"error":"invalid_client"}"#)] {
+    for outcome in [
+        pair("8"),
+        invalid_grant(),
+        silence(),
+        no_connection(),
+        reply(429, ""),
+        reply(400, r#"{"error":"invalid_client"}"#),
+    ] {
         let (stored, attempt) = claimed(&living(), Which::Live, "here-1", at(850));
         let (retaken, other) = claimed(&stored, Which::Live, "elsewhere-1", at(930));
         match settle(&retaken, &attempt, &ending(outcome.clone(), at(850), at(940))) {
@@ -283,9 +286,18 @@ fn the_start_of_an_exchange_is_remembered_and_never_goes_back() {
     assert_eq!(failed.last_sent_at, Some(at(900)));
 }
 
+/// A connection may take seconds to stand; the next exchange keeps its distance from the instant of sending.
+#[test]
+fn a_tokens_life_counts_from_the_start_and_the_distance_from_the_sending() {
+    let (stored, attempt) = claimed(&living(), Which::Live, "here-1", at(850));
+    let end = Ending { sent_at: at(858), ..ending(pair("8"), at(851), at(860)) };
+    let grant = written(settle(&stored, &attempt, &end));
+    assert_eq!(grant.live.as_ref().unwrap().record.issued_at, at(851));
+    assert_eq!(grant.last_sent_at, Some(at(858)));
+}
+
 /// A stored time that lies in the future means that a clock was wrong.
 #[test]
-#[ignore = "attempt.rs settle: `max` keeps a last_sent_at that lies far ahead, and until then no two exchanges are kept apart"]
 fn a_start_that_lies_in_the_future_is_replaced_by_the_true_one() {
     let mut grant = living();
     grant.last_sent_at = Some(at(10_000_000));
@@ -295,7 +307,6 @@ fn a_start_that_lies_in_the_future_is_replaced_by_the_true_one() {
 }
 
 #[test]
-#[ignore = "attempt.rs try_again: a failing_since that lies far ahead is kept, and retryTimeout does not end the retries before it"]
 fn a_row_of_failures_that_began_in_the_future_begins_now() {
     let mut grant = living();
     grant.attempts_mut(Which::Live).unwrap().failing_since = Some(at(10_000_000));
@@ -306,7 +317,6 @@ fn a_row_of_failures_that_began_in_the_future_begins_now() {
 
 /// Stored numbers may have been edited by anybody; a pair in hand must outlive them (I2).
 #[test]
-#[ignore = "attempt.rs commit: `rotation += 1` and `failures + 1` overflow (a panic in a debug build)"]
 fn numbers_at_their_end_do_not_cost_a_pair() {
     let mut grant = living();
     grant.rotation = u64::MAX;

@@ -1,5 +1,5 @@
 //! The pure layer of the tests: what the operator decides, stores and tells, as functions of plain values. No cluster,
-//! no server, no clock: every time is written down. The invariants I1 to I9 are those of `docs/design.md`.
+//! no server, no clock: every time is written down. I1 to I9 are the invariants of the crate's documentation.
 //!
 //! | file | tells |
 //! |---|---|
@@ -14,8 +14,18 @@
 //! | [`schedules`], [`properties`], [`walks`] | what holds for whatever was seen, and for any course of events |
 //! | [`house`], [`crd`] | how the source is laid out, and that the checked-in CRD is the program's |
 
+mod adoptions;
 mod answers;
+mod arbitrary;
+mod claims;
+mod codecs;
 mod commits;
+mod crd;
 mod failures;
+mod house;
+mod properties;
+mod reasons;
 mod scenes;
 mod schedules;
+mod turns;
+mod walks;

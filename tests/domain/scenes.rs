@@ -15,8 +15,8 @@ use pleo_operator::{
             RefusedReason, Which,
         },
         observed::{
-            Claimant, ClientSecretState, GrantSecret, InitialGrant, InitialToken, Observed, Sighting, TokenSecret,
-            Versioned,
+            Claimant, ClientSecretState, GrantSecret, InitialGrant, InitialToken, Observed, PutOff, Sharing, Sighting,
+            TokenSecret, Versioned,
         },
         projection::{self, Content, Published},
         report,
@@ -107,7 +107,7 @@ pub fn live(token: &str, url: &str, issued_at: Timestamp, life: Duration) -> Liv
             issued_at,
             life_ms: u64::try_from(life.as_millis()).unwrap(),
             token_type: "Bearer".into(),
-            attempt: AttemptId(format!("the attempt that brought {token}")),
+            attempt: AttemptId(format!("before-{}", fingerprint(token))),
             attempts: Attempts::default(),
         },
         access: Some(AccessToken::new(token.replace("refresh", "access"))),
@@ -116,16 +116,13 @@ pub fn live(token: &str, url: &str, issued_at: Timestamp, life: Duration) -> Liv
 }
 
 pub fn candidate(token: &str, url: &str) -> Candidate {
-    let record = CandidateRecord {
-        fingerprint: fingerprint(token),
-        server: token_url(url),
-        attempts: Attempts::default(),
-    };
+    let record =
+        CandidateRecord { fingerprint: fingerprint(token), server: token_url(url), attempts: Attempts::default() };
     Candidate { token: RefreshToken::new(token), record }
 }
 
 pub fn adopted(token: &str, url: &str, accepted_as: Option<u64>) -> Adopted {
-    Adopted { fingerprint: fingerprint(token), server: token_url(url), accepted_as }
+    Adopted { fingerprint: fingerprint(token), server: token_url(url), accepted_as, refused: false }
 }
 
 pub fn refused(token: &str, reason: RefusedReason) -> Refused {
@@ -168,8 +165,9 @@ pub fn claimed(grant: &Grant, which: Which, id: &str, now: Timestamp) -> (Grant,
     (attempt.claimed.clone(), attempt)
 }
 
+/// The request left as soon as it was started.
 pub fn ending(outcome: Outcome, started_at: Timestamp, ended_at: Timestamp) -> Ending {
-    Ending { outcome, started_at, ended_at }
+    Ending { outcome, started_at, sent_at: started_at, ended_at }
 }
 
 /// The grant that is to be written.
@@ -225,7 +223,8 @@ impl Scene {
             grant: GrantSecret::Absent,
             token: TokenSecret::Absent,
             retired: None,
-            initial_is_fixed: false,
+            told_rotation: 0,
+            put_off: PutOff::default(),
             sighting: Sighting::default(),
         };
         Self { observed, now: at(0), sent: Vec::new(), done: Vec::new(), attempts: 0 }
@@ -290,7 +289,7 @@ impl Scene {
             token,
             version: "initial-1".into(),
             copied: false,
-            shared_with: None,
+            sharing: Sharing::Alone,
         });
         self
     }

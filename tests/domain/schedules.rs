@@ -45,7 +45,8 @@ fn a_wished_margin_is_treated_in_the_same_way() {
 #[test]
 fn two_exchanges_are_five_seconds_or_half_a_life_apart_and_never_under_a_second() {
     assert_eq!(spacing(None), secs(5));
-    for (life_ms, spacing_ms) in [(900_000, 5000), (10_000, 5000), (6_000, 3000), (2_000, 1000), (500, 1000), (0, 1000)] {
+    for (life_ms, spacing_ms) in [(900_000, 5000), (10_000, 5000), (6_000, 3000), (2_000, 1000), (500, 1000), (0, 1000)]
+    {
         assert_eq!(spacing(Some(Duration::from_millis(life_ms))), Duration::from_millis(spacing_ms), "{life_ms}");
     }
 }
@@ -70,6 +71,8 @@ fn a_failure_in_the_future_means_a_wrong_clock_and_waits_at_most_its_wait() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn a_refresh_is_never_due_before_half_the_life_nor_after_its_end(
         life_ms in 1_u64..200_000_000,

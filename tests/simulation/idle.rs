@@ -1,9 +1,9 @@
 //! I6: idle is quiet. Nothing due means no write at all, and no look either.
 
 use crate::{
-    apiserver::{Fault, Verb},
+    apiserver::Verb,
     process::Pod,
-    world::{World, days, hours, seconds},
+    world::{World, days, hours, is_about_leases, minutes, seconds},
 };
 use tokio::time::sleep;
 
@@ -25,7 +25,7 @@ async fn fifty_idle_connections_are_as_quiet_as_one() {
     for name in &names {
         world.connect(name, days(1)).await;
     }
-    let _process = Pod::new(&world, "pod-a").unhurried().start(&world);
+    let _process = Pod::new(&world, "pod-a").start(&world);
     world.until("all are ready", |world| names.iter().all(|name| world.is_ready(name))).await;
     sleep(seconds(5)).await;
     world.server.reset_trace();
@@ -50,15 +50,25 @@ async fn a_restart_reads_and_writes_nothing() {
 /// may cost a look, but no write.
 #[tokio::test(start_paused = true)]
 async fn a_list_that_begins_anew_writes_nothing() {
-    let (world, _process) = World::with_acme(days(1)).await;
-    world.server.times(2, |call| call.verb == Verb::Watch, Fault::WatchCut(seconds(10)));
-    sleep(seconds(400)).await;
-    assert_eq!(world.server.rules_left(), 0, "both watches were cut");
-    world.consent("another").await;
+    let (world, process) = World::with_acme(days(1)).await;
+    process.client.cut_off();
+    sleep(seconds(10)).await;
+    world.consent("somebody-else").await;
     world.server.compact();
+    process.client.restore();
     sleep(hours(1)).await;
     let lists = world.server.trace().iter().filter(|record| record.verb == Verb::List).count();
-    assert!(lists >= 2, "both lists were read anew, {lists} were");
+    assert_eq!(lists, 2, "connections and Secrets are listed anew");
     assert_eq!(world.writes(), []);
     assert!(world.looks("acme") <= 1, "{} looks", world.looks("acme"));
+}
+
+/// The Lease is all that a replica writes, and no more often than once in an eighth of its length.
+#[tokio::test(start_paused = true)]
+async fn the_lease_is_renewed_without_haste() {
+    let (world, _process) = World::with_acme_on(days(1), Pod::with_brief_lease).await;
+    sleep(minutes(10)).await;
+    let writes = world.server.writes();
+    assert!(writes.iter().all(is_about_leases), "{writes:?}");
+    assert!((240..=320).contains(&writes.len()), "{} renewals in ten minutes", writes.len());
 }

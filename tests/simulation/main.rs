@@ -1,8 +1,26 @@
 //! Simulations of the operator: the real code, a simulated world, paused time.
+//!
+//! | module | |
+//! |---|---|
+//! | `world`, `process`, `pleo`, `apiserver` | what the stories are played with |
+//! | `idle`, `schedule` | I6: idle is quiet, and a wake-up is never late |
+//! | `refusals`, `silence`, `misconfigured` | I3, and other silence that lasts |
+//! | `failures` | the waits between tries |
+//! | `fence`, `in_flight`, `takeover` | I1 and I2: the instant of sending, the pair in hand, the claim of the dead |
+//! | `clocks`, `election` | I7: wrong clocks; one leads, or two |
 
 mod apiserver;
+mod clocks;
+mod election;
+mod failures;
+mod fence;
 mod idle;
+mod in_flight;
+mod misconfigured;
 mod pleo;
 mod process;
+mod refusals;
 mod schedule;
+mod silence;
+mod takeover;
 mod world;

@@ -49,6 +49,7 @@ struct State {
     releases: BTreeMap<String, u64>,
     reachable: bool,
     connecting: Duration,
+    turned_away: Vec<Duration>,
 }
 
 impl Pleo {
@@ -60,6 +61,7 @@ impl Pleo {
             releases: BTreeMap::new(),
             reachable: true,
             connecting: Duration::ZERO,
+            turned_away: Vec::new(),
         };
         Self(Arc::new(Shared { time, state: Mutex::new(state), released: Notify::new() }))
     }
@@ -150,6 +152,11 @@ impl Pleo {
         self.state().authority.exchanges().len()
     }
 
+    /// When somebody tried to connect while the server was not reachable.
+    pub fn turned_away(&self) -> Vec<Duration> {
+        self.state().turned_away.clone()
+    }
+
     /// Whether the access token is one that works at this moment, and whose it is.
     pub fn accepts(&self, access_token: &str) -> Option<String> {
         self.state().authority.check_access(self.now(), access_token).ok().map(str::to_owned)
@@ -176,6 +183,14 @@ impl Pleo {
         self.state().authority.finish(now, id, answer.delivery());
         // Nobody may be waiting any more.
         let _ = reply.send(answer);
+    }
+
+    fn turns_away(&self) -> bool {
+        let (now, state) = (self.now(), &mut *self.state());
+        if !state.reachable {
+            state.turned_away.push(now);
+        }
+        !state.reachable
     }
 
     async fn wait(&self, wait: Option<Wait>, name: &str) {
@@ -220,12 +235,12 @@ impl TokenEndpoint for Endpoint {
 
 async fn send(pleo: &Pleo, client: &SimClient, clock: &Clock, patience: Duration, exchange: Exchange) -> Outcome {
     let failed = |kind, why: &str| Outcome::Failed(Failure::new(kind, why));
-    let (connecting, reachable) = (pleo.state().connecting, pleo.state().reachable);
+    let connecting = pleo.state().connecting;
     sleep(connecting + LATENCY).await;
     if client.is_crashed() {
         return pending().await;
     }
-    if !reachable {
+    if pleo.turns_away() {
         return failed(FailureKind::NotSent, "connection refused");
     }
     if !exchange.fence.is_open() {

@@ -63,7 +63,8 @@ impl Pod {
             name: name.into(),
             clock: NodeClock::new(world.server.clone()),
             lease: "pleo-operator".into(),
-            lease_duration: Duration::from_secs(15),
+            // Renewed once in a while only: a Lease of 15 s is most of the work in a story of days.
+            lease_duration: Duration::from_secs(3600),
             request_timeout: Duration::from_secs(60),
         }
     }
@@ -73,9 +74,9 @@ impl Pod {
         Self { lease: lease.into(), ..self }
     }
 
-    /// Renews its Lease once in a while only, so that long stories are short to tell.
-    pub fn unhurried(self) -> Self {
-        Self { lease_duration: Duration::from_secs(3600), ..self }
+    /// A Lease that lasts as long as it does by default, for stories about the loss of it.
+    pub fn with_brief_lease(self) -> Self {
+        Self { lease_duration: Duration::from_secs(15), ..self }
     }
 
     /// Starts a process.
@@ -94,11 +95,7 @@ impl Pod {
                 pace: Pace { request_timeout: self.request_timeout },
                 concurrency: 32,
             },
-            lease: LeaseConfig {
-                namespace: NAMESPACE.into(),
-                name: self.lease.clone(),
-                duration: self.lease_duration,
-            },
+            lease: LeaseConfig { namespace: NAMESPACE.into(), name: self.lease.clone(), duration: self.lease_duration },
             metrics: Arc::clone(&metrics),
         };
         let running = tokio::spawn(operator.run(stop.clone()));

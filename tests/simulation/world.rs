@@ -1,11 +1,7 @@
 //! A world of one's own for each test: API server, authorisation server, the people who use them, and what a judge
 //! needs to see. All in paused time: an hour passes as soon as nobody has anything to do in it.
 
-use std::{
-    cell::Cell,
-    collections::BTreeMap,
-    time::Duration,
-};
+use std::{cell::Cell, collections::BTreeMap, time::Duration};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use k8s_openapi::api::core::v1::Secret;
@@ -95,6 +91,13 @@ impl World {
             assert!(began.elapsed() < limit, "not within {limit:?}: {what}\n{}", self.last_requests());
             sleep(if began.elapsed() < minutes(1) { Duration::from_millis(20) } else { seconds(1) }).await;
         }
+    }
+
+    /// Waits for the next exchange of a connection, and tells when it began.
+    pub async fn next_exchange(&self, name: &str, limit: Duration) -> Duration {
+        let before = self.pleo.counters(name).begins.len();
+        self.until_within(limit, "the next exchange", |world| world.pleo.counters(name).begins.len() > before).await;
+        self.pleo.counters(name).begins[before]
     }
 
     fn last_requests(&self) -> String {

@@ -1,0 +1,349 @@
+//! Whatever may be seen: observations put together at random from a handful of tokens, servers and times, so that the
+//! rare coincidences are frequent.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use pleo_operator::{
+    api::FailureReason,
+    domain::{
+        attempt::Ending,
+        failure::{Failure, FailureKind, Issued, Misconfiguration, Outcome, Refusal},
+        grant::{
+            Adopted, AttemptId, Attempts, Claim, FailureRecord, Grant, Halt, HaltReason, Live, Refused, RefusedReason,
+            Retry,
+        },
+        observed::{
+            Claimant, ClientSecretState, GrantSecret, InitialGrant, Observed, PutOff, Sharing, Sighting, TokenSecret,
+            Versioned,
+        },
+        record::Unreadable,
+        token::{AccessToken, RefreshToken},
+        wish::{SpecProblem, TokenUrl, Wish},
+    },
+};
+use proptest::{option, prelude::*, sample::select};
+
+use super::scenes::{
+    PRODUCTION, STAGING, Scene, UID, at, candidate, client, fingerprint, holder, live, server, token_url,
+};
+
+pub const TOKENS: [&str; 5] = ["token-a", "token-b", "token-c", "token-d", "token-e"];
+pub const CLIENTS: [&str; 2] = ["acme-client", "another-client"];
+
+pub fn token() -> impl Strategy<Value = &'static str> {
+    select(&TOKENS)
+}
+
+pub fn url() -> impl Strategy<Value = TokenUrl> {
+    select(&[PRODUCTION, PRODUCTION, STAGING]).prop_map(token_url)
+}
+
+/// Mostly within half an hour of noon; now and then a time from a clock that was wrong.
+pub fn time() -> BoxedStrategy<Timestamp> {
+    prop_oneof![
+        12 => (-1_800_000_i64..1_800_000).prop_map(|ms| at(0) + SignedDuration::from_millis(ms)),
+        1 => select(vec![at(-100_000_000), at(100_000_000)]),
+    ]
+    .boxed()
+}
+
+pub fn attempt_id() -> impl Strategy<Value = AttemptId> {
+    (0..6).prop_map(|n| AttemptId(format!("attempt-{n}")))
+}
+
+fn retry() -> BoxedStrategy<Retry> {
+    (attempt_id(), time(), 0_u64..900_000, 0_u64..30_000)
+        .prop_map(|(attempt, failed_at, wait_ms, settle_ms)| Retry { attempt, failed_at, wait_ms, settle_ms })
+        .boxed()
+}
+
+fn halt() -> BoxedStrategy<Halt> {
+    let reason = select(&[HaltReason::InvalidClient, HaltReason::InvalidRequest, HaltReason::RetriesExhausted]);
+    (reason, select(&CLIENTS), 1_i64..3)
+        .prop_map(|(reason, id, generation)| Halt { reason, client: client(id).fingerprint(UID), generation })
+        .boxed()
+}
+
+pub fn attempts() -> BoxedStrategy<Attempts> {
+    let none = Just(Attempts::default());
+    let some = (0_u32..30, option::of(time()), option::of(retry()), any::<bool>(), option::weighted(0.2, halt()));
+    prop_oneof![
+        none,
+        some.prop_map(|(failures, failing_since, retry, in_doubt, halt)| Attempts {
+            failures,
+            failing_since,
+            retry,
+            in_doubt,
+            halt
+        })
+    ]
+    .boxed()
+}
+
+fn live_pair() -> BoxedStrategy<Live> {
+    let life = prop_oneof![3 => 200_000_u64..2_000_000, 1 => 1_u64..20_000];
+    let access = option::weighted(0.9, token());
+    (token(), url(), time(), life, access, attempt_id(), attempts())
+        .prop_map(|(token, url, issued_at, life_ms, access, attempt, attempts)| {
+            let mut live = live(token, url.as_str(), issued_at, Duration::from_millis(life_ms));
+            live.access = access.map(|name| AccessToken::new(format!("access of {name}")));
+            live.record.attempt = attempt;
+            live.record.attempts = attempts;
+            live
+        })
+        .boxed()
+}
+
+pub fn claim() -> BoxedStrategy<Claim> {
+    (attempt_id(), select(&["this pod", "another pod"]), time(), 0_i64..120, token())
+        .prop_map(|(attempt, whose, started_at, length, token)| Claim {
+            attempt,
+            holder: holder(whose),
+            started_at,
+            ends_at: started_at + SignedDuration::from_secs(length),
+            fingerprint: fingerprint(token),
+        })
+        .boxed()
+}
+
+fn refusal() -> BoxedStrategy<Refused> {
+    let reason = select(&[RefusedReason::GrantRefused, RefusedReason::TokenInvalid, RefusedReason::RotationLost]);
+    (token(), reason, time())
+        .prop_map(|(token, reason, at)| Refused { fingerprint: fingerprint(token), reason, at })
+        .boxed()
+}
+
+fn adopted() -> BoxedStrategy<Adopted> {
+    (token(), url(), option::of(0_u64..9), any::<bool>())
+        .prop_map(|(token, server, accepted_as, refused)| Adopted {
+            fingerprint: fingerprint(token),
+            server,
+            accepted_as,
+            refused: refused && accepted_as.is_none(),
+        })
+        .boxed()
+}
+
+fn failure_record() -> BoxedStrategy<FailureRecord> {
+    (attempt_id(), time(), select(FailureReason::ALL))
+        .prop_map(|(attempt, at, reason)| FailureRecord { attempt, at, reason, message: "it failed".into() })
+        .boxed()
+}
+
+/// A grant as any sequence of operators, users and accidents may have left it. What it holds was never refused, and what
+/// it holds as a candidate was adopted: the two rules that every write keeps.
+pub fn grant() -> BoxedStrategy<Grant> {
+    let held = (
+        0_u64..9,
+        option::weighted(0.8, live_pair()),
+        option::weighted(0.4, (token(), url(), attempts())),
+        option::weighted(0.3, claim()),
+        option::weighted(0.3, refusal()),
+    );
+    let ledger = (
+        prop::collection::vec(adopted(), 0..4),
+        option::of(failure_record()),
+        option::of(select(&["monday", "tuesday"])),
+        option::of(time()),
+    );
+    (held, ledger)
+        .prop_map(|((rotation, live, waiting, claim, refused), (adopted, last_failure, request, last_sent_at))| {
+            let mut grant = Grant::new(UID, rotation);
+            grant.live = live;
+            grant.candidate = waiting.map(|(token, url, attempts)| {
+                let mut candidate = candidate(token, url.as_str());
+                candidate.record.attempts = attempts;
+                candidate
+            });
+            grant.claim = claim;
+            grant.adopted = adopted;
+            if let Some(candidate) = &grant.candidate {
+                grant.adopted.push(Adopted {
+                    fingerprint: candidate.record.fingerprint.clone(),
+                    server: candidate.record.server.clone(),
+                    accepted_as: None,
+                    refused: false,
+                });
+            }
+            grant.refused = refused.filter(|refused| grant.holding(&refused.fingerprint).is_none());
+            grant.last_failure = last_failure;
+            grant.handled_request = request.map(str::to_owned);
+            grant.last_sent_at = last_sent_at;
+            grant
+        })
+        .boxed()
+}
+
+fn grant_secret() -> BoxedStrategy<GrantSecret> {
+    let versioned = |grant| Versioned { value: grant, version: "1".into() };
+    prop_oneof![
+        1 => Just(GrantSecret::Absent),
+        12 => grant().prop_map(move |grant| GrantSecret::Ours(versioned(grant))),
+        1 => grant().prop_map(move |grant| {
+            GrantSecret::Predecessor(versioned(Grant { connection: "another uid".into(), ..grant }))
+        }),
+        1 => Just(GrantSecret::Foreign),
+        1 => Just(GrantSecret::Unreadable(Unreadable::Newer(2))),
+    ]
+    .boxed()
+}
+
+fn wish() -> BoxedStrategy<Wish> {
+    let place = (
+        prop_oneof![
+            9 => url().prop_map(Ok),
+            1 => Just(Err(SpecProblem::NotAllowed("https://evil.example".into()))),
+        ],
+        1_i64..3,
+        prop::bool::weighted(0.05),
+        prop::bool::weighted(0.1),
+    );
+    let rest = (
+        option::weighted(0.2, 1_u64..3600),
+        option::weighted(0.3, select(&["monday", "tuesday"])),
+        any::<bool>(),
+        1_u64..300_000,
+    );
+    (place, rest)
+        .prop_map(|((url, generation, deleting, suspend), (before, request, keep, retry_timeout))| {
+            let mut wish = Scene::new().observed.wish;
+            wish.server = url.map(|url| server(url.as_str()));
+            wish.generation = generation;
+            wish.deleting = deleting;
+            wish.suspend = suspend;
+            wish.refresh_before = before.map(Duration::from_secs);
+            wish.refresh_request = request.map(str::to_owned);
+            wish.retry_timeout = Duration::from_secs(retry_timeout);
+            if let Some(initial) = &mut wish.initial_grant {
+                initial.keep = keep;
+            }
+            wish
+        })
+        .boxed()
+}
+
+fn initial() -> BoxedStrategy<InitialGrant> {
+    prop_oneof![
+        2 => Just(InitialGrant::Missing("create it".into())),
+        1 => Just(InitialGrant::Invalid("replace it".into())),
+        4 => (token(), prop::bool::weighted(0.2)).prop_map(|(token, shared)| {
+            let mut initial = Scene::new().consent(token).observed.initial;
+            if let InitialGrant::Present(token) = &mut initial
+                && shared
+            {
+                token.sharing = Sharing::With("finance/other".into());
+            }
+            initial
+        }),
+    ]
+    .boxed()
+}
+
+fn sighting() -> BoxedStrategy<Sighting> {
+    let claimant = select(&[
+        Claimant::UnderWayHere,
+        Claimant::NeverSentHere,
+        Claimant::DeadHere,
+        Claimant::Elsewhere,
+        Claimant::Elsewhere,
+    ]);
+    (claimant, 0_u64..600_000, 0_u64..900_000)
+        .prop_map(|(claimant, claim_ms, failure_ms)| Sighting {
+            claimant: Some(claimant),
+            claim_seen_for: Duration::from_millis(claim_ms),
+            failure_seen_for: Duration::from_millis(failure_ms),
+        })
+        .boxed()
+}
+
+/// A scene: anything that may be seen, at any time.
+pub fn scene() -> BoxedStrategy<Scene> {
+    let client = prop_oneof![
+        9 => select(&CLIENTS).prop_map(|id| ClientSecretState::Present(client(id))),
+        1 => Just(ClientSecretState::Missing("create it".into())),
+    ];
+    let token = select(&["published", "published", "published", "old", "edited", "absent", "foreign"]);
+    let put_off = (any::<bool>(), any::<bool>()).prop_map(|(tidying, retirement)| PutOff { tidying, retirement });
+    let seen = (wish(), client, initial(), grant_secret(), token);
+    (seen, option::weighted(0.1, Just("old-name".to_owned())), 0_u64..9, put_off, sighting(), time())
+        .prop_map(|((wish, client, initial, grant, token), retired, told_rotation, put_off, sighting, now)| {
+            let mut scene = Scene::new();
+            let has_claim = grant.ours().is_some_and(|grant| grant.value.claim.is_some());
+            scene.observed = Observed {
+                wish,
+                client,
+                initial,
+                grant,
+                token: TokenSecret::Absent,
+                retired,
+                told_rotation,
+                put_off,
+                sighting: Sighting { claimant: sighting.claimant.filter(|_| has_claim), ..sighting },
+            };
+            scene.now = now;
+            with_token_secret(scene, token)
+        })
+        .boxed()
+}
+
+fn with_token_secret(mut scene: Scene, token: &str) -> Scene {
+    let desired = pleo_operator::domain::projection::desired(&scene.observed, scene.now);
+    match (token, desired) {
+        ("foreign", _) => scene.observed.token = TokenSecret::Foreign,
+        ("published", Some(content)) => scene.publish(&content),
+        ("old", Some(mut content)) => {
+            content.rotation = content.rotation.saturating_sub(1);
+            scene.publish(&content);
+        }
+        ("edited", Some(content)) => {
+            scene.publish(&content);
+            if let TokenSecret::Ours(published) = &mut scene.observed.token {
+                published.value.content = None;
+            }
+        }
+        _ => {}
+    }
+    scene
+}
+
+/// Anything that a server may answer, or a network do.
+pub fn outcome() -> BoxedStrategy<Outcome> {
+    let issued = (option::weighted(0.9, token()), option::weighted(0.9, token()), 1_u64..2_000_000).prop_filter_map(
+        "an answer that bears a token",
+        |(access, refresh, life_ms)| {
+            (access.is_some() || refresh.is_some()).then(|| {
+                Outcome::Issued(Issued {
+                    access: access.map(|name| AccessToken::new(format!("access of {name}"))),
+                    refresh: refresh.map(RefreshToken::new),
+                    token_type: "Bearer".into(),
+                    life: Duration::from_millis(life_ms),
+                })
+            })
+        },
+    );
+    let kind = select(&[
+        FailureKind::NotSent,
+        FailureKind::Throttled,
+        FailureKind::OutcomeUnknown,
+        FailureKind::Misconfigured(Misconfiguration::Client),
+        FailureKind::Misconfigured(Misconfiguration::Request),
+        FailureKind::Refused(Refusal::InvalidGrant),
+        FailureKind::Refused(Refusal::InvalidToken),
+    ]);
+    let failed = (kind, option::of(0_u64..2000)).prop_map(|(kind, seconds)| {
+        Outcome::Failed(Failure { kind, detail: "it failed".into(), retry_after: seconds.map(Duration::from_secs) })
+    });
+    prop_oneof![issued, failed].boxed()
+}
+
+pub fn ending() -> BoxedStrategy<Ending> {
+    (outcome(), time(), 0_i64..70)
+        .prop_map(|(outcome, started_at, seconds)| Ending {
+            outcome,
+            started_at,
+            sent_at: started_at,
+            ended_at: started_at + SignedDuration::from_secs(seconds),
+        })
+        .boxed()
+}

@@ -1,0 +1,205 @@
+//! A claim without commit or release: somebody may be sending that token right now, or has died doing so. Who waits how
+//! long for whom, and what is in doubt afterwards (I1).
+
+use std::time::Duration;
+
+use pleo_operator::domain::{
+    attempt::{Claiming, claim},
+    decide::{Decision, Rotation, Turn, WaitReason},
+    grant::{AttemptId, Grant, Which},
+    observed::{Claimant, Sighting},
+    schedule::Pace,
+};
+
+use super::scenes::{PRODUCTION, Scene, adopted, at, candidate, claim_of, claimed, no_connection, pair, secs, terms};
+
+/// `refresh-7` was due at 805 and was claimed at 810: the claim ends at 880, the token at 900.
+fn claimed_at_810(whose: Claimant, seen_for: u64) -> Scene {
+    Scene::living().at(810).with_claim("refresh-7", at(810), whose, seen_for)
+}
+
+#[test]
+fn an_attempt_under_way_here_is_not_disturbed() {
+    let scene = claimed_at_810(Claimant::UnderWayHere, 0);
+    assert_eq!(scene.waits().until, Some(at(812)), "and looked at again soon");
+    let scene = scene.at(100_000).wishing(|wish| wish.refresh_request = Some("now!".into()));
+    assert!(!scene.is_sending());
+}
+
+/// I6: looking again and again is no reason to write again and again.
+#[test]
+#[ignore = "report.rs status: while an attempt is under way nextRefreshTime is two seconds from now at each look"]
+fn an_attempt_under_way_is_told_once() {
+    let scene = claimed_at_810(Claimant::UnderWayHere, 0);
+    let first = scene.status();
+    assert_eq!(scene.at(812).status_after(&first), first);
+}
+
+/// Its process is dead, but its request may still live.
+#[test]
+fn a_claim_of_a_dead_process_of_this_pod_is_taken_over_after_the_settle_time() {
+    let scene = claimed_at_810(Claimant::DeadHere, 0);
+    let wait = scene.waits();
+    assert_eq!((wait.reason, wait.until), (WaitReason::Claim, Some(at(840))));
+    assert!(!scene.clone().at(839).is_sending());
+    assert!(scene.at(840).is_sending());
+}
+
+/// max(claim end + 5 s, min(expiry, claim start + 5 min)).
+#[test]
+fn a_claim_from_elsewhere_is_waited_for_until_its_token_has_ended_or_five_minutes_are_over() {
+    let wait_for = |life: u64, started_at: i64| {
+        let scene = Scene::living()
+            .with_grant(|grant| grant.live.as_mut().unwrap().record.life_ms = life * 1000)
+            .published()
+            .at(started_at)
+            .with_claim("refresh-7", at(started_at), Claimant::Elsewhere, 0);
+        let wait = match scene.turn() {
+            Turn::At(until, WaitReason::Claim) => until,
+            other => panic!("{other:?}"),
+        };
+        wait.duration_since(at(started_at)).as_secs()
+    };
+    assert_eq!(wait_for(900, 810), 90, "until the token's end: it outlives the claim's end and 5 s");
+    assert_eq!(wait_for(900, 870), 75, "until the claim's end and 5 s");
+    assert_eq!(wait_for(900, 2000), 75, "the token has ended already");
+    assert_eq!(wait_for(86_400, 810), 300, "five minutes, though the token lives on");
+    assert_eq!(wait_for(86_400, 86_000), 300);
+    assert_eq!(wait_for(86_400, 86_200), 200);
+}
+
+#[test]
+fn the_wait_for_a_claim_from_elsewhere_counts_from_when_it_was_first_seen() {
+    assert_eq!(claimed_at_810(Claimant::Elsewhere, 0).at(820).waits().until, Some(at(900)));
+    let seen_late = Scene::living().at(860).with_claim("refresh-7", at(810), Claimant::Elsewhere, 0);
+    let Turn::At(until, WaitReason::Claim) = seen_late.turn() else { panic!("{:?}", seen_late.turn()) };
+    assert_eq!(until, at(950), "90 s from now: the holder's clock is not ours");
+    assert_eq!(claimed_at_810(Claimant::Elsewhere, 89).waits().until, Some(at(811)));
+    assert!(claimed_at_810(Claimant::Elsewhere, 0).at(900).is_sending());
+}
+
+#[test]
+fn whoever_made_a_claim_without_a_known_holder_counts_as_alive() {
+    let scene = Scene::living().at(810).with_claim("refresh-7", at(810), Claimant::Elsewhere, 0);
+    let scene = scene.seeing(|seen| seen.sighting = Sighting::default());
+    assert!(matches!(scene.turn(), Turn::At(_, WaitReason::Claim)));
+}
+
+#[test]
+fn a_claim_of_ours_that_was_never_used_is_taken_over_at_once_and_without_doubt() {
+    let mut scene = claimed_at_810(Claimant::NeverSentHere, 0);
+    let rotation = scene.sends();
+    assert!(rotation.claim_unused);
+    let (attempt, _) = scene.begin();
+    assert!(!attempt.claimed.live.unwrap().record.attempts.in_doubt);
+}
+
+#[test]
+fn a_claim_whose_clock_was_ahead_is_not_waited_for_for_ever() {
+    let scene = Scene::living().at(810).with_claim("refresh-7", at(1_000_000), Claimant::Elsewhere, 0);
+    let Turn::At(until, WaitReason::Claim) = scene.turn() else { panic!("{:?}", scene.turn()) };
+    assert_eq!(until, at(885), "75 s");
+}
+
+#[test]
+fn a_claim_holds_up_the_other_token_as_well() {
+    let scene = Scene::living()
+        .with_grant(|grant| grant.candidate = Some(candidate("consent-2", PRODUCTION)))
+        .at(810)
+        .with_claim("refresh-7", at(810), Claimant::Elsewhere, 0);
+    assert!(matches!(scene.turn(), Turn::At(_, WaitReason::Claim)));
+}
+
+#[test]
+fn not_even_a_refresh_request_breaks_into_a_claim() {
+    let scene = claimed_at_810(Claimant::Elsewhere, 10).wishing(|wish| wish.refresh_request = Some("now!".into()));
+    assert!(matches!(scene.turn(), Turn::At(_, WaitReason::Claim)));
+}
+
+/// Taken over, noted as in doubt, sent once more.
+#[test]
+fn a_token_whose_claim_was_abandoned_is_in_doubt_and_sent_at_once() {
+    let mut scene = Scene::living().at(100).with_claim("refresh-7", at(100), Claimant::DeadHere, 0).at(130);
+    let (attempt, _) = scene.begin();
+    assert_eq!(scene.sent[0].0, "refresh-7", "though its refresh is not due");
+    assert!(attempt.claimed.live.as_ref().unwrap().record.attempts.in_doubt);
+    assert_eq!(attempt.claimed.claim.as_ref().unwrap().attempt, attempt.id);
+}
+
+#[test]
+fn taking_over_a_claim_raises_doubt_for_the_claimed_token_only() {
+    let mut both = Grant::new(super::scenes::UID, 7);
+    both.live = Some(super::scenes::live("refresh-7", PRODUCTION, at(0), secs(900)));
+    both.candidate = Some(candidate("consent-2", PRODUCTION));
+    both.adopted = vec![adopted("consent-2", PRODUCTION, None)];
+    let doubts = |grant: &Grant| {
+        let candidate = grant.candidate.as_ref().unwrap().record.attempts.in_doubt;
+        (candidate, grant.live.as_ref().unwrap().record.attempts.in_doubt)
+    };
+    for (claimed_token, sent, doubt) in [
+        ("consent-2", Which::Candidate, (true, false)),
+        ("consent-2", Which::Live, (true, false)),
+        ("refresh-7", Which::Candidate, (false, true)),
+        ("refresh-7", Which::Live, (false, true)),
+        ("consent-1", Which::Candidate, (false, false)),
+        ("refresh-6", Which::Live, (false, false)),
+    ] {
+        let mut abandoned = both.clone();
+        abandoned.claim = Some(claim_of(claimed_token, at(0)));
+        let (taken, _) = claimed(&abandoned, sent, "here-1", at(100));
+        assert_eq!(doubts(&taken), doubt, "a claim on {claimed_token}, then {sent:?} is sent");
+    }
+}
+
+#[test]
+fn a_token_that_the_grant_does_not_hold_cannot_be_claimed() {
+    let empty = Grant::new(super::scenes::UID, 0);
+    for which in [Which::Candidate, Which::Live] {
+        let rotation = Rotation { which, resumes: false, claim_unused: false, request: None };
+        assert!(claim(&empty, &rotation, AttemptId("here-1".into()), at(0), terms()).is_none());
+    }
+}
+
+#[test]
+fn a_claim_says_what_it_answers_and_gives_the_token_away_once() {
+    let scene = Scene::living().at(100).wishing(|wish| wish.refresh_request = Some("monday".into()));
+    let Claiming { attempt, token } =
+        claim(scene.grant(), &scene.sends(), AttemptId("here-1".into()), at(100), terms()).unwrap();
+    assert_eq!(token.expose(), "refresh-7");
+    assert_eq!(attempt.claimed.handled_request.as_deref(), Some("monday"));
+}
+
+/// What was certainly not sent leaves no trace but its failure.
+#[test]
+fn after_a_release_the_token_is_free_again() {
+    let mut scene = Scene::living().at(850);
+    scene.exchange(no_connection());
+    scene = scene.at(852);
+    scene.exchange(pair("8"));
+    assert_eq!(scene.sent.len(), 2);
+    assert_eq!(scene.grant().rotation, 8);
+}
+
+/// Adoption while another process is sending: its claim stays, and the new consent waits for it.
+#[test]
+fn a_consent_that_comes_while_a_claim_stands_is_adopted_and_waits() {
+    let mut scene =
+        Scene::living().at(810).consent("consent-2").with_claim("refresh-7", at(810), Claimant::Elsewhere, 0);
+    assert!(matches!(scene.rest(), Decision::Wait(wait) if wait.reason == WaitReason::Claim));
+    assert_eq!(scene.done, ["adopt"]);
+    assert_eq!(scene.grant().claim, Some(claim_of("refresh-7", at(810))));
+}
+
+/// Figure: the starts of two exchanges are min(5 s, half the life) apart, also over a take-over.
+#[test]
+fn an_exchange_that_was_taken_over_counts_as_one() {
+    let pace = Pace { request_timeout: secs(4) };
+    let scene = Scene::living().at(100).with_claim("refresh-7", at(100), Claimant::DeadHere, 0).at(102);
+    let start = match pleo_operator::domain::decide::turn(&scene.observed, scene.now, pace) {
+        Turn::Now(_) => scene.now,
+        Turn::At(time, _) => time,
+        Turn::Never => panic!("never"),
+    };
+    let apart = Duration::try_from(start.duration_since(at(100))).unwrap();
+    assert!(apart >= secs(5), "{apart:?}");
+}

@@ -1,0 +1,114 @@
+//! I2: a pair that was received is committed. Not a slow server, a lost Lease, a SIGTERM or an API server that is down
+//! lets go of it.
+
+use std::time::Duration;
+
+use crate::{
+    apiserver::{Fault, Record, Verb},
+    process::Pod,
+    world::{World, is_about_leases, minutes, seconds},
+};
+use pleo_operator::api::names::grant_secret;
+use pleo_sandbox::script::Step;
+use tokio::time::sleep;
+
+fn is_ready_and_works(world: &World) -> bool {
+    world.is_ready("acme") && world.token_works("acme")
+}
+
+/// SIGTERM while a slow server is at work: the answer is awaited, stored and published, and only then is the Lease given
+/// back and the process gone.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_waits_for_the_answer_and_its_commit() {
+    let (world, process) = World::with_acme(minutes(15)).await;
+    world.pleo.script("acme", [Step::normal().delayed_after(seconds(55))]);
+    world.next_exchange("acme", minutes(15)).await;
+    sleep(seconds(5)).await;
+    process.terminate();
+    sleep(seconds(45)).await;
+    assert!(!process.has_ended(), "the answer is still to come");
+    assert!(world.lease_holder("pleo-operator").is_some());
+    world.server.reset_trace();
+    world.until("the process has ended", |_| process.has_ended()).await;
+    assert_eq!(world.ledger("acme")["rotation"], 2);
+    assert!(is_ready_and_works(&world));
+    assert_eq!(world.lease_holder("pleo-operator"), None);
+    let writes = world.server.writes();
+    let released = writes.iter().rposition(is_about_leases);
+    assert_eq!(released, Some(writes.len() - 1), "the Lease is released last");
+}
+
+/// The same after the Lease was lost as well, with a standby that leads meanwhile: it keeps its hands off the claim.
+#[tokio::test(start_paused = true)]
+async fn a_lost_lease_does_not_cut_what_is_in_flight() {
+    let (world, process) = World::with_acme_on(minutes(15), Pod::with_brief_lease).await;
+    let standby = Pod::new(&world, "pod-b").with_brief_lease().start(&world);
+    sleep(seconds(20)).await;
+    world.pleo.script("acme", [Step::normal().delayed_after(seconds(55))]);
+    world.next_exchange("acme", minutes(15)).await;
+    world
+        .server
+        .always(|call| call.client == "pod-a" && call.resource == "leases.coordination.k8s.io", Fault::Unreachable);
+    world.until("the standby leads", |_| standby.leads() && !process.leads()).await;
+    process.terminate();
+    sleep(seconds(5)).await;
+    assert!(!process.has_ended());
+    world.until("the process has ended", |_| process.has_ended()).await;
+    assert_eq!(world.ledger("acme")["rotation"], 2);
+    world.until("the standby has seen it", is_ready_and_works).await;
+    world.next_exchange("acme", minutes(15)).await;
+    let counters = world.pleo.counters("acme");
+    assert_eq!((counters.exchanges, counters.resent, counters.overlapping), (3, 0, 0));
+    assert_eq!(world.lease_holder("pleo-operator"), Some("pod-b_process-2".into()), "nobody released another's Lease");
+}
+
+/// The API server is down for ten minutes while a pair is in hand: tried every two seconds at most, stored at last and
+/// published. The exchange is not repeated, not by another pod either.
+#[tokio::test(start_paused = true)]
+async fn a_pair_in_hand_outlives_an_outage_of_the_api_server() {
+    let (world, process) = World::with_acme_on(minutes(15), Pod::with_brief_lease).await;
+    let standby = Pod::new(&world, "pod-b").with_brief_lease().start(&world);
+    sleep(seconds(20)).await;
+    world.pleo.script("acme", [Step::normal().delayed_after(seconds(5))]);
+    world.next_exchange("acme", minutes(15)).await;
+    process.client.cut_off();
+    standby.client.cut_off();
+    world.server.reset_trace();
+    sleep(minutes(10)).await;
+    let grant = grant_secret("acme");
+    let about_it = |record: &&Record| record.client == "pod-a" && record.name == grant;
+    let tries: Vec<Duration> = world.server.trace().iter().filter(about_it).map(|record| record.at).collect();
+    let longest = tries.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+    assert!(
+        tries.len() >= 290 && longest <= seconds(2) + Duration::from_millis(50),
+        "{} tries, {longest:?}",
+        tries.len()
+    );
+
+    process.client.restore();
+    standby.client.restore();
+    sleep(seconds(3)).await;
+    assert_eq!(world.ledger("acme")["rotation"], 2, "stored as soon as that is possible");
+    world.until("it is published", is_ready_and_works).await;
+    let counters = world.pleo.counters("acme");
+    assert_eq!((counters.exchanges, counters.resent), (2, 0));
+}
+
+/// What the API server does with a commit, and does not tell: the pair is stored once and the exchange is not repeated.
+#[tokio::test(start_paused = true)]
+async fn a_commit_whose_answer_is_lost_is_found_to_be_stored() {
+    for fault in
+        [Fault::AnswerLost, Fault::DoneThenStatus(504), Fault::AnswerLate(seconds(15)), Fault::Late(seconds(15))]
+    {
+        let (world, _process) = World::with_acme(minutes(15)).await;
+        world.server.once(|call| crate::world::settles(call, "acme"), fault);
+        world.next_exchange("acme", minutes(15)).await;
+        sleep(seconds(30)).await;
+        assert_eq!(world.server.rules_left(), 0);
+        assert!(is_ready_and_works(&world), "{fault:?}");
+        assert_eq!(world.ledger("acme")["rotation"], 2, "{fault:?}");
+        let commits = world.server.trace().iter().filter(|record| record.verb == Verb::Patch && record.changed).count();
+        assert!(commits <= 4, "{commits} writes for {fault:?}");
+        assert_eq!(world.pleo.counters("acme").exchanges, 2);
+    }
+}
