@@ -96,7 +96,8 @@ pub fn tidying(observed: &Observed) -> Option<Tidying> {
     let reference = observed.wish.initial_grant.as_ref().filter(removable)?;
     let InitialGrant::Present(token) = &observed.initial else { return None };
     let grant = &observed.grant.ours()?.value;
-    let just_accepted = |old: &Adopted| old.fingerprint == token.fingerprint && old.accepted_as == Some(grant.rotation);
+    let just_accepted =
+        |old: &Adopted| old.fingerprint == token.fingerprint && old.accepted_as == Some(grant.rotation) && !old.refused;
     grant.adopted.iter().any(just_accepted).then(|| Tidying {
         secret: reference.secret.clone(),
         key: reference.key.clone(),

@@ -201,7 +201,7 @@ fn is_newest(grant: &Grant, attempt: &Attempt, held: Option<Which>) -> bool {
         // Dropped or wiped. If it, or a consent after it, was accepted for somebody else, that pair is newer than ours.
         (Which::Candidate, None) => {
             let ours = grant.adopted.iter().rposition(|old| old.fingerprint == attempt.fingerprint);
-            grant.adopted.iter().skip(ours.unwrap_or(0)).all(|consent| consent.accepted_as.is_none())
+            grant.adopted.iter().skip(ours.unwrap_or(0)).all(|consent| consent.accepted_as.is_none() || consent.refused)
         }
     }
 }
@@ -280,7 +280,16 @@ fn wipe(grant: &mut Grant, which: Which, refused: Refused) {
                 |old: &&mut Adopted| old.fingerprint == refused.fingerprint && Some(&old.server) == server.as_ref();
             grant.adopted.iter_mut().filter(this).for_each(|old| old.refused = true);
         }
-        Which::Live => grant.live = None,
+        Which::Live => {
+            // Remembered with the consents: a copy of it must never be taken for a new one.
+            let dead = grant.live.take().map(|live| Adopted {
+                fingerprint: live.record.fingerprint,
+                server: live.record.server,
+                accepted_as: Some(0),
+                refused: true,
+            });
+            grant.adopted.extend(dead);
+        }
     }
     grant.refused = Some(refused);
 }

@@ -291,9 +291,8 @@ impl Look<'_> {
         // What a dead process claimed, it may have sent.
         let unused = self.observed.sighting.claimant == Some(Claimant::NeverSentHere);
         let claimed = self.over.filter(|_| !unused).map(|claim| claim.started_at);
-        match self.grant.last_sent_at.max(claimed) {
-            Some(sent) if !lies_ahead(sent, self.now) => later(sent, schedule::spacing(life)),
-            Some(_) | None => Timestamp::MIN,
-        }
+        let starts =
+            [self.grant.last_sent_at, claimed].into_iter().flatten().filter(|start| !lies_ahead(*start, self.now));
+        starts.max().map_or(Timestamp::MIN, |last| later(last, schedule::spacing(life)))
     }
 }

@@ -29,7 +29,7 @@ pub struct Grant {
     pub claim: Option<Claim>,
     /// The last token that a server called dead.
     pub refused: Option<Refused>,
-    /// Every token ever taken from the initial grant.
+    /// Every token ever taken from the initial grant, and those that came by rotation and died.
     pub adopted: Vec<Adopted>,
     /// The last exchange that failed.
     pub last_failure: Option<FailureRecord>,
@@ -229,7 +229,7 @@ impl RefusedReason {
     }
 }
 
-/// A token that was once taken from the initial grant.
+/// A token that is not to be taken from the initial grant again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Adopted {
@@ -305,7 +305,9 @@ impl Grant {
             return self.refused.as_ref().is_some_and(|refused| refused.fingerprint == *fingerprint);
         }
         let candidate = self.candidate.as_ref().filter(|held| held.record.fingerprint == *fingerprint);
-        let movable = candidate.is_some_and(|held| held.record.server != *server && !held.record.attempts.in_doubt);
+        let perhaps_sent = self.claim.as_ref().is_some_and(|claim| claim.fingerprint == *fingerprint);
+        let movable = candidate
+            .is_some_and(|held| held.record.server != *server && !held.record.attempts.in_doubt && !perhaps_sent);
         adopted.any(|old| old.accepted_as.is_some() || old.server == *server && (old.refused || !movable))
             || candidate.is_some() && !movable
     }

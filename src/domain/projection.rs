@@ -137,17 +137,15 @@ pub fn desired(observed: &Observed, now: Timestamp) -> Option<Content> {
     let own = observed.token.published().filter(|published| published.owner.as_deref() == Some(&observed.wish.uid));
     // Without a grant of ours, the token in the pods' hands is as good as before, until it ends.
     let kept = own.and_then(|published| published.content.clone());
-    let living = kept.clone().filter(|content| content.access.is_some()).map(|content| content.at(now));
+    let rotation = kept.as_ref().map_or(0, |content| content.rotation);
+    let living = kept.filter(|content| content.access.is_some()).map(|content| content.at(now));
     match &observed.grant {
         GrantSecret::Foreign | GrantSecret::Unreadable(_) => None,
         GrantSecret::Ours(grant) => Some(of_grant(&grant.value).at(now)),
-        GrantSecret::Predecessor(grant) => {
-            Some(living.unwrap_or_else(|| Content::without_token(TokenState::ReauthRequired, grant.value.rotation)))
+        GrantSecret::Predecessor(_) => {
+            Some(living.unwrap_or_else(|| Content::without_token(TokenState::ReauthRequired, rotation)))
         }
-        GrantSecret::Absent => {
-            let rotation = kept.map_or(0, |content| content.rotation);
-            Some(living.unwrap_or_else(|| Content::without_token(TokenState::Pending, rotation)))
-        }
+        GrantSecret::Absent => Some(living.unwrap_or_else(|| Content::without_token(TokenState::Pending, rotation))),
     }
 }
 

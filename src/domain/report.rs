@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::{
     decide::{Turn, turn},
     grant::Grant,
-    observed::Observed,
+    observed::{Claimant, Observed},
     problem::{self, Problem},
     projection::whole_seconds,
     schedule::Pace,
@@ -38,6 +38,8 @@ pub fn status(
     let next = match turn(observed, now, pace) {
         // What the API server refuses has no time of its own.
         Turn::Now(_) | Turn::At(..) if refused_by_storage.is_some() => None,
+        // Nor has an attempt that is under way: its end is looked for again and again.
+        Turn::At(..) if observed.sighting.claimant == Some(Claimant::UnderWayHere) => None,
         Turn::Now(_) => Some(now),
         Turn::At(time, _) => Some(time),
         Turn::Never => None,

@@ -28,7 +28,7 @@ fn an_attempt_under_way_here_is_not_disturbed() {
 
 /// I6: looking again and again is no reason to write again and again.
 #[test]
-#[ignore = "report.rs status: while an attempt is under way nextRefreshTime is two seconds from now at each look"]
+
 fn an_attempt_under_way_is_told_once() {
     let scene = claimed_at_810(Claimant::UnderWayHere, 0);
     let first = scene.status();

@@ -286,7 +286,7 @@ fn a_refused_token_that_a_user_puts_back_is_never_sent_again() {
 
 /// And never means: presented while another authorisation lives, it could kill that one too (T5).
 #[test]
-#[ignore = "attempt.rs commit clears `refused`, the only place that knows a refused token that came by rotation"]
+
 fn a_refused_token_is_not_forgotten_by_the_next_success() {
     let mut scene = due();
     scene.exchange(invalid_grant());

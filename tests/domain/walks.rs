@@ -216,7 +216,7 @@ proptest! {
 
     /// I3, also where a refused token was copied and is put back at any time.
     #[test]
-    #[ignore = "attempt.rs commit clears `refused`, the only place that knows a refused token that came by rotation"]
+
     fn whatever_happens_a_refused_token_that_is_put_back_is_not_sent(events in events(&[Event::PutsBackRefused])) {
         live_one_life(events)?;
     }

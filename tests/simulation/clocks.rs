@@ -10,11 +10,16 @@ use tokio::time::sleep;
 
 const HOUR: i64 = 3600;
 
+/// A jump by an hour costs the Lease as well.
+fn with_some_lease(pod: Pod) -> Pod {
+    Pod { lease_duration: minutes(5), ..pod }
+}
+
 /// The clock is set an hour ahead or back, and back again later. Each jump may cost one exchange before its time.
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_set_causes_no_storm() {
     for jump in [HOUR, -HOUR] {
-        let (world, process) = World::with_acme_on(minutes(15), Pod::with_brief_lease).await;
+        let (world, process) = World::with_acme_on(minutes(15), with_some_lease).await;
         sleep(minutes(5)).await;
         for back_and_forth in [jump, -jump] {
             let before = world.pleo.exchanged();
@@ -32,7 +37,7 @@ async fn a_clock_that_is_set_causes_no_storm() {
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_set_never_leaves_pods_without_a_token_for_longer_than_a_life() {
     for jump in [HOUR, -HOUR] {
-        let (world, process) = World::with_acme_on(minutes(15), Pod::with_brief_lease).await;
+        let (world, process) = World::with_acme_on(minutes(15), with_some_lease).await;
         sleep(minutes(5)).await;
         process.pod.clock.jump(jump);
         let mut without = Duration::ZERO;
