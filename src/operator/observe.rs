@@ -219,15 +219,12 @@ fn initial_token(secret: Option<&Secret>, reference: &InitialGrantRef) -> Initia
     }
 }
 
-/// Whether the copy that `kubectl apply` keeps of what was applied holds the token, plain or in base64.
+/// Whether the copy that `kubectl apply` keeps of what was applied holds the token, plain or in base64. The copy is read, not
+/// searched: Go escapes `<`, `>` and `&` in JSON, others do not. One that cannot be read is taken to hold it.
 fn is_copied(secret: &Secret, key: &str, text: &str) -> bool {
     let Some(copy) = secret.annotations().get(names::LAST_APPLIED_ANNOTATION) else { return false };
-    let quoted = |value: &str| serde_json::to_string(value).unwrap_or_default();
-    let base64 = secret
-        .data
-        .as_ref()
-        .and_then(|data| data.get(key))
-        .map(|value| serde_json::to_string(value).unwrap_or_default());
-    copy.contains(quoted(text).trim_matches('"'))
-        || base64.is_some_and(|base64| copy.contains(base64.trim_matches('"')))
+    let Ok(copy) = serde_json::from_str::<Secret>(copy) else { return true };
+    let same = |value: &String| read_input(value.as_bytes()) == Ok(text);
+    copy.string_data.is_some_and(|data| data.get(key).is_some_and(same))
+        || copy.data.is_some_and(|data| data.get(key).is_some_and(|value| read_input(&value.0) == Ok(text)))
 }

@@ -1,6 +1,8 @@
 //! Logs: JSON or text on stderr, with a ceiling for libraries that print bodies when asked for details. No setting of
 //! `RUST_LOG` lifts it: a token in a log is a token lost.
 
+use std::io::IsTerminal;
+
 use tracing::{Level, Metadata};
 use tracing_subscriber::{EnvFilter, Layer, filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -30,7 +32,10 @@ pub fn init(format: LogFormat) {
     let harmless = filter_fn(is_below_ceiling);
     let layer = match format {
         LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed(),
-        LogFormat::Text => fmt::layer().with_writer(std::io::stderr).boxed(),
+        LogFormat::Text => {
+            let is_terminal = std::io::stderr().is_terminal();
+            fmt::layer().with_ansi(is_terminal).with_writer(std::io::stderr).boxed()
+        }
     };
     tracing_subscriber::registry().with(wanted).with(layer.with_filter(harmless)).init();
 }

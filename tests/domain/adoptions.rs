@@ -80,6 +80,34 @@ fn a_token_in_doubt_at_one_server_is_not_sent_to_another() {
     assert!(!matches!(end, Decision::Rotate(_)), "sent to production, and about to be sent to staging");
 }
 
+/// I8: refused in doubt means that the first answer, the one that was lost, was a pair.
+#[test]
+#[ignore = "Grant::knows: a candidate that was refused in doubt (RotationLost) counts as news for another server"]
+fn a_token_whose_pair_was_lost_at_one_server_is_not_sent_to_another() {
+    let mut scene = Scene::new().consent("consent-1");
+    scene.exchange(silence());
+    scene = scene.at(100);
+    scene.exchange(invalid_grant());
+    assert_eq!(scene.grant().refused.as_ref().unwrap().reason, RefusedReason::RotationLost);
+    let mut scene = scene.at(200).wishing(|wish| wish.server = Ok(server(STAGING)));
+    scene.rest();
+    assert_eq!(scene.sent.len(), 2);
+    assert!(!scene.is_sending(), "{:?}", scene.done);
+}
+
+/// What makes the rule above bearable: a consent that the wrong server refused outright is tried at the right one.
+#[test]
+fn a_token_that_the_wrong_server_refused_outright_is_tried_at_the_right_one() {
+    let mut scene = Scene::new().consent("consent-1").wishing(|wish| wish.server = Ok(server(STAGING)));
+    scene.exchange(invalid_grant());
+    let mut scene = scene.at(100).wishing(|wish| wish.server = Ok(server(PRODUCTION)));
+    scene.exchange(pair("1"));
+    assert_eq!(scene.sent[1], ("consent-1".to_owned(), token_url(PRODUCTION)));
+    let mut scene = scene.at(200).consent("consent-1").wishing(|wish| wish.server = Ok(server(STAGING)));
+    scene.rest();
+    assert_eq!(scene.sent.len(), 2, "and never again at the wrong one");
+}
+
 /// I7: no human is needed where nothing was ever sent.
 #[test]
 fn a_token_that_was_never_sent_follows_the_spec_to_another_server_and_back() {

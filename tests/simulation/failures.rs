@@ -78,9 +78,9 @@ async fn retries_end_after_three_days_and_begin_anew_when_asked() {
     assert_eq!(world.condition("acme", "Stalled"), "True RetriesExhausted");
     world.server.reset_trace();
     let process = process.stop().await.start(&world);
-    sleep(days(7)).await;
+    sleep(days(2)).await;
     let _process = process.kill().start(&world);
-    sleep(days(7)).await;
+    sleep(days(2)).await;
     assert_eq!(world.pleo.turned_away().len(), tries.len(), "a stalled connection is not tried");
     assert_eq!(world.writes(), []);
 

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `world`, `process`, `pleo`, `apiserver` | what the stories are played with |
 //! | `idle`, `schedule` | I6: idle is quiet, and a wake-up is never late |
-//! | `refusals`, `silence`, `misconfigured` | I3, and other silence that lasts |
+//! | `silence`, `misconfigured` | I3, and other silence that lasts |
 //! | `failures` | the waits between tries |
 //! | `fence`, `in_flight`, `takeover` | I1 and I2: the instant of sending, the pair in hand, the claim of the dead |
 //! | `clocks`, `election` | I7: wrong clocks; one leads, or two |
@@ -19,7 +19,6 @@ mod in_flight;
 mod misconfigured;
 mod pleo;
 mod process;
-mod refusals;
 mod schedule;
 mod silence;
 mod takeover;

@@ -51,9 +51,9 @@ async fn a_margin_of_the_users_own_is_kept() {
 async fn tokens_that_live_for_seconds_are_no_storm() {
     for (life, used_for) in [(seconds(40), seconds(20)), (seconds(6), seconds(3)), (seconds(1), seconds(1))] {
         let (world, _process) = World::with_acme(life).await;
-        sleep(minutes(5)).await;
+        sleep(seconds(90)).await;
         let gaps = gaps(&world);
-        assert!(gaps.len() > 10, "{} rotations", gaps.len());
+        assert!(gaps.len() > 2, "{} rotations", gaps.len());
         for used in gaps {
             assert!(
                 used >= used_for - SLACK / 5 && used <= used_for + SLACK,

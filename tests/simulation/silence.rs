@@ -1,53 +1,115 @@
-//! Silence that users ask for, or that keeps a living authorisation safe.
+//! Silence that lasts: after a refusal (I3), while suspended, and beside a grant that was restored.
 
 use crate::{
-    process::Pod,
+    process::{Pod, Process},
     world::{World, days, hours, minutes, seconds},
 };
+use pleo_operator::api::names::grant_secret;
 use serde_json::json;
 use tokio::time::sleep;
 
-/// Suspended for 30 days: nothing is sent, whatever is asked. Unset, it goes on at once.
-#[tokio::test(start_paused = true)]
-async fn a_suspended_connection_sends_nothing() {
-    let (world, process) = World::with_acme(minutes(15)).await;
-    world.edit("acme", json!({"suspend": true})).await;
+const ALL: [&str; 4] = ["refused", "refused-at-first", "suspended", "restored"];
+
+/// Four connections, each waiting for a human in its own way, and the process that looks after them.
+async fn waiting_connections() -> (World, Process) {
+    let world = World::new().await;
+    for name in ALL {
+        world.connect(name, minutes(15)).await;
+    }
+    world.pleo.revoke("refused-at-first");
+    let process = Pod::new(&world, "pod-a").start(&world);
+    sleep(minutes(1)).await;
+    process.stop().await;
+    world.pleo.revoke("refused");
+    world.edit("suspended", json!({"suspend": true})).await;
+    // A namesake that is gone, or a backup: the grant stays, and belongs to another uid.
+    world.delete_connection("restored").await;
+    world.declare("restored").await;
+    let process = Pod::new(&world, "pod-a").start(&world);
     sleep(hours(1)).await;
-    assert_eq!(world.condition("acme", "Ready"), "False Suspended");
-    assert_eq!(world.secret("acme-token", "state").as_deref(), Some("Expired"));
-    world.server.reset_trace();
-    sleep(days(10)).await;
-    world.request_refresh("acme", "please").await;
-    let process = process.stop().await.start(&world);
-    sleep(days(10)).await;
-    let _process = process.kill().start(&world);
-    sleep(days(10)).await;
-    assert_eq!(world.pleo.exchanged(), 1);
-    assert_eq!(world.writes(), []);
-    world.edit("acme", json!({"suspend": false})).await;
-    sleep(seconds(2)).await;
-    assert!(world.is_ready("acme") && world.token_works("acme"));
+    (world, process)
 }
 
-/// A grant of a namesake that is gone, or from a backup, is never used: an old token could kill a living authorisation.
+async fn thirty_days_of_asking(world: &World, mut process: Process) -> Process {
+    for day in 0..30 {
+        for name in ALL {
+            world.request_refresh(name, &format!("day {day}")).await;
+        }
+        sleep(hours(12)).await;
+        if day % 10 == 5 {
+            process = process.stop().await.start(world);
+        }
+        if day % 10 == 8 {
+            process = process.kill().start(world);
+        }
+        sleep(hours(12)).await;
+    }
+    process
+}
+
+fn what_is_told(world: &World) -> Vec<[String; 3]> {
+    ALL.map(|name| ["Ready", "ReauthRequired", "Stalled"].map(|kind| world.condition(name, kind))).to_vec()
+}
+
+/// For 30 days nothing is sent and nothing is written, whatever refresh requests are made, and over restarts. What each
+/// of them waits for brings it back at once.
 #[tokio::test(start_paused = true)]
-async fn a_restored_grant_is_never_used() {
-    let (world, process) = World::with_acme(minutes(15)).await;
-    process.stop().await;
-    world.delete_connection("acme").await;
-    world.declare("acme").await;
-    let process = Pod::new(&world, "pod-a").start(&world);
-    sleep(seconds(10)).await;
-    assert_eq!(world.condition("acme", "ReauthRequired"), "True GrantRestored");
-    assert_eq!(world.secret("acme-token", "access_token"), None);
+async fn whoever_waits_for_a_human_waits_in_silence() {
+    let (world, process) = waiting_connections().await;
+    let expected = [
+        ["False ReauthRequired", "True GrantRefused", "True ReauthRequired"],
+        ["False ReauthRequired", "True GrantRefused", "True ReauthRequired"],
+        ["False Suspended", "False GrantValid", ""],
+        ["False ReauthRequired", "True GrantRestored", "True ReauthRequired"],
+    ];
+    assert_eq!(what_is_told(&world), expected);
+    for (name, state) in ALL.into_iter().zip(["ReauthRequired", "ReauthRequired", "Expired", "ReauthRequired"]) {
+        let token = format!("{name}-token");
+        assert_eq!(world.secret(&token, "state").as_deref(), Some(state), "{name}");
+        assert_eq!(world.secret(&token, "access_token").is_some(), state == "Expired", "{name}");
+    }
+    assert_eq!(world.secret(&grant_secret("refused"), "refresh_token"), None, "what was refused is wiped");
     world.server.reset_trace();
-    sleep(days(15)).await;
-    world.request_refresh("acme", "please").await;
-    let _process = process.kill().start(&world);
-    sleep(days(15)).await;
-    assert_eq!(world.pleo.exchanged(), 1);
+    let exchanges = world.pleo.exchanged();
+
+    let _process = thirty_days_of_asking(&world, process).await;
+    assert_eq!(world.pleo.exchanged(), exchanges);
     assert_eq!(world.writes(), []);
-    world.consent("acme").await;
+    assert_eq!(what_is_told(&world), expected);
+
+    for name in ["refused", "refused-at-first", "restored"] {
+        world.consent(name).await;
+    }
+    world.edit("suspended", json!({"suspend": false})).await;
     sleep(seconds(5)).await;
+    for name in ALL {
+        assert!(world.is_ready(name) && world.token_works(name), "{name} is back");
+        assert_eq!(world.pleo.counters(name).resent, 0, "{name}");
+    }
+    assert_eq!(world.pleo.exchanged(), exchanges + ALL.len());
+}
+
+/// `invalid_token` has a reason of its own, and is as final.
+#[tokio::test(start_paused = true)]
+async fn an_invalid_token_is_told_as_such() {
+    let (world, _process) = World::with_acme(minutes(15)).await;
+    let refusal = pleo_sandbox::script::Step::error("invalid_token").with_status(401);
+    world.pleo.repeat("acme", refusal);
+    world.next_exchange("acme", minutes(15)).await;
+    sleep(days(1)).await;
+    assert_eq!(world.condition("acme", "ReauthRequired"), "True TokenInvalid");
+    assert_eq!(world.pleo.counters("acme").exchanges, 2);
+}
+
+/// A bad new consent costs nothing: it is refused once, and the living grant goes on (I9).
+#[tokio::test(start_paused = true)]
+async fn a_refused_consent_beside_a_living_grant_is_tried_once() {
+    let (world, _process) = World::with_acme(minutes(15)).await;
+    world.put_secret("acme-grant", &[("refresh_token", "made up by somebody")]).await;
+    sleep(hours(6)).await;
     assert!(world.is_ready("acme") && world.token_works("acme"));
+    assert_eq!(world.condition("acme", "ReauthRequired"), "False GrantValid");
+    let strangers = world.pleo.exchanged() - world.pleo.exchanges("acme").len();
+    assert_eq!(strangers, 1, "what was made up was sent once");
+    assert_eq!(world.pleo.counters("acme").resent, 0);
 }

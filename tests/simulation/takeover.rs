@@ -1,9 +1,15 @@
 //! A claim without an end: its holder is dead, or cannot be heard. Who takes it over, and when.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use crate::{
-    apiserver::{Fault, Verb},
+    apiserver::{Call, Fault, Verb},
     process::{Pod, Process},
     world::{World, claims, days, hours, minutes, seconds, settles},
 };
@@ -149,12 +155,15 @@ async fn a_process_that_dies_with_a_pair_in_hand_loses_it() {
 async fn a_claim_that_was_certainly_not_used_costs_neither_doubt_nor_time() {
     for fault in [Fault::Unreachable, Fault::AnswerLost, Fault::DoneThenStatus(504)] {
         let (world, _process) = World::with_acme(minutes(15)).await;
-        world.server.once(|call| claims(call, "acme"), fault);
-        let grant = grant_secret("acme");
-        let reads_it = move |call: &crate::apiserver::Call| call.verb == Verb::Get && call.name == grant;
+        let (claimed, grant) = (Arc::new(AtomicBool::new(false)), grant_secret("acme"));
+        let has_claimed = Arc::clone(&claimed);
+        let claim = move |call: &Call| claims(call, "acme") && !claimed.swap(true, Ordering::Relaxed);
+        let look_after_it =
+            move |call: &Call| has_claimed.load(Ordering::Relaxed) && call.verb == Verb::Get && call.name == grant;
+        world.server.once(claim, fault);
+        world.server.once(look_after_it, Fault::Unreachable);
         world.until("it has claimed", |world| world.server.rules_left() == 0).await;
         let claimed = world.server.elapsed();
-        world.server.once(reads_it, Fault::Unreachable);
         let sent = world.next_exchange("acme", minutes(15)).await;
         assert!(sent - claimed <= seconds(10), "{fault:?}: {:?}", sent - claimed);
         sleep(seconds(5)).await;
