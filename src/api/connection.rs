@@ -29,10 +29,10 @@ use super::{GoDuration, PleoConnectionStatus};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Secret", type_ = "string", json_path = ".status.secretName", priority = 1),
     printcolumn(name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#, priority = 1),
-    validation = Rule::new("self.metadata.name.size() <= 63").message("the name of a connection must have 63 characters at most: it is also the value of a label"),
-    validation = Rule::new("has(self.spec.secretName) || !self.metadata.name.startsWith('pleo-grant-')").message("spec.secretName is missing, and its default, the connection's name, begins with pleo-grant-: set spec.secretName to another name"),
-    validation = Rule::new("(has(self.spec.secretName) ? self.spec.secretName : self.metadata.name) != self.spec.client.secretRef.name").message("spec.secretName (default: the connection's name) names the Secret that the operator writes: it must differ from spec.client.secretRef.name"),
-    validation = Rule::new("!has(self.spec.initialGrant) || (has(self.spec.secretName) ? self.spec.secretName : self.metadata.name) != self.spec.initialGrant.secretRef.name").message("spec.secretName (default: the connection's name) names the Secret that the operator writes: it must differ from spec.initialGrant.secretRef.name")
+    validation = Rule::new("self.metadata.name.size() <= 63").message("the name of a connection must have 63 characters at most: it is also the value of a label").field_path(".metadata.name"),
+    validation = Rule::new("has(self.spec.secretName) || !self.metadata.name.startsWith('pleo-grant-')").message("spec.secretName is missing, and its default, the connection's name, begins with pleo-grant-: set spec.secretName to another name").field_path(".spec.secretName"),
+    validation = Rule::new("(has(self.spec.secretName) ? self.spec.secretName : self.metadata.name) != self.spec.client.secretRef.name").message("spec.secretName (default: the connection's name) names the Secret that the operator writes: it must differ from spec.client.secretRef.name").field_path(".spec.secretName"),
+    validation = Rule::new("!has(self.spec.initialGrant) || (has(self.spec.secretName) ? self.spec.secretName : self.metadata.name) != self.spec.initialGrant.secretRef.name").message("spec.secretName (default: the connection's name) names the Secret that the operator writes: it must differ from spec.initialGrant.secretRef.name").field_path(".spec.secretName")
 )]
 #[cfg_attr(test, kube(cel))]
 #[serde(rename_all = "camelCase")]
@@ -53,6 +53,7 @@ pub struct PleoConnectionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("!self.startsWith('pleo-grant-')").message("names that begin with pleo-grant- are the operator's own: choose another"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("must be the name of a Secret: lower-case letters, digits, '-' and '.', a letter or digit at both ends"))]
     pub secret_name: Option<String>,
     /// Labels and annotations for that Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -123,6 +124,7 @@ pub struct SecretRef {
     /// Its name.
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("!self.startsWith('pleo-grant-')").message("names that begin with pleo-grant- are the operator's own: choose another"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("must be the name of a Secret: lower-case letters, digits, '-' and '.', a letter or digit at both ends"))]
     pub name: String,
 }
 
@@ -132,6 +134,7 @@ pub struct SecretKeyRef {
     /// The Secret's name.
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("!self.startsWith('pleo-grant-')").message("names that begin with pleo-grant- are the operator's own: choose another"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("must be the name of a Secret: lower-case letters, digits, '-' and '.', a letter or digit at both ends"))]
     pub name: String,
     /// The key; default: refresh_token.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -79,6 +79,8 @@ pub struct Elector {
     leadership: Leadership,
     /// Another holder's record, and when we last saw it change.
     seen: Option<(LeaseSpec, Instant)>,
+    /// What was complained of last: once is enough.
+    told: Option<String>,
 }
 
 impl Elector {
@@ -86,7 +88,7 @@ impl Elector {
     pub fn new(store: Store, config: LeaseConfig, me: Holder, clock: Clock) -> Self {
         let leadership =
             Leadership { held: Arc::default(), deadline: config.renew_deadline(), clock: Arc::clone(&clock) };
-        Self { store, config, me, clock, leadership, seen: None }
+        Self { store, config, me, clock, leadership, seen: None, told: None }
     }
 
     /// What the rest of the process sees.
@@ -103,7 +105,7 @@ impl Elector {
             // One dead connection must not cost the Lease: there is time for another attempt.
             let budget = left.min((self.config.renew_deadline() / 3).max(Duration::from_secs(1)));
             match timeout(budget, self.attempt()).await {
-                Ok(Ok(true)) => renewed = Some(begun),
+                Ok(Ok(true)) => (renewed, self.told) = (Some(begun), None),
                 Ok(Ok(false)) => renewed = None,
                 Ok(Err(error)) => self.say(&error),
                 Err(_) => debug!("the Lease could not be renewed in time"),
@@ -121,12 +123,15 @@ impl Elector {
         self.config.renew_deadline().saturating_sub(renewed.elapsed(&self.clock))
     }
 
-    fn say(&self, error: &StoreError) {
+    fn say(&mut self, error: &StoreError) {
+        if self.told.replace(error.to_string()).as_deref() == Some(error.to_string().as_str()) {
+            return;
+        }
         match error {
             StoreError::Refused(why) => warn!(
                 lease = self.config.name,
                 namespace = self.config.namespace,
-                "the Lease cannot be read or written: {why}: give the operator get, create and update on leases there"
+                "the Lease cannot be read or written: {why}: check its credentials, and give it get, create and update on leases there"
             ),
             StoreError::Missing => warn!(
                 namespace = self.config.namespace,

@@ -278,7 +278,7 @@ fn halt_problem(halt: HaltReason, observed: &Observed) -> Problem {
         HaltReason::RetriesExhausted => (
             ReadyReason::RetriesExhausted,
             format!(
-                "spec.retryTimeout is over and every try failed; the grant is kept: set the annotation {} to a new value, or change the spec or the client Secret",
+                "spec.retryTimeout is over and every try failed; the grant is kept: set the annotation {} to a new value, or change the spec, the client Secret or the initial grant",
                 names::REFRESH_REQUESTED_ANNOTATION
             ),
         ),

@@ -22,6 +22,8 @@ fn cases() -> Vec<(&'static str, Value, &'static str)> {
         ("acme", json!({"secretName": "pleo-grant-x"}), "the operator's own"),
         ("acme", json!({"client": {"secretRef": {"name": "pleo-grant-x"}}}), "the operator's own"),
         ("acme", json!({"initialGrant": {"secretRef": {"name": "pleo-grant-x"}}}), "the operator's own"),
+        ("acme", json!({"secretName": "My_Token"}), "must be the name of a Secret"),
+        ("acme", json!({"client": {"secretRef": {"name": "a b"}}}), "must be the name of a Secret"),
         ("pleo-grant-acme", json!({"secretName": null}), "set spec.secretName to another name"),
         ("acme", json!({"server": null, "environment": "Test"}), "Production"),
         ("acme", json!({"client": {"secretRef": {"name": "x"}, "authentication": "Digest"}}), "Body"),

@@ -215,7 +215,7 @@ fn a_token_secret_that_was_edited_beyond_recognition_says_nothing() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 800, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_grant_is_read_back_as_it_was_written(grant in arbitrary::grant()) {

@@ -146,6 +146,19 @@ fn a_pair_is_stored_after_another_process_wiped_the_token_that_bought_it() {
     assert_eq!((live_token(&grant), &grant.refused), (Some("refresh-8"), &None));
 }
 
+/// I2: the same if a new consent came and was refused before we could write: nothing newer lives.
+#[test]
+#[ignore = "attempt.rs is_newest: asks only for the last refusal, and `adopted` knows that our token was wiped, too"]
+fn a_pair_is_stored_after_the_wipe_even_if_another_token_was_refused_since() {
+    let (stored, attempt) = claimed(&living(), Which::Live, "here-1", at(850));
+    let (retaken, other) = claimed(&stored, Which::Live, "elsewhere-1", at(930));
+    let wiped = written(settle(&retaken, &other, &ending(invalid_grant(), at(930), at(931))));
+    let (consented, third) = claimed(&with_candidate(wiped, "consent-2"), Which::Candidate, "elsewhere-2", at(940));
+    let refused_again = written(settle(&consented, &third, &ending(invalid_grant(), at(940), at(941))));
+    let grant = written(settle(&refused_again, &attempt, &ending(pair("8"), at(850), at(945))));
+    assert_eq!(live_token(&grant), Some("refresh-8"));
+}
+
 /// I3: stored by this attempt, then refused when the next one presented it: storing it again would bring a dead token back.
 #[test]
 fn a_pair_that_was_stored_and_then_refused_is_not_stored_again() {
@@ -203,6 +216,19 @@ fn a_pair_is_stored_even_if_its_consent_was_replaced_by_one_that_is_not_proved()
         let grant = written(settle(&newer, &attempt, &ending(pair("2"), at(100), at(101))));
         assert_eq!(live_token(&grant), Some("refresh-2"));
         assert_eq!(grant.candidate.unwrap().token.expose(), "consent-3", "its turn comes");
+    }
+}
+
+/// I2: and it is stored if that newer consent was refused.
+#[test]
+fn a_pair_is_stored_even_if_its_consent_was_replaced_by_one_that_was_refused() {
+    for before in [Grant::new(UID, 0), living()] {
+        let (stored, attempt) = claimed(&with_candidate(before, "consent-2"), Which::Candidate, "here-1", at(100));
+        let newer = with_candidate(stored, "consent-3");
+        let (claimed_anew, other) = claimed(&newer, Which::Candidate, "elsewhere-1", at(200));
+        let refused = written(settle(&claimed_anew, &other, &ending(invalid_grant(), at(200), at(201))));
+        let grant = written(settle(&refused, &attempt, &ending(pair("2"), at(100), at(210))));
+        assert_eq!(live_token(&grant), Some("refresh-2"));
     }
 }
 

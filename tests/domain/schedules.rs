@@ -71,7 +71,7 @@ fn a_failure_in_the_future_means_a_wrong_clock_and_waits_at_most_its_wait() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 800, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_refresh_is_never_due_before_half_the_life_nor_after_its_end(

@@ -206,7 +206,7 @@ fn events(also: &[Event]) -> impl Strategy<Value = Vec<(Event, u64)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// I1, I3, I4 over a whole life on one server.
     #[test]

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use crate::{
-    apiserver::{Fault, Record, Verb},
+    apiserver::{Fault, Faults, Record, Verb},
     process::Pod,
-    world::{World, is_about_leases, minutes, seconds},
+    world::{World, hours, is_about_leases, minutes, seconds, settles},
 };
 use pleo_operator::api::names::grant_secret;
 use pleo_sandbox::script::Step;
@@ -21,14 +21,15 @@ fn is_ready_and_works(world: &World) -> bool {
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_waits_for_the_answer_and_its_commit() {
     let (world, process) = World::with_acme(minutes(15)).await;
-    world.pleo.script("acme", [Step::normal().delayed_after(seconds(55))]);
+    world.pleo.script("acme", [Step::normal().held_after()]);
     world.next_exchange("acme", minutes(15)).await;
     sleep(seconds(5)).await;
     process.terminate();
-    sleep(seconds(45)).await;
+    sleep(seconds(50)).await;
     assert!(!process.has_ended(), "the answer is still to come");
     assert!(world.lease_holder("pleo-operator").is_some());
     world.server.reset_trace();
+    world.pleo.release("acme");
     world.until("the process has ended", |_| process.has_ended()).await;
     assert_eq!(world.ledger("acme")["rotation"], 2);
     assert!(is_ready_and_works(&world));
@@ -101,7 +102,7 @@ async fn a_commit_whose_answer_is_lost_is_found_to_be_stored() {
         [Fault::AnswerLost, Fault::DoneThenStatus(504), Fault::AnswerLate(seconds(15)), Fault::Late(seconds(15))]
     {
         let (world, _process) = World::with_acme(minutes(15)).await;
-        world.server.once(|call| crate::world::settles(call, "acme"), fault);
+        world.server.once(|call| settles(call, "acme"), fault);
         world.next_exchange("acme", minutes(15)).await;
         sleep(seconds(30)).await;
         assert_eq!(world.server.rules_left(), 0);
@@ -111,4 +112,21 @@ async fn a_commit_whose_answer_is_lost_is_found_to_be_stored() {
         assert!(commits <= 4, "{commits} writes for {fault:?}");
         assert_eq!(world.pleo.counters("acme").exchanges, 2);
     }
+}
+
+/// An API server that loses, delays and refuses a request every now and then costs no grant: every pair that was issued
+/// is stored, and no token is sent twice.
+#[tokio::test(start_paused = true)]
+async fn a_day_of_a_bad_api_server_loses_nothing() {
+    let (world, _process) = World::with_acme(minutes(5)).await;
+    let _standby = Pod::new(&world, "pod-b").with_lease("another").start(&world);
+    world.server.set_faults(Faults::storm());
+    sleep(hours(24)).await;
+    world.server.set_faults(Faults::default());
+    sleep(minutes(10)).await;
+    assert!(is_ready_and_works(&world));
+    let counters = world.pleo.counters("acme");
+    assert_eq!((counters.resent, counters.refusals, counters.overlapping), (0, 0, 0));
+    assert_eq!(world.ledger("acme")["rotation"], counters.rotations);
+    assert!(counters.rotations > 300, "{} rotations", counters.rotations);
 }

@@ -244,7 +244,6 @@ impl World {
     }
 }
 
-/// What goes wrong.
 pub fn is_about_leases(record: &Record) -> bool {
     record.resource == "leases.coordination.k8s.io"
 }
