@@ -29,7 +29,7 @@ use super::{GoDuration, PleoConnectionStatus};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Secret", type_ = "string", json_path = ".status.secretName", priority = 1),
     printcolumn(name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#, priority = 1),
-    validation = Rule::new("self.metadata.name.size() <= 63").message("the name of a connection must have 63 characters at most: it is also the value of a label").field_path(".metadata.name"),
+    validation = Rule::new("self.metadata.name.size() <= 63").message("the name of a connection must have 63 characters at most: it is also the value of a label"),
     validation = Rule::new("has(self.spec.secretName) || !self.metadata.name.startsWith('pleo-grant-')").message("spec.secretName is missing, and its default, the connection's name, begins with pleo-grant-: set spec.secretName to another name").field_path(".spec.secretName"),
     validation = Rule::new("(has(self.spec.secretName) ? self.spec.secretName : self.metadata.name) != self.spec.client.secretRef.name").message("spec.secretName (default: the connection's name) names the Secret that the operator writes: it must differ from spec.client.secretRef.name").field_path(".spec.secretName"),
     validation = Rule::new("!has(self.spec.initialGrant) || (has(self.spec.secretName) ? self.spec.secretName : self.metadata.name) != self.spec.initialGrant.secretRef.name").message("spec.secretName (default: the connection's name) names the Secret that the operator writes: it must differ from spec.initialGrant.secretRef.name").field_path(".spec.secretName")

@@ -318,10 +318,11 @@ fn failing(observed: &Observed) -> Option<Problem> {
     let failures = attempts(observed).find(|attempts| attempts.failures > 0 && attempts.halt.is_none())?.failures;
     let last = observed.grant.ours().and_then(|grant| grant.value.last_failure.as_ref());
     let last = last.map_or_else(String::new, |last| format!(": {} ({})", last.message, last.reason));
-    problem(
-        ReadyReason::RefreshFailing,
-        format!("{failures} exchanges in a row have failed{last}; tried again by itself"),
-    )
+    let row = match failures {
+        1 => "an exchange has failed".to_owned(),
+        more => format!("{more} exchanges in a row have failed"),
+    };
+    problem(ReadyReason::RefreshFailing, format!("{row}{last}; tried again by itself"))
 }
 
 /// A new consent that was refused beside a living grant: nothing is lost, but somebody should know.
