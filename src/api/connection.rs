@@ -34,7 +34,6 @@ use super::{GoDuration, PleoConnectionStatus};
     validation = Rule::new("(has(self.spec.secretName) ? self.spec.secretName : self.metadata.name) != self.spec.client.secretRef.name").message("spec.secretName (default: the connection's name) names the Secret that the operator writes: it must differ from spec.client.secretRef.name").field_path(".spec.secretName"),
     validation = Rule::new("!has(self.spec.initialGrant) || (has(self.spec.secretName) ? self.spec.secretName : self.metadata.name) != self.spec.initialGrant.secretRef.name").message("spec.secretName (default: the connection's name) names the Secret that the operator writes: it must differ from spec.initialGrant.secretRef.name").field_path(".spec.secretName")
 )]
-#[cfg_attr(test, kube(cel))]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!(has(self.environment) && has(self.server))").message("set either spec.environment or spec.server, not both"))]
 pub struct PleoConnectionSpec {

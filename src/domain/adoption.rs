@@ -59,6 +59,7 @@ pub fn due(observed: &Observed) -> Option<Adoption> {
                 server: live.record.server.clone(),
                 accepted_as: Some(old.rotation),
                 refused: false,
+                in_doubt: false,
             });
             let adopted = old.adopted.iter().cloned().chain(live).collect();
             (Grant { adopted, ..Grant::new(uid, rotation_so_far(observed)) }, Some(known.version.clone()))
@@ -66,10 +67,11 @@ pub fn due(observed: &Observed) -> Option<Adoption> {
         GrantSecret::Foreign | GrantSecret::Unreadable(_) => return None,
     };
     let fingerprint = token.fingerprint.clone();
+    grant.drop_candidate(false);
     let before = |old: &Adopted| old.fingerprint == fingerprint && old.server == *server;
     if !grant.adopted.iter().any(before) {
         let (fingerprint, server) = (fingerprint.clone(), server.clone());
-        grant.adopted.push(Adopted { fingerprint, server, accepted_as: None, refused: false });
+        grant.adopted.push(Adopted { fingerprint, server, accepted_as: None, refused: false, in_doubt: false });
     }
     grant.candidate = Some(Candidate {
         token: token.token.clone(),

@@ -193,7 +193,7 @@ fn commit(grant: &mut Grant, attempt: &Attempt, issued: &Issued, ending: &Ending
 /// Whether the pair in hand is to take the place of what is stored. It is dropped only if somebody newer has won: a
 /// pair bought with the token that we sent, or a consent that was adopted after ours and has been proved (I2, I9).
 fn is_newest(grant: &Grant, attempt: &Attempt, held: Option<Which>) -> bool {
-    let wiped = || grant.refused.as_ref().is_some_and(|refused| refused.fingerprint == attempt.fingerprint);
+    let wiped = || grant.adopted.iter().any(|old| old.fingerprint == attempt.fingerprint && old.refused);
     match (attempt.which, held) {
         (Which::Candidate | Which::Live, Some(_)) => true,
         // Wiped, because somebody else presented it after we had spent it: then our pair is the living one.
@@ -274,12 +274,7 @@ fn release(grant: &mut Grant, attempt: &Attempt, failure: &Failure, at: Timestam
 
 fn wipe(grant: &mut Grant, which: Which, refused: Refused) {
     match which {
-        Which::Candidate => {
-            let server = grant.candidate.take().map(|held| held.record.server);
-            let this =
-                |old: &&mut Adopted| old.fingerprint == refused.fingerprint && Some(&old.server) == server.as_ref();
-            grant.adopted.iter_mut().filter(this).for_each(|old| old.refused = true);
-        }
+        Which::Candidate => grant.drop_candidate(true),
         Which::Live => {
             // Remembered with the consents: a copy of it must never be taken for a new one.
             let dead = grant.live.take().map(|live| Adopted {
@@ -287,6 +282,7 @@ fn wipe(grant: &mut Grant, which: Which, refused: Refused) {
                 server: live.record.server,
                 accepted_as: Some(0),
                 refused: true,
+                in_doubt: false,
             });
             grant.adopted.extend(dead);
         }

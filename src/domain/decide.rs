@@ -258,7 +258,12 @@ impl Look<'_> {
         let urgent = self.asked || claimed || record.attempts.in_doubt || lies_ahead(record.issued_at, self.now);
         let due = match urgent {
             true => self.now,
-            false => refresh_due(record, wish.refresh_before, &wish.uid, self.grant.rotation),
+            false => {
+                let due = refresh_due(record, wish.refresh_before, &wish.uid, self.grant.rotation);
+                // A clock that was set back does not make the token any younger.
+                let age = self.observed.sighting.live_seen_for;
+                due.min(later(self.now, between(record.issued_at, due).saturating_sub(age)))
+            }
         };
         self.choice(Which::Live, &record.attempts, due)
     }

@@ -242,6 +242,9 @@ pub struct Adopted {
     /// The server refused it.
     #[serde(default)]
     pub refused: bool,
+    /// The server may have accepted it: then, too, it is that server's for good.
+    #[serde(default)]
+    pub in_doubt: bool,
 }
 
 /// The last exchange that failed, for the status.
@@ -305,11 +308,26 @@ impl Grant {
             return self.refused.as_ref().is_some_and(|refused| refused.fingerprint == *fingerprint);
         }
         let candidate = self.candidate.as_ref().filter(|held| held.record.fingerprint == *fingerprint);
-        let perhaps_sent = self.claim.as_ref().is_some_and(|claim| claim.fingerprint == *fingerprint);
-        let movable = candidate
-            .is_some_and(|held| held.record.server != *server && !held.record.attempts.in_doubt && !perhaps_sent);
-        adopted.any(|old| old.accepted_as.is_some() || old.server == *server && (old.refused || !movable))
+        let movable = candidate.is_some_and(|held| held.record.server != *server && !self.may_be_spent(&held.record));
+        adopted
+            .any(|old| old.accepted_as.is_some() || old.in_doubt || old.server == *server && (old.refused || !movable))
             || candidate.is_some() && !movable
+    }
+
+    /// Whether a server may have accepted the candidate.
+    fn may_be_spent(&self, candidate: &CandidateRecord) -> bool {
+        let claimed = self.claim.as_ref().is_some_and(|claim| claim.fingerprint == candidate.fingerprint);
+        claimed || candidate.attempts.in_doubt
+    }
+
+    /// Takes the candidate out. What is known of it stays.
+    pub fn drop_candidate(&mut self, refused: bool) {
+        let Some(candidate) = self.candidate.take() else { return };
+        let (record, in_doubt) = (&candidate.record, self.may_be_spent(&candidate.record));
+        let this = |old: &&mut Adopted| old.fingerprint == record.fingerprint && old.server == record.server;
+        for old in self.adopted.iter_mut().filter(this) {
+            (old.refused, old.in_doubt) = (old.refused || refused, old.in_doubt || in_doubt);
+        }
     }
 
     /// Whether this token was ever held, for whatever server.

@@ -161,6 +161,8 @@ pub struct Sighting {
     pub claim_seen_for: Duration,
     /// For how long the last failure has been seen.
     pub failure_seen_for: Duration,
+    /// For how long the live pair has been seen: it is at least that old, whatever the wall clock says.
+    pub live_seen_for: Duration,
 }
 
 /// Who made a claim, as far as this process can tell.

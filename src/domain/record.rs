@@ -115,8 +115,8 @@ pub fn decode(mut data: Data) -> Result<Grant, Unreadable> {
         serde_json::from_slice(&ledger).map_err(|_| Unreadable::Damaged("its key `ledger` is no JSON"))?;
     match value.get("format").and_then(Value::as_u64) {
         Some(1) => {}
-        Some(newer) => return Err(Unreadable::Newer(newer)),
-        None => return Err(Unreadable::Damaged("its ledger names no format")),
+        Some(newer @ 2..) => return Err(Unreadable::Newer(newer)),
+        Some(0) | None => return Err(Unreadable::Damaged("its ledger names no format")),
     }
     let stored: Stored = serde_json::from_value(value)
         .map_err(|_| Unreadable::Damaged("its ledger lacks a part or has one of a wrong type"))?;

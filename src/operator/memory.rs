@@ -1,4 +1,4 @@
-//! What this process remembers between passes: since when it has seen a claim or a failure, which attempts are under way
+//! What this process remembers between passes: since when it has seen a claim, a failure or a pair, which attempts are under way
 //! here, and which of them were never sent. Losing it costs nothing but patience.
 
 use std::{
@@ -38,6 +38,7 @@ struct State {
 struct Seen {
     claim: Option<(AttemptId, Instant)>,
     failure: Option<(AttemptId, Instant)>,
+    live: Option<(AttemptId, Instant)>,
     errors: u32,
     refusals: u32,
 }
@@ -72,11 +73,13 @@ impl Memory {
         let seen = state.seen.entry(grant.connection.clone()).or_default();
         let claim_since = since(&mut seen.claim, grant.claim.as_ref().map(|claim| &claim.attempt), now);
         let failure_since = since(&mut seen.failure, last_failure(grant), now);
+        let live_since = since(&mut seen.live, grant.live.as_ref().map(|live| &live.record.attempt), now);
         let claim_since = last_outage.map_or(claim_since, |outage| claim_since.max(outage));
         Sighting {
             claimant,
             claim_seen_for: now.saturating_duration_since(claim_since),
             failure_seen_for: now.saturating_duration_since(failure_since),
+            live_seen_for: now.saturating_duration_since(live_since),
         }
     }
 

@@ -82,7 +82,6 @@ fn a_token_in_doubt_at_one_server_is_not_sent_to_another() {
 
 /// I8: refused in doubt means that the first answer, the one that was lost, was a pair.
 #[test]
-#[ignore = "Grant::knows: a candidate that was refused in doubt (RotationLost) counts as news for another server"]
 fn a_token_whose_pair_was_lost_at_one_server_is_not_sent_to_another() {
     let mut scene = Scene::new().consent("consent-1");
     scene.exchange(silence());
@@ -97,7 +96,6 @@ fn a_token_whose_pair_was_lost_at_one_server_is_not_sent_to_another() {
 
 /// The same where the consent in doubt was replaced by another one before anybody knew.
 #[test]
-#[ignore = "Grant::knows: the doubt about a consent is forgotten with the candidate, so it counts as news for another server"]
 fn a_token_in_doubt_that_was_replaced_is_not_sent_to_another_server() {
     let mut scene = Scene::new().consent("consent-1");
     scene.exchange(silence());

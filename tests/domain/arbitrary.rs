@@ -121,6 +121,7 @@ fn adopted() -> BoxedStrategy<Adopted> {
             server,
             accepted_as,
             refused: refused && accepted_as.is_none(),
+            in_doubt: false,
         })
         .boxed()
 }
@@ -164,6 +165,7 @@ pub fn grant() -> BoxedStrategy<Grant> {
                     server: candidate.record.server.clone(),
                     accepted_as: None,
                     refused: false,
+                    in_doubt: false,
                 });
             }
             grant.refused = refused.filter(|refused| grant.holding(&refused.fingerprint).is_none());
@@ -253,6 +255,7 @@ fn sighting() -> BoxedStrategy<Sighting> {
             claimant: Some(claimant),
             claim_seen_for: Duration::from_millis(claim_ms),
             failure_seen_for: Duration::from_millis(failure_ms),
+            live_seen_for: Duration::ZERO,
         })
         .boxed()
 }

@@ -148,7 +148,6 @@ fn a_pair_is_stored_after_another_process_wiped_the_token_that_bought_it() {
 
 /// I2: the same if a new consent came and was refused before we could write: nothing newer lives.
 #[test]
-#[ignore = "attempt.rs is_newest: asks only for the last refusal, and `adopted` knows that our token was wiped, too"]
 fn a_pair_is_stored_after_the_wipe_even_if_another_token_was_refused_since() {
     let (stored, attempt) = claimed(&living(), Which::Live, "here-1", at(850));
     let (retaken, other) = claimed(&stored, Which::Live, "elsewhere-1", at(930));

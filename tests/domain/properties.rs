@@ -140,7 +140,7 @@ fn was_tried_elsewhere_only(before: &Scene, after: &Scene, which: Which) -> bool
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 800, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// I1, I3, I8, and every other rule about sending.
     #[test]

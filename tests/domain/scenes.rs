@@ -122,7 +122,7 @@ pub fn candidate(token: &str, url: &str) -> Candidate {
 }
 
 pub fn adopted(token: &str, url: &str, accepted_as: Option<u64>) -> Adopted {
-    Adopted { fingerprint: fingerprint(token), server: token_url(url), accepted_as, refused: false }
+    Adopted { fingerprint: fingerprint(token), server: token_url(url), accepted_as, refused: false, in_doubt: false }
 }
 
 pub fn refused(token: &str, reason: RefusedReason) -> Refused {
@@ -298,7 +298,7 @@ impl Scene {
     pub fn with_claim(mut self, token: &str, started_at: Timestamp, whose: Claimant, seen_for: u64) -> Self {
         self.grant_mut().claim = Some(claim_of(token, started_at));
         self.observed.sighting =
-            Sighting { claimant: Some(whose), claim_seen_for: secs(seen_for), failure_seen_for: Duration::ZERO };
+            Sighting { claimant: Some(whose), claim_seen_for: secs(seen_for), ..Sighting::default() };
         self
     }
 

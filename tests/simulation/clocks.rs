@@ -91,7 +91,6 @@ async fn a_successor_with_another_time_of_day_causes_no_storm() {
 /// A clock that was ahead and is set right: the times stored before are later than they should be, yet not in the
 /// future. The token ends when the server says so, whatever our clock says.
 #[tokio::test(start_paused = true)]
-#[ignore = "the wake-up comes in time and is put off by the wall clock: pods are left with a dead token for as long as the jump, less the margin"]
 async fn a_clock_that_is_set_back_by_less_than_the_age_of_a_token_does_not_make_the_refresh_late() {
     let (world, process) = World::with_acme(minutes(15)).await;
     sleep(minutes(10)).await;
