@@ -36,18 +36,18 @@ pub struct RunArgs {
     #[arg(long = "allowed-server", env = "PLEO_ALLOWED_SERVER", value_delimiter = ',', value_name = "URL")]
     pub allowed_servers: Vec<AllowedServer>,
     /// Name of the Lease for leader election.
-    #[arg(long, env = "PLEO_LEASE_NAME", default_value = "pleo-operator", value_name = "NAME")]
+    #[arg(long, env = "PLEO_LEASE_NAME", default_value = "pleo-operator", value_parser = clap::builder::NonEmptyStringValueParser::new(), value_name = "NAME")]
     pub lease_name: String,
     /// Namespace of the Lease. Without it: the pod's, else the kubeconfig's.
-    #[arg(long, env = "PLEO_LEASE_NAMESPACE", value_name = "NAME")]
+    #[arg(long, env = "PLEO_LEASE_NAMESPACE", value_parser = clap::builder::NonEmptyStringValueParser::new(), value_name = "NAME")]
     pub lease_namespace: Option<String>,
-    /// How long the others wait for a leader that is silent.
+    /// How long the others wait for a leader that is silent; 1s at least.
     #[arg(long, env = "PLEO_LEASE_DURATION", default_value = "15s", value_parser = at_least_a_second, value_name = "DURATION")]
     pub lease_duration: Duration,
     /// Name of this replica; no two may share it. Without it: in a cluster the pod's name, elsewhere host name and a random part.
     #[arg(long, env = "PLEO_IDENTITY", value_parser = clap::builder::NonEmptyStringValueParser::new(), value_name = "NAME")]
     pub identity: Option<String>,
-    /// How long one answer of the authorisation server is awaited.
+    /// How long one answer of the authorisation server is awaited; 1s at least.
     #[arg(long, env = "PLEO_REQUEST_TIMEOUT", default_value = "60s", value_parser = at_least_a_second, value_name = "DURATION")]
     pub request_timeout: Duration,
     /// How many connections are worked on at once.

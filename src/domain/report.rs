@@ -210,8 +210,10 @@ pub fn transitions(before: &PleoConnectionStatus, after: &PleoConnectionStatus) 
     };
     let mut transitions: Vec<Transition> = Vec::new();
     for condition in after.conditions.iter().filter(changed) {
-        // `Stalled` repeats what another condition says already.
-        if transitions.iter().all(|told| told.message != condition.message) {
+        // `Stalled` repeats what another condition says already; the two others have reasons of their own.
+        let repeats = condition.type_ == ConditionType::Stalled.as_str()
+            && transitions.iter().any(|told| told.message == condition.message);
+        if !repeats {
             transitions.push(Transition {
                 reason: condition.reason.clone(),
                 message: condition.message.clone(),

@@ -121,7 +121,8 @@ async fn the_grant_of_a_deleted_namesake_is_never_used() {
     world.until_rotation("acme", 1).await;
     for secret in ["acme-token", "pleo-grant-acme"] {
         let owners = world.secrets().get(secret).await.unwrap().metadata.owner_references.unwrap();
-        assert_eq!(owners.iter().map(|owner| Some(owner.uid.clone())).collect::<Vec<_>>(), [old.metadata.uid.clone()]);
+        let owners: Vec<_> = owners.iter().map(|owner| owner.uid.as_str()).collect();
+        assert_eq!(owners, [old.metadata.uid.as_deref().unwrap()]);
     }
 
     world.connections().delete("acme", &DeleteParams::default()).await.unwrap();
