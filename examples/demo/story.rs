@@ -92,8 +92,8 @@ async fn rotate(world: &World) -> anyhow::Result<()> {
     let screen = &world.screen;
     screen.chapter("4. Rotations")?;
     screen.say(&format!(
-        "Tokens of this sandbox live for {} seconds. At half of that (of a longer life: at 90 %) the operator fetches\n\
-         the next one, and the Secret holds it at once. This watches {ROTATIONS} more.",
+        "Tokens of this sandbox live for {} seconds. At half of that (of a life of an hour: 5 minutes before its end)\n\
+         the operator fetches the next one, and the Secret holds it at once. This watches {ROTATIONS} more.",
         ACCESS_LIFE.as_secs()
     ))?;
     let earlier = use_the_token(world).await?;
