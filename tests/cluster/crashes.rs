@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use pleo_sandbox::{Options, script::Step};
+use pleo_sandbox::{Options, authority::Counters, script::Step};
 use pleo_testbed::Cluster;
 
-use crate::harness::{Flags, World, finish, install_crd, told};
+use crate::harness::{Flags, Operator, World, finish, install_crd, told};
 
 fn own_cluster() -> &'static Cluster {
     // Ends with this process, like the shared one.
@@ -14,17 +14,32 @@ fn own_cluster() -> &'static Cluster {
     cluster
 }
 
+/// An operator whose second exchange is under way: the server has the token, and will not rotate it.
+async fn caught_when_asked(world: &World) -> Operator {
+    caught(world, Step::status(503).held_before(), |counters| counters.exchanges).await
+}
+
+/// An operator whose second exchange is under way: the server has rotated, and has not answered.
+async fn caught_when_rotated(world: &World) -> Operator {
+    caught(world, Step::normal().held_after(), |counters| counters.rotations).await
+}
+
+async fn caught(world: &World, step: Step, counted: fn(&Counters) -> u64) -> Operator {
+    let operator = world.operator(&Flags::identity("pod-0"));
+    world.connected("acme").await;
+    world.until_rotation("acme", 1).await;
+    world.sandbox.script("acme", vec![step]);
+    world.request_refresh("acme", "1").await;
+    world.until_sandbox("the second exchange", move |authority| counted(&authority.counters("acme")) == 2).await;
+    operator
+}
+
 /// SIGKILL while the server had the token and had not rotated. The next process of the same pod knows that the first is
 /// dead, and finds out after a settle time.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_pod_takes_its_own_claim_over_after_a_settle_time() {
     let world = World::new("same-pod").await;
-    let operator = world.operator(&Flags::identity("pod-0"));
-    world.connected("acme").await;
-    world.until_rotation("acme", 1).await;
-    world.sandbox.script("acme", vec![Step::status(503).held_before()]);
-    world.request_refresh("acme", "1").await;
-    world.until_sandbox("the second exchange", |authority| authority.counters("acme").exchanges == 2).await;
+    let operator = caught_when_asked(&world).await;
 
     operator.kill();
     world.sandbox.release("acme");
@@ -73,12 +88,7 @@ async fn another_pod_takes_a_claim_over_when_it_has_surely_ended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pair_that_died_with_its_process_is_told_as_lost() {
     let world = World::new("died").await;
-    let operator = world.operator(&Flags::identity("pod-0"));
-    world.connected("acme").await;
-    world.until_rotation("acme", 1).await;
-    world.sandbox.script("acme", vec![Step::normal().held_after()]);
-    world.request_refresh("acme", "1").await;
-    world.until_sandbox("the rotation", |authority| authority.counters("acme").rotations == 2).await;
+    let operator = caught_when_rotated(&world).await;
 
     operator.kill();
     world.sandbox.release("acme");
@@ -93,12 +103,7 @@ async fn a_pair_that_died_with_its_process_is_told_as_lost() {
 async fn a_pair_in_hand_outlives_an_outage_of_the_api_server() {
     let cluster = own_cluster();
     let world = World::on(cluster, "outage", Options::default()).await;
-    let operator = world.operator(&Flags::identity("pod-0"));
-    world.connected("acme").await;
-    world.until_rotation("acme", 1).await;
-    world.sandbox.script("acme", vec![Step::normal().held_after()]);
-    world.request_refresh("acme", "1").await;
-    world.until_sandbox("the rotation", |authority| authority.counters("acme").rotations == 2).await;
+    let operator = caught_when_rotated(&world).await;
 
     cluster.stop().unwrap();
     world.sandbox.release("acme");
@@ -127,12 +132,7 @@ async fn a_pair_in_hand_outlives_an_outage_of_the_api_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_drains_what_is_in_flight() {
     let world = World::new("sigterm").await;
-    let operator = world.operator(&Flags::identity("pod-0"));
-    world.connected("acme").await;
-    world.until_rotation("acme", 1).await;
-    world.sandbox.script("acme", vec![Step::normal().held_after()]);
-    world.request_refresh("acme", "1").await;
-    world.until_sandbox("the rotation", |authority| authority.counters("acme").rotations == 2).await;
+    let operator = caught_when_rotated(&world).await;
 
     operator.signal("TERM");
     operator.until_printed("stopping").await;
