@@ -40,7 +40,8 @@ impl StoreError {
         match self {
             Self::TimedOut => true,
             Self::Unavailable(error) => match error.as_ref() {
-                kube::Error::Api(status) => matches!(status.code, 503 | 504),
+                // One sick webhook says nothing about the API server; a sick etcd answers 500, too.
+                kube::Error::Api(status) => status.code >= 500 && !status.message.contains("webhook"),
                 kube::Error::SerdeError(_) => false,
                 _ => true,
             },

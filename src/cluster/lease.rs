@@ -103,7 +103,7 @@ impl Elector {
             let begun = Stopwatch::start(&self.clock);
             let left = renewed.map_or(self.config.renew_deadline(), |at| self.left(&at));
             // One dead connection must not cost the Lease: there is time for another attempt.
-            let budget = left.min((self.config.renew_deadline() / 3).max(Duration::from_secs(1)));
+            let budget = left.min((self.config.renew_deadline() / 2).max(Duration::from_secs(1)));
             match timeout(budget, self.attempt()).await {
                 Ok(Ok(true)) => (renewed, self.told) = (Some(begun), None),
                 Ok(Ok(false)) => renewed = None,

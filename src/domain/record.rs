@@ -15,7 +15,8 @@ use super::{
 pub type Data = BTreeMap<String, Vec<u8>>;
 
 const FORMAT: u32 = 1;
-const LEDGER: &str = "ledger";
+/// The key of the ledger, the only one that holds no secret.
+pub const LEDGER: &str = "ledger";
 const REFRESH: &str = "refresh_token";
 const ACCESS: &str = "access_token";
 const CANDIDATE: &str = "candidate_refresh_token";

@@ -95,13 +95,13 @@ impl Memory {
         }
     }
 
-    /// The API server refused a write; how long to wait before the next try: doubled from 15 s to 16 min. Nobody tells us
+    /// The API server refused a write; how long to wait before the next try: doubled from 15 s to a minute. Nobody tells us
     /// when a right is given back.
     pub fn was_refused(&self, uid: &str) -> Duration {
         let mut state = self.state();
         let seen = state.seen.entry(uid.to_owned()).or_default();
         seen.refusals = seen.refusals.saturating_add(1);
-        Duration::from_secs(15) * (1 << (seen.refusals - 1).min(6))
+        Duration::from_secs(15) * (1 << (seen.refusals - 1).min(2))
     }
 
     /// A pass was broken off; how long to wait before the next: doubled from half a second to half a minute.

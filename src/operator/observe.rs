@@ -177,8 +177,13 @@ async fn initial_grant(ctx: &Context, wish: &Wish, grant: &GrantSecret) -> Resul
             "no grant is there and spec.initialGrant is not set: put a refresh token into a Secret and name it there";
         return Ok(InitialGrant::Missing(why.to_owned()));
     };
-    let secret =
-        ctx.store.read_secret(&wish.namespace, &reference.secret).await.doing("read the initial-grant Secret")?;
+    let secret = match ctx.store.read_secret(&wish.namespace, &reference.secret).await {
+        // A Secret that we may not read must not cost the living grant its refresh.
+        Err(StoreError::Refused(why)) => {
+            return Ok(InitialGrant::Missing(format!("the Secret {} cannot be read: {why}", reference.secret)));
+        }
+        read => read.doing("read the initial-grant Secret")?,
+    };
     let mut initial = initial_token(secret.as_ref(), reference);
     let server = wish.token_url();
     let is_news = server.is_some_and(|server| adoption::news(&initial, grant, server).is_some());

@@ -88,6 +88,7 @@ async fn exchange(ctx: &Arc<Context>, scene: &mut Scene, rotation: Rotation) -> 
     else {
         return Ok(Step::LookAgain);
     };
+    let before = grant.value.rotation;
     let job = Job {
         wish: observed.wish.clone(),
         server: server.clone(),
@@ -97,6 +98,8 @@ async fn exchange(ctx: &Arc<Context>, scene: &mut Scene, rotation: Rotation) -> 
     };
     let rotated = ctx.tracker.spawn(rotate(Arc::clone(ctx), job)).await.map_err(PassError::Panicked)??;
     Ok(match rotated {
+        // A failure may leave another token to be sent: not on an old look at the connection.
+        Rotated::Stored(grant) if grant.value.rotation == before => Step::LookAgain,
         Rotated::Stored(grant) => {
             scene.observed.grant = GrantSecret::Ours(*grant);
             scene.observed.sighting = sight(ctx, &scene.observed.grant);

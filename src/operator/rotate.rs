@@ -270,6 +270,10 @@ async fn reread(ctx: &Context, wish: &Wish, attempt: &Attempt, ending: &Ending) 
     let in_hand = |version: String| Reread::Now(Box::new(Versioned { value: attempt.claimed.clone(), version }));
     let stored = ctx.store.read_grant(&wish.namespace, &wish.name).await.map(|grant| grant.as_seen_by(&wish.uid));
     match (stored, &ending.outcome) {
+        // Overwritten by a backup of its own: what is in hand is newer.
+        (Ok(GrantSecret::Ours(backup)), Outcome::Issued(_)) if is_older(&backup.value, attempt) => {
+            in_hand(backup.version)
+        }
         (Ok(GrantSecret::Ours(grant)), _) => Reread::Now(Box::new(grant)),
         (Ok(GrantSecret::Predecessor(_) | GrantSecret::Absent), Outcome::Failed(_)) => Reread::ConnectionGone,
         // Deleted, or overwritten by a backup: stored all the same, as long as the connection lives.
@@ -303,6 +307,12 @@ async fn reread(ctx: &Context, wish: &Wish, attempt: &Attempt, ending: &Ending) 
             Reread::NotYet
         }
     }
+}
+
+/// Whether a stored grant is from before our claim, and knows of no consent that we do not know.
+fn is_older(stored: &Grant, attempt: &Attempt) -> bool {
+    let claimed = &attempt.claimed;
+    stored.rotation < claimed.rotation && stored.adopted.iter().all(|old| claimed.remembers(&old.fingerprint))
 }
 
 fn complain(wish: &Wish, ending: &Ending, error: &StoreError) {

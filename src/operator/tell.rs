@@ -30,7 +30,11 @@ pub async fn status(ctx: &Context, scene: &mut Scene, refused: Option<&str>) -> 
         }
         let wish = &scene.observed.wish;
         let newer = ctx.store.read_connection(&wish.namespace, &wish.name).await.doing("read the connection")?;
-        match newer.filter(|newer| newer.metadata.uid.as_ref() == Some(&wish.uid)) {
+        // A status that somebody else wrote is newer than ours.
+        let same = |newer: &PleoConnection| {
+            newer.metadata.uid.as_ref() == Some(&wish.uid) && newer.status == scene.connection.status
+        };
+        match newer.filter(same) {
             Some(newer) => scene.connection = newer,
             None => return Ok(()),
         }
