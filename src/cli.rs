@@ -53,6 +53,9 @@ pub struct RunArgs {
     /// How many connections are worked on at once.
     #[arg(long, env = "PLEO_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..), value_name = "N")]
     pub concurrency: u16,
+    /// How many pods are told of rotations in a second, by an annotation; 0: none.
+    #[arg(long, env = "PLEO_NOTIFY_PODS_PER_SECOND", default_value_t = 50, value_name = "N")]
+    pub notify_pods_per_second: u16,
     /// Where /livez, /readyz and /metrics are served.
     #[arg(long, env = "PLEO_ADMIN_ADDRESS", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     pub admin_address: SocketAddr,

@@ -87,6 +87,7 @@ fn operator(args: RunArgs, client: kube::Client, namespace: String, holder: Hold
             allowed: AllowedServers::new(args.allowed_servers),
             pace: Pace { request_timeout: args.request_timeout },
             concurrency: args.concurrency,
+            notify_pods_per_second: args.notify_pods_per_second,
         },
         lease: LeaseConfig {
             namespace: args.lease_namespace.unwrap_or(namespace),

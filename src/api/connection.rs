@@ -1,7 +1,7 @@
 //! `PleoConnection`: what a user declares. Wrong input is refused here, by the API server, in words that help;
 //! defaults are applied where the spec is read, not written into the object.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -66,6 +66,41 @@ pub struct PleoConnectionSpec {
     /// While true, nothing is sent to the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
+    /// Workloads in this namespace to restart after each rotation, for programs that cannot read the file again
+    /// (environment variables, subPath). Each is restarted once when it is first named, and at most once a minute.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["kind".into(), "name".into()]))]
+    pub restart_targets: Vec<RestartTarget>,
+}
+
+/// A workload in the connection's namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RestartTarget {
+    /// Deployment, StatefulSet or DaemonSet.
+    pub kind: WorkloadKind,
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("must be the name of a workload: lower-case letters, digits, '-' and '.', a letter or digit at both ends"))]
+    pub name: String,
+}
+
+/// What can be restarted by a change of its pod template.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
+pub enum WorkloadKind {
+    /// apps/v1 Deployment
+    Deployment,
+    /// apps/v1 StatefulSet
+    StatefulSet,
+    /// apps/v1 DaemonSet
+    DaemonSet,
+}
+
+impl fmt::Display for RestartTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, name } = self;
+        write!(f, "{kind:?} {name}")
+    }
 }
 
 /// Pleo's own servers.

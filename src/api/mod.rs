@@ -8,8 +8,8 @@ mod reason;
 mod status;
 
 pub use connection::{
-    Authentication, ClientSpec, Environment, InitialGrantSpec, PleoConnection, PleoConnectionSpec, SecretKeyRef,
-    SecretRef, SecretTemplate, ServerSpec,
+    Authentication, ClientSpec, Environment, InitialGrantSpec, PleoConnection, PleoConnectionSpec, RestartTarget,
+    SecretKeyRef, SecretRef, SecretTemplate, ServerSpec, WorkloadKind,
 };
 pub use duration::{GoDuration, InvalidDuration};
 pub use reason::{ConditionType, FailureReason, ReadyReason, ReauthReason, TokenState};

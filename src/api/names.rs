@@ -11,6 +11,10 @@ pub const CONNECTION_LABEL: &str = "pleo.io/connection";
 pub const ADOPTED_LABEL_PREFIX: &str = "adopted.pleo.io/";
 /// A new value asks for one refresh now.
 pub const REFRESH_REQUESTED_ANNOTATION: &str = "pleo.io/refresh-requested-at";
+/// On pods that bear [`CONNECTION_LABEL`]: what the token Secret says now. Writing it makes the kubelet bring the file at once.
+pub const ROTATION_ANNOTATION: &str = "pleo.io/rotation";
+/// On the pod template of a restart target: the rotation that it was restarted for.
+pub const RESTARTED_FOR_ANNOTATION: &str = "pleo.io/restarted-for";
 /// Where `kubectl apply` keeps a copy of what was applied: the whole Secret, token included.
 pub const LAST_APPLIED_ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
 

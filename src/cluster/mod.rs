@@ -7,7 +7,9 @@ mod error;
 pub mod events;
 pub mod lease;
 mod own_writes;
+pub mod pods;
 pub mod secrets;
+pub mod workloads;
 
 pub use error::StoreError;
 pub use own_writes::OwnWrites;
@@ -21,8 +23,15 @@ use std::{
 use kube::Client;
 use tokio::time::{Instant, timeout};
 
+use crate::api::names;
+
 /// No single call takes longer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Who wrote a field, as the API server remembers it.
+fn manager() -> Option<String> {
+    Some(names::OPERATOR.to_owned())
+}
 
 /// Reads and writes objects. A call is made once: whoever wants it again decides so anew.
 #[derive(Clone)]

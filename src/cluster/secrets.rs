@@ -12,7 +12,7 @@ use kube::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, manager};
 use crate::{
     api::{PleoConnection, names},
     domain::{
@@ -251,10 +251,6 @@ fn adopter_name(secret: &PartialObjectMeta<Secret>) -> String {
     let name = secret.name_any();
     let connection = name.strip_prefix(names::GRANT_SECRET_PREFIX).unwrap_or(&name);
     format!("{}/{connection}", secret.namespace().unwrap_or_default())
-}
-
-fn manager() -> Option<String> {
-    Some(names::OPERATOR.to_owned())
 }
 
 fn metadata(wish: &Wish, name: String, labels: BTreeMap<String, String>) -> ObjectMeta {

@@ -10,13 +10,15 @@ use super::{
     grant::{Attempts, Claim, Grant, Which},
     observed::{Claimant, ClientSecretState, GrantSecret, Observed, PutOff, TokenSecret},
     projection::{self, Content},
+    restarts::{self, Restart},
     schedule::{self, Pace, lies_ahead, refresh_due, retry_at},
     time::{between, later},
     token::ClientCredentials,
     wish::TokenUrl,
 };
 
-/// The next step. Each is one write, but for [`Decision::Rotate`], which is a claim and what follows from it.
+/// The next step. Each is one write, but for [`Decision::Rotate`], which is a claim and what follows from it, and
+/// [`Decision::Restart`], a write for each workload and one for the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// The connection is being deleted: its Secrets go with it.
@@ -31,6 +33,8 @@ pub enum Decision {
     Tidy(Tidying),
     /// Send a refresh token.
     Rotate(Rotation),
+    /// Restart workloads that cannot read the new token otherwise.
+    Restart(Restart),
     /// Nothing, until then or until something changes.
     Wait(Wait),
 }
@@ -115,11 +119,16 @@ pub fn decide(observed: &Observed, now: Timestamp, pace: Pace) -> Decision {
     let recheck = (put_off || waits_for_another(observed)).then(|| later(now, RECHECK));
     let flip = expiry_of_published(observed, now);
     let (next, reason) = match turn {
+        // Also before a restart, which would be for a token that is about to die.
         Turn::Now(rotation) => return Decision::Rotate(rotation),
         Turn::At(time, reason) => (Some(time), reason),
         Turn::Never => (None, WaitReason::Change),
     };
-    Decision::Wait(Wait { until: [next, recheck, flip].into_iter().flatten().min(), reason })
+    if let Some(restart) = restarts::due(observed, now) {
+        return Decision::Restart(restart);
+    }
+    let restart = restarts::next(observed, now);
+    Decision::Wait(Wait { until: [next, recheck, flip, restart].into_iter().flatten().min(), reason })
 }
 
 /// A Secret that is not ours, or not to be understood: nothing is touched or sent.

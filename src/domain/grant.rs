@@ -12,7 +12,7 @@ use super::{
     token::{AccessToken, Fingerprint, RefreshToken},
     wish::TokenUrl,
 };
-use crate::api::{FailureReason, ReauthReason};
+use crate::api::{FailureReason, ReauthReason, RestartTarget};
 
 /// The truth about a connection; its status is only a picture of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub struct Grant {
     pub handled_request: Option<String>,
     /// When the last request was started of which a byte may have left.
     pub last_sent_at: Option<Timestamp>,
+    /// For which rotation each workload was restarted last.
+    pub restarts: Vec<Restarted>,
     /// Members of the ledger that a newer operator wrote and we do not know: kept as they are.
     pub unknown: Map<String, Value>,
 }
@@ -261,6 +263,18 @@ pub struct FailureRecord {
     pub message: String,
 }
 
+/// A workload that was restarted, so that it reads the token anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Restarted {
+    /// The workload.
+    pub target: RestartTarget,
+    /// The rotation whose token it reads since.
+    pub rotation: u64,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// Which of the two tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Which {
@@ -284,6 +298,7 @@ impl Grant {
             last_failure: None,
             handled_request: None,
             last_sent_at: None,
+            restarts: Vec::new(),
             unknown: Map::new(),
         }
     }

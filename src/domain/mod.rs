@@ -12,6 +12,7 @@
 //! | [`decide`] | what is to be done now? |
 //! | [`adoption`], [`attempt`] | how does the grant change, step by step? |
 //! | [`projection`] | what do pods get? |
+//! | [`restarts`] | which workloads must be restarted to get it? |
 //! | [`report`] | what is the user told? |
 
 pub mod adoption;
@@ -24,6 +25,7 @@ pub mod problem;
 pub mod projection;
 pub mod record;
 pub mod report;
+pub mod restarts;
 pub mod schedule;
 pub mod time;
 pub mod token;

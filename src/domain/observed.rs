@@ -35,12 +35,14 @@ pub struct Observed {
 }
 
 /// Side jobs that did not work in this pass: they must not keep the token from being refreshed, and are tried again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PutOff {
     /// Removing the spent token from the initial grant.
     pub tidying: bool,
     /// Deleting the token Secret of an earlier name.
     pub retirement: bool,
+    /// Restarting workloads: which ones, and what the API server said.
+    pub restarts: Option<String>,
 }
 
 /// The client Secret.

@@ -1,7 +1,7 @@
 //! What pods get: the token Secret as it should be. A projection of the grant: it can always be made again, it never
 //! holds the refresh token, and after a terminal failure it holds no token at all (I4).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
@@ -9,6 +9,7 @@ use super::{
     grant::Grant,
     observed::{GrantSecret, Observed},
     record::Data,
+    time::between,
     token::AccessToken,
     wish::Wish,
 };
@@ -96,6 +97,16 @@ impl Content {
         data
     }
 
+    /// What pods are told: the rotation, and the state where there is no usable token.
+    pub fn mark(&self) -> String {
+        match self.state {
+            TokenState::Ready => self.rotation.to_string(),
+            TokenState::Pending | TokenState::Expired | TokenState::ReauthRequired => {
+                format!("{}-{}", self.rotation, self.state)
+            }
+        }
+    }
+
     /// Which of our keys it does not have.
     pub fn absent_keys(&self) -> impl Iterator<Item = &'static str> + use<> {
         let present = self.encode();
@@ -147,6 +158,32 @@ pub fn desired(observed: &Observed, now: Timestamp) -> Option<Content> {
         }
         GrantSecret::Absent => Some(living.unwrap_or_else(|| Content::without_token(TokenState::Pending, rotation))),
     }
+}
+
+/// What pods are to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct News {
+    /// What the token Secret says, in one word.
+    pub mark: String,
+    /// It came so lately that the kubelet may not have brought it by itself.
+    pub is_fresh: bool,
+}
+
+/// The longest that a kubelet takes to bring a Secret by itself.
+const KUBELET_DELAY: Duration = Duration::from_secs(120);
+
+/// What pods are to be told; nothing before there was a token.
+pub fn news(observed: &Observed, now: Timestamp) -> Option<News> {
+    let content = observed.token.published()?.content.as_ref()?;
+    let grant = observed.grant.ours().map(|grant| &grant.value);
+    let since = match content.state {
+        TokenState::Pending => return None,
+        TokenState::Ready => grant.and_then(|grant| grant.live.as_ref()).map(|live| live.record.issued_at),
+        TokenState::Expired => content.access.as_ref().map(|access| access.expires_at),
+        TokenState::ReauthRequired => grant.and_then(|grant| grant.refused.as_ref()).map(|refused| refused.at),
+    };
+    let is_fresh = since.is_some_and(|since| between(since, now) < KUBELET_DELAY);
+    Some(News { mark: content.mark(), is_fresh })
 }
 
 fn of_grant(grant: &Grant) -> Content {

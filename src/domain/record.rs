@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    grant::{Adopted, Candidate, CandidateRecord, Claim, FailureRecord, Grant, Live, LiveRecord, Refused},
+    grant::{Adopted, Candidate, CandidateRecord, Claim, FailureRecord, Grant, Live, LiveRecord, Refused, Restarted},
     token::{AccessToken, RefreshToken},
 };
 
@@ -56,6 +56,8 @@ struct Stored {
     handled_request: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_sent_at: Option<jiff::Timestamp>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    restarts: Vec<Restarted>,
     #[serde(flatten)]
     unknown: Map<String, Value>,
 }
@@ -74,6 +76,7 @@ pub fn encode(grant: &Grant) -> Data {
         last_failure,
         handled_request,
         last_sent_at,
+        restarts,
         unknown,
     } = grant.clone();
     let mut data = Data::new();
@@ -99,6 +102,7 @@ pub fn encode(grant: &Grant) -> Data {
         last_failure,
         handled_request,
         last_sent_at,
+        restarts,
         unknown,
     };
     // Structs of strings, numbers and lists always have a JSON form; an empty ledger would be read as damaged.
@@ -149,6 +153,7 @@ pub fn decode(mut data: Data) -> Result<Grant, Unreadable> {
         last_failure: stored.last_failure,
         handled_request: stored.handled_request,
         last_sent_at: stored.last_sent_at,
+        restarts: stored.restarts,
         unknown: stored.unknown,
     })
 }

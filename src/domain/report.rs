@@ -170,7 +170,8 @@ fn ready(observed: &Observed, problems: &[Problem], next: Option<Timestamp>, now
         || "no refresh is planned".to_owned(),
         |next| format!("the next refresh is due at {}", whole_seconds(next)),
     );
-    let but = problems.first().map(|first| first.message.clone()).or_else(|| problem::refused_beside_living(observed));
+    let but = problems.first().map(|first| first.message.clone());
+    let but = but.or_else(|| problem::refused_beside_living(observed)).or_else(|| observed.put_off.restarts.clone());
     let but = but.map_or_else(String::new, |but| format!("; {but}"));
     (ReadyReason::Refreshed, format!("the token is usable until {}; {due}{but}", access.expires_at))
 }

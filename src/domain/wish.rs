@@ -9,7 +9,7 @@ use rustls::{
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::api::{Authentication, Environment, PleoConnection, PleoConnectionSpec, names};
+use crate::api::{Authentication, Environment, PleoConnection, PleoConnectionSpec, RestartTarget, names};
 
 /// A declared connection, whole and checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub struct Wish {
     pub retry_timeout: Duration,
     /// Send nothing.
     pub suspend: bool,
+    /// Workloads to restart after each rotation.
+    pub restart_targets: BTreeSet<RestartTarget>,
     /// The value of the annotation that asks for a refresh.
     pub refresh_request: Option<String>,
 }
@@ -121,6 +123,7 @@ impl Wish {
             refresh_before: spec.refresh_before.as_ref().map(crate::api::GoDuration::get),
             retry_timeout: spec.retry_timeout.as_ref().map_or(DEFAULT_RETRY_TIMEOUT, crate::api::GoDuration::get),
             suspend: spec.suspend.unwrap_or_default(),
+            restart_targets: spec.restart_targets.iter().cloned().collect(),
             refresh_request: metadata
                 .annotations
                 .as_ref()

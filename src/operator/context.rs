@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::memory::Memory;
+use super::{memory::Memory, pods::Bell};
 use crate::{
     clock::Clock,
     cluster::{Store, StoreError, lease::Leadership},
@@ -28,6 +28,8 @@ pub struct Context {
     pub leadership: Leadership,
     /// What this process remembers, also from earlier terms.
     pub memory: Arc<Memory>,
+    /// Tells pods of rotations.
+    pub bell: Arc<Bell>,
     /// Counts attempts.
     pub metrics: Arc<Metrics>,
     /// Work that must not be cut: shutdown waits for it.
@@ -49,6 +51,8 @@ pub struct Policy {
     pub pace: Pace,
     /// How many connections are worked on at once.
     pub concurrency: u16,
+    /// How many pods are told of rotations in a second; 0: none.
+    pub notify_pods_per_second: u16,
 }
 
 impl Context {

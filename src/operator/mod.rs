@@ -7,6 +7,7 @@
 //! | [`reconcile`] | observe, decide, act, tell | nobody itself |
 //! | [`rotate`] | claim, exchange, commit or release | API server (grant Secret only), authorisation server |
 //! | [`publish`] | all other writes to Secrets | API server |
+//! | [`pods`] | tells pods of a rotation | API server (one annotation on pods) |
 //! | [`tell`] | status and events | API server |
 //! | [`memory`] | what this process remembers | nobody |
 //! | [`context`] | what all of them share | nobody |
@@ -18,6 +19,7 @@ pub mod controller;
 pub mod index;
 pub mod memory;
 pub mod observe;
+pub mod pods;
 pub mod publish;
 pub mod reconcile;
 pub mod rotate;

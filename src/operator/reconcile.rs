@@ -10,6 +10,7 @@ use tracing::warn;
 use super::{
     context::{Context, PassError},
     observe::{Scene, Sight, observe, sight},
+    pods,
     publish::{self, Step},
     rotate::{Job, Rotated, rotate},
     tell,
@@ -23,7 +24,8 @@ use crate::{
     },
 };
 
-/// No connection needs more steps than: empty token Secret, adoption, exchange, token Secret, tidying, retirement.
+/// No connection needs more steps than: empty token Secret, adoption, exchange, token Secret, tidying, retirement,
+/// restarts.
 const MAX_STEPS: usize = 12;
 
 /// One look at a connection, and all that follows from it.
@@ -39,7 +41,11 @@ pub async fn pass(ctx: &Arc<Context>, connection: &PleoConnection) -> Result<Act
     for _ in 0..MAX_STEPS {
         let step = match decide(&scene.observed, ctx.now(), ctx.policy.pace) {
             Decision::Leave => return Ok(Action::await_change()),
-            Decision::Publish(content) => publish::token(ctx, &mut scene, &content).await?,
+            Decision::Publish(content) => {
+                let step = publish::token(ctx, &mut scene, &content).await?;
+                pods::tell(ctx, &scene, true);
+                step
+            }
             Decision::Adopt(adoption) => publish::adopt(ctx, &scene, *adoption).await?,
             Decision::Retire(name) => publish::retire(ctx, &mut scene, &name).await,
             Decision::Tidy(tidying) => publish::tidy(ctx, &mut scene, &tidying).await,
@@ -47,7 +53,9 @@ pub async fn pass(ctx: &Arc<Context>, connection: &PleoConnection) -> Result<Act
                 tell::status_before_exchange(ctx, &mut scene).await;
                 exchange(ctx, &mut scene, rotation).await?
             }
+            Decision::Restart(restart) => publish::restart(ctx, &mut scene, &restart).await?,
             Decision::Wait(wait) => {
+                pods::tell(ctx, &scene, false);
                 tell::status(ctx, &mut scene, None).await?;
                 ctx.memory.went_through(&scene.observed.wish.uid);
                 return Ok(wake_up(wait.until, ctx.now()));

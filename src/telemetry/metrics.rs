@@ -44,6 +44,8 @@ pub struct Metrics {
     attempts: Family<OutcomeLabel, Counter>,
     exchange: Histogram,
     commit: Histogram,
+    pod_notifications: Family<OutcomeLabel, Counter>,
+    restarts: Family<OutcomeLabel, Counter>,
     leader: Gauge<i64, AtomicI64>,
     views: Views,
     ready: AtomicBool,
@@ -64,6 +66,13 @@ impl Metrics {
         registry.register("refresh_attempts", "Exchanges by what became of them", attempts.clone());
         registry.register("refresh_duration_seconds", "From sending a refresh token to its answer", exchange.clone());
         registry.register("commit_duration_seconds", "From the answer to the stored pair", commit.clone());
+        let (pod_notifications, restarts) = (Family::default(), Family::default());
+        registry.register(
+            "pod_notifications",
+            "Pods that were told of a rotation, or could not be",
+            pod_notifications.clone(),
+        );
+        registry.register("restarts", "Workloads that were restarted, or could not be", restarts.clone());
         registry.register("leader", "1 while this process holds the Lease", leader.clone());
         registry.register(
             "build",
@@ -75,7 +84,13 @@ impl Metrics {
             // So that a rate is 0 and not missing before the first.
             drop(Family::get_or_create(&attempts, &OutcomeLabel { outcome }));
         }
-        Self { registry, attempts, exchange, commit, leader, views, ready: AtomicBool::default() }
+        for family in [&pod_notifications, &restarts] {
+            for done in [true, false] {
+                drop(Family::get_or_create(family, &done_label(done)));
+            }
+        }
+        let ready = AtomicBool::default();
+        Self { registry, attempts, exchange, commit, pod_notifications, restarts, leader, views, ready }
     }
 
     /// An exchange ended.
@@ -87,6 +102,16 @@ impl Metrics {
     /// A pair was stored.
     pub fn commit(&self, took: Duration) {
         self.commit.observe(took.as_secs_f64());
+    }
+
+    /// A pod was told of a rotation, or could not be.
+    pub fn pod_notification(&self, done: bool) {
+        self.pod_notifications.get_or_create(&done_label(done)).inc();
+    }
+
+    /// A workload was restarted, or could not be.
+    pub fn restart(&self, done: bool) {
+        self.restarts.get_or_create(&done_label(done)).inc();
     }
 
     /// Whether this process holds the Lease.
@@ -123,6 +148,10 @@ impl Metrics {
         encode(&mut text, &self.registry)?;
         Ok(text)
     }
+}
+
+fn done_label(done: bool) -> OutcomeLabel {
+    OutcomeLabel { outcome: if done { "success" } else { "failure" } }
 }
 
 struct ConnectionGauges(Views);

@@ -11,7 +11,7 @@ use pleo_operator::{
         failure::{Failure, FailureKind, Issued, Misconfiguration, Outcome, Refusal},
         grant::{
             Adopted, AttemptId, Attempts, Claim, FailureRecord, Grant, Halt, HaltReason, Live, Refused, RefusedReason,
-            Retry,
+            Restarted, Retry,
         },
         observed::{
             Claimant, ClientSecretState, GrantSecret, InitialGrant, Observed, PutOff, Sharing, Sighting, TokenSecret,
@@ -25,7 +25,7 @@ use pleo_operator::{
 use proptest::{option, prelude::*, sample::select};
 
 use super::scenes::{
-    PRODUCTION, STAGING, Scene, UID, at, candidate, client, fingerprint, holder, live, server, token_url,
+    PRODUCTION, STAGING, Scene, UID, at, candidate, client, deployment, fingerprint, holder, live, server, token_url,
 };
 
 pub const TOKENS: [&str; 5] = ["token-a", "token-b", "token-c", "token-d", "token-e"];
@@ -132,6 +132,12 @@ fn failure_record() -> BoxedStrategy<FailureRecord> {
         .boxed()
 }
 
+fn restarted() -> BoxedStrategy<Restarted> {
+    (select(&["web", "worker"]), 0_u64..9, time())
+        .prop_map(|(name, rotation, at)| Restarted { target: deployment(name), rotation, at })
+        .boxed()
+}
+
 /// A grant as any sequence of operators, users and accidents may have left it. What it holds was never refused, and what
 /// it holds as a candidate was adopted: the two rules that every write keeps.
 pub fn grant() -> BoxedStrategy<Grant> {
@@ -147,33 +153,37 @@ pub fn grant() -> BoxedStrategy<Grant> {
         option::of(failure_record()),
         option::of(select(&["monday", "tuesday"])),
         option::of(time()),
+        prop::collection::vec(restarted(), 0..3),
     );
     (held, ledger)
-        .prop_map(|((rotation, live, waiting, claim, refused), (adopted, last_failure, request, last_sent_at))| {
-            let mut grant = Grant::new(UID, rotation);
-            grant.live = live;
-            grant.candidate = waiting.map(|(token, url, attempts)| {
-                let mut candidate = candidate(token, url.as_str());
-                candidate.record.attempts = attempts;
-                candidate
-            });
-            grant.claim = claim;
-            grant.adopted = adopted;
-            if let Some(candidate) = &grant.candidate {
-                grant.adopted.push(Adopted {
-                    fingerprint: candidate.record.fingerprint.clone(),
-                    server: candidate.record.server.clone(),
-                    accepted_as: None,
-                    refused: false,
-                    in_doubt: false,
+        .prop_map(
+            |((rotation, live, waiting, claim, refused), (adopted, last_failure, request, last_sent_at, restarts))| {
+                let mut grant = Grant::new(UID, rotation);
+                grant.live = live;
+                grant.candidate = waiting.map(|(token, url, attempts)| {
+                    let mut candidate = candidate(token, url.as_str());
+                    candidate.record.attempts = attempts;
+                    candidate
                 });
-            }
-            grant.refused = refused.filter(|refused| grant.holding(&refused.fingerprint).is_none());
-            grant.last_failure = last_failure;
-            grant.handled_request = request.map(str::to_owned);
-            grant.last_sent_at = last_sent_at;
-            grant
-        })
+                grant.claim = claim;
+                grant.adopted = adopted;
+                if let Some(candidate) = &grant.candidate {
+                    grant.adopted.push(Adopted {
+                        fingerprint: candidate.record.fingerprint.clone(),
+                        server: candidate.record.server.clone(),
+                        accepted_as: None,
+                        refused: false,
+                        in_doubt: false,
+                    });
+                }
+                grant.refused = refused.filter(|refused| grant.holding(&refused.fingerprint).is_none());
+                grant.last_failure = last_failure;
+                grant.handled_request = request.map(str::to_owned);
+                grant.last_sent_at = last_sent_at;
+                grant.restarts = restarts;
+                grant
+            },
+        )
         .boxed()
 }
 
@@ -206,9 +216,10 @@ fn wish() -> BoxedStrategy<Wish> {
         option::weighted(0.3, select(&["monday", "tuesday"])),
         any::<bool>(),
         1_u64..300_000,
+        prop::collection::btree_set(select(&["web", "worker"]).prop_map(deployment), 0..3),
     );
     (place, rest)
-        .prop_map(|((url, generation, deleting, suspend), (before, request, keep, retry_timeout))| {
+        .prop_map(|((url, generation, deleting, suspend), (before, request, keep, retry_timeout, targets))| {
             let mut wish = Scene::new().observed.wish;
             wish.server = url.map(|url| server(url.as_str()));
             wish.generation = generation;
@@ -216,6 +227,7 @@ fn wish() -> BoxedStrategy<Wish> {
             wish.suspend = suspend;
             wish.refresh_before = before.map(Duration::from_secs);
             wish.refresh_request = request.map(str::to_owned);
+            wish.restart_targets = targets;
             wish.retry_timeout = Duration::from_secs(retry_timeout);
             if let Some(initial) = &mut wish.initial_grant {
                 initial.keep = keep;
@@ -267,7 +279,8 @@ pub fn scene() -> BoxedStrategy<Scene> {
         1 => Just(ClientSecretState::Missing("create it".into())),
     ];
     let token = select(&["published", "published", "published", "old", "edited", "absent", "foreign"]);
-    let put_off = (any::<bool>(), any::<bool>()).prop_map(|(tidying, retirement)| PutOff { tidying, retirement });
+    let put_off =
+        (any::<bool>(), any::<bool>()).prop_map(|(tidying, retirement)| PutOff { tidying, retirement, restarts: None });
     let seen = (wish(), client, initial(), grant_secret(), token);
     (seen, option::weighted(0.1, Just("old-name".to_owned())), 0_u64..9, put_off, sighting(), time())
         .prop_map(|((wish, client, initial, grant, token), retired, told_rotation, put_off, sighting, now)| {

@@ -10,6 +10,7 @@
 //! | [`turns`], [`claims`] | what is done next, and when |
 //! | [`adoptions`] | how a new consent comes in, and how its Secret is tidied |
 //! | [`reasons`] | what the user is told: every reason and its way back |
+//! | [`restarts`] | which workloads are restarted, and what pods are told |
 //! | [`codecs`] | how grants and tokens stand in their Secrets |
 //! | [`schedules`], [`properties`], [`walks`] | what holds for whatever was seen, and for any course of events |
 //! | [`house`], [`crd`] | how the source is laid out, and that the checked-in CRD is the program's |
@@ -25,6 +26,7 @@ mod failures;
 mod house;
 mod properties;
 mod reasons;
+mod restarts;
 mod scenes;
 mod schedules;
 mod turns;

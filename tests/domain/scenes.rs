@@ -1,11 +1,14 @@
 //! Scenes: what was seen of one connection, built step by step, and a tiny interpreter that makes decisions come true in
 //! memory. A test reads like a transcript: who holds what, what time it is, what the server answers, what is done next.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use pleo_operator::{
-    api::{Authentication, PleoConnectionStatus},
+    api::{Authentication, PleoConnectionStatus, RestartTarget, WorkloadKind},
     domain::{
         attempt::{Attempt, Claiming, Ending, Settlement, Terms, claim, settle},
         decide::{Decision, Rotation, Turn, Wait, decide, turn},
@@ -19,7 +22,7 @@ use pleo_operator::{
             TokenSecret, Versioned,
         },
         projection::{self, Content, Published},
-        report,
+        report, restarts,
         schedule::Pace,
         token::{AccessToken, ClientCredentials, ClientSecret, Fingerprint, RefreshToken},
         wish::{InitialGrantRef, Server, TokenUrl, Wish},
@@ -129,6 +132,11 @@ pub fn refused(token: &str, reason: RefusedReason) -> Refused {
     Refused { fingerprint: fingerprint(token), reason, at: at(0) }
 }
 
+/// A Deployment of that name, to be restarted.
+pub fn deployment(name: &str) -> RestartTarget {
+    RestartTarget { kind: WorkloadKind::Deployment, name: name.into() }
+}
+
 /// A claim as another pod makes it: 70 s long.
 pub fn claim_of(token: &str, started_at: Timestamp) -> Claim {
     Claim {
@@ -215,6 +223,7 @@ impl Scene {
             retry_timeout: secs(72 * 3600),
             suspend: false,
             refresh_request: None,
+            restart_targets: BTreeSet::new(),
         };
         let observed = Observed {
             wish,
@@ -397,6 +406,11 @@ impl Scene {
                 Decision::Tidy(tidying) => {
                     self.done.push("tidy");
                     self.observed.initial = InitialGrant::Missing(format!("{} is tidy", tidying.secret));
+                }
+                Decision::Restart(restart) => {
+                    self.done.push("restart");
+                    let grant = restarts::note(&self.observed, &restart.targets, self.now).expect("a grant");
+                    self.store(grant);
                 }
                 end @ (Decision::Rotate(_) | Decision::Wait(_) | Decision::Leave) => return end,
             }

@@ -94,6 +94,7 @@ impl Pod {
                 allowed: AllowedServers::new(Vec::new()),
                 pace: Pace { request_timeout: self.request_timeout },
                 concurrency: 32,
+                notify_pods_per_second: 50,
             },
             lease: LeaseConfig { namespace: NAMESPACE.into(), name: self.lease.clone(), duration: self.lease_duration },
             metrics: Arc::clone(&metrics),

@@ -1,0 +1,52 @@
+//! Pods that ask to be told of rotations: finding them, and writing the one annotation that tells them. The kubelet looks at
+//! a pod that changed at once, and brings its Secrets up to date; left alone it takes a minute.
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    ResourceExt,
+    api::{Api, ListParams, Patch, PatchParams},
+};
+use serde_json::json;
+
+use super::{Store, StoreError, manager};
+use crate::api::names;
+
+/// Pods that run, or are about to, on a node. What is not on a node yet reads its Secrets when it comes there.
+const ON_A_NODE: &str = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed";
+/// Pods of one answer.
+const PAGE: u32 = 500;
+
+impl Store {
+    /// The names of the pods on a node that bear this connection's label, and not yet this mark.
+    ///
+    /// # Errors
+    /// If the API server gave no answer or refused.
+    pub async fn untold_pods(&self, namespace: &str, connection: &str, mark: &str) -> Result<Vec<String>, StoreError> {
+        let api: Api<Pod> = Api::namespaced(self.client(), namespace);
+        let label = format!("{}={connection}", names::CONNECTION_LABEL);
+        let mut page = ListParams::default().labels(&label).fields(ON_A_NODE).limit(PAGE);
+        let mut untold = Vec::new();
+        loop {
+            let list = self.call(api.list_metadata(&page)).await?;
+            let is_untold = |told: Option<&String>| told.is_none_or(|told| told != mark);
+            let pods = list.items.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+            let pods = pods.filter(|pod| is_untold(pod.annotations().get(names::ROTATION_ANNOTATION)));
+            untold.extend(pods.map(|pod| pod.name_any()));
+            match list.metadata.continue_.filter(|next| !next.is_empty()) {
+                Some(next) => page = page.continue_token(&next),
+                None => return Ok(untold),
+            }
+        }
+    }
+
+    /// Writes the annotation. No compare-and-swap: nobody else writes it, and the newest mark is always written last.
+    ///
+    /// # Errors
+    /// If the pod is gone, or the API server gave no answer or refused.
+    pub async fn tell_pod(&self, namespace: &str, pod: &str, mark: &str) -> Result<(), StoreError> {
+        let api: Api<Pod> = Api::namespaced(self.client(), namespace);
+        let patch = Patch::Merge(json!({ "metadata": { "annotations": { names::ROTATION_ANNOTATION: mark } } }));
+        let parameters = PatchParams { field_manager: manager(), ..PatchParams::default() };
+        self.call(api.patch_metadata(pod, &parameters, &patch)).await.map(drop)
+    }
+}
