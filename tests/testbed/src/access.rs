@@ -64,6 +64,13 @@ impl Access {
         Ok(path)
     }
 
+    /// Writes a kubeconfig of the holder of a token.
+    pub(crate) fn write_with_token(&self, port: u16, token: &str) -> Result<PathBuf, Error> {
+        let path = self.folder.join(format!("kubeconfig-{}", random()?));
+        self.kubeconfig(&path, port, &json!({ "token": token }))?;
+        Ok(path)
+    }
+
     fn kubeconfig(&self, path: &Path, port: u16, user: &Value) -> Result<(), Error> {
         // The API server's file holds the certificate and the authority that it made for it.
         let authority = self.certificate_folder().join("apiserver.crt");

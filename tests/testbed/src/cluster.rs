@@ -39,6 +39,7 @@ pub struct Cluster {
 pub struct Builder {
     folder: Option<PathBuf>,
     apiserver_flags: Vec<String>,
+    port: Option<u16>,
 }
 
 impl Builder {
@@ -56,6 +57,12 @@ impl Builder {
         self
     }
 
+    /// Listens on this port instead of one that is free.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
     /// Starts the cluster, and returns once it is ready.
     pub fn start(self) -> Result<Cluster, Error> {
         let assets = Assets::find()?;
@@ -64,7 +71,10 @@ impl Builder {
             None => std::env::temp_dir().join(format!("pleo-testbed-{}", random_suffix()?)),
         };
         let servers = Servers::start(assets, Folder::create(&folder)?, self.apiserver_flags)?;
-        let (apiserver, port) = servers.start_apiserver_anywhere()?;
+        let (apiserver, port) = match self.port {
+            Some(port) => (servers.start_apiserver(port)?, port),
+            None => servers.start_apiserver_anywhere()?,
+        };
         Ok(Cluster { port, apiserver: Mutex::new(Some(apiserver)), servers })
     }
 }
@@ -89,6 +99,11 @@ impl Cluster {
     /// of the groups.
     pub fn kubeconfig_for(&self, user: &str, groups: &[&str]) -> Result<PathBuf, Error> {
         self.servers.access().write_for(self.port, user, groups)
+    }
+
+    /// Makes a kubeconfig of whoever has that token, such as one of a service account.
+    pub fn kubeconfig_with_token(&self, token: &str) -> Result<PathBuf, Error> {
+        self.servers.access().write_with_token(self.port, token)
     }
 
     /// The address of the API server.
@@ -125,6 +140,36 @@ impl Cluster {
             .env("KUBECACHEDIR", self.folder().join("kubectl-cache"))
             .env("KUBERC", "off");
         command
+    }
+
+    /// Runs kubectl, and gives what it prints.
+    pub fn run_kubectl(&self, arguments: &[&str]) -> Result<String, Error> {
+        let cannot_run = |source| Error::Run { program: self.kubectl_program().into(), source };
+        let output = self.kubectl().args(arguments).output().map_err(cannot_run)?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        Err(Error::Kubectl {
+            arguments: arguments.join(" "),
+            status: output.status,
+            output: String::from_utf8_lossy(&output.stderr).trim().into(),
+        })
+    }
+
+    /// Where the API server has its certificate and key.
+    pub(crate) fn certificate_folder(&self) -> PathBuf {
+        self.servers.access().certificate_folder()
+    }
+
+    /// Runs another server of the cluster, which ends with it; its log is a file of that name in the folder.
+    pub(crate) fn run_beside(
+        &self,
+        name: &str,
+        program: &Path,
+        arguments: &[String],
+        search_path: &str,
+    ) -> Result<Guarded, Error> {
+        self.servers.run_beside(name, program, arguments, search_path)
     }
 
     /// Applies objects, one or several YAML documents, as `kubectl apply` does.

@@ -23,14 +23,16 @@ pub enum Error {
 
     /// There is no Go to build the programs with.
     #[error(
-        "Go was not found, and etcd, kube-apiserver and kubectl are built with it, once: install Go 1.26 or \
-         newer, or set KUBEBUILDER_ASSETS to a folder that has the three programs"
+        "Go was not found, and the parts of Kubernetes are built with it, once: install Go 1.26 or newer; for etcd, \
+         kube-apiserver and kubectl alone, KUBEBUILDER_ASSETS may name a folder that has the three programs"
     )]
     GoMissing(#[source] io::Error),
 
     /// Go did not build the programs.
-    #[error("building etcd, kube-apiserver and kubectl in {folder} failed ({status}):\n{output}")]
+    #[error("building {parts} in {folder} failed ({status}):\n{output}")]
     Build {
+        /// What was to be built.
+        parts: String,
         /// The folder of the Go module.
         folder: PathBuf,
         /// How `go build` ended.
@@ -113,6 +115,19 @@ pub enum Error {
         status: ExitStatus,
         /// What it said on standard error.
         output: String,
+    },
+
+    /// Namespaces, mounts and control groups are for root.
+    #[error("nodes need root, for namespaces, mounts and control groups of their own")]
+    NotRoot,
+
+    /// What nodes need could not be fetched, unpacked or loaded.
+    #[error("{program} failed: {said}. Nodes need a Debian whose lists of packages are there (apt-get update)")]
+    Packages {
+        /// The program.
+        program: PathBuf,
+        /// What it said on standard error.
+        said: String,
     },
 
     /// A kubeconfig of the testbed could not be used.

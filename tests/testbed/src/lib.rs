@@ -18,11 +18,12 @@ mod client;
 mod cluster;
 mod error;
 mod guard;
+pub mod nodes;
 mod servers;
 
 use std::sync::OnceLock;
 
-pub use assets::Assets;
+pub use assets::{Assets, NodeAssets};
 pub use audit::{Request, Write};
 pub use cluster::{Builder, Cluster};
 pub use error::Error;

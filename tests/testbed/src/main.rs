@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode};
 use std::thread;
 
 use clap::{Parser, Subcommand};
-use pleo_testbed::{Assets, Cluster, Error};
+use pleo_testbed::{Assets, Cluster, Error, NodeAssets};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -49,7 +49,11 @@ enum Action {
     },
 
     /// Build etcd, kube-apiserver and kubectl now, unless that was done or KUBEBUILDER_ASSETS has them
-    Build,
+    Build {
+        /// Also what nodes need, and helm
+        #[arg(long)]
+        nodes: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -71,7 +75,13 @@ fn run(action: Action) -> Result<(), Failure> {
             let source = Command::new(&program).args(arguments).exec();
             Err(Error::Run { program, source }.into())
         }
-        Action::Build => Ok(Assets::find().map(drop)?),
+        Action::Build { nodes } => {
+            Assets::find()?;
+            if nodes {
+                NodeAssets::find()?;
+            }
+            Ok(())
+        }
     }
 }
 

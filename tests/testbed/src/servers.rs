@@ -97,6 +97,18 @@ impl Servers {
         Ok(server)
     }
 
+    /// Runs another server, which ends at the latest with this process.
+    pub(crate) fn run_beside(
+        &self,
+        name: &str,
+        program: &Path,
+        arguments: &[String],
+        search_path: &str,
+    ) -> Result<Guarded, Error> {
+        let log = self.folder().join(format!("{name}.log"));
+        self.folder.run(program, arguments, [("PATH", search_path)], &log)
+    }
+
     /// That the API server has not stopped in time, with what it wrote.
     pub(crate) fn too_slow_to_stop(&self, limit: Duration) -> Error {
         Error::TooSlow {

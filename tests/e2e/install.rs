@@ -1,0 +1,64 @@
+//! Helm: install, upgrade, uninstall, and install again.
+
+use anyhow::ensure;
+
+use crate::stage::{CONNECTION, NAMESPACE, OPERATOR_IMAGE, SOON, SYSTEM, Stage, items, text};
+
+/// Where the chart is.
+pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/pleo-operator");
+
+/// What any install on this stage needs.
+pub fn values(stage: &Stage) -> Vec<String> {
+    let (repository, tag) = OPERATOR_IMAGE;
+    let set = [
+        format!("image.repository={repository}"),
+        format!("image.tag={tag}"),
+        "image.pullPolicy=Never".to_owned(),
+        format!("allowedServers={{{}}}", stage.sandbox.origin()),
+        "restartTargets.enabled=true".to_owned(),
+    ];
+    set.into_iter().flat_map(|value| ["--set".to_owned(), value]).collect()
+}
+
+fn helm(stage: &Stage, what: &[&str], more: &[&str]) -> anyhow::Result<String> {
+    let values = values(stage);
+    let values: Vec<&str> = values.iter().map(String::as_str).collect();
+    stage.helm(&[what, &["pleo-operator", CHART, "-n", SYSTEM, "--wait", "--timeout", "90s"], &values, more].concat())
+}
+
+pub fn two_replicas_come_up(stage: &Stage) -> anyhow::Result<()> {
+    stage.kubectl(&["create", "namespace", SYSTEM])?;
+    // The strictest standard that Kubernetes has.
+    stage.kubectl(&["label", "namespace", SYSTEM, "pod-security.kubernetes.io/enforce=restricted"])?;
+    helm(stage, &["install"], &[])?;
+    let pods = stage.get(&["pods", "-n", SYSTEM, "-l", "app.kubernetes.io/name=pleo-operator"])?;
+    let on: Vec<&str> = items(&pods).iter().map(|pod| text(pod, "/spec/nodeName")).collect();
+    ensure!(on.len() == 2 && on.first() != on.last(), "two replicas, spread over the nodes: {on:?}");
+    stage.until("one leads", SOON, || Ok(!stage.leader()?.is_empty()))?;
+    stage.helm(&["test", "pleo-operator", "-n", SYSTEM])?;
+    stage.say(&format!("   on {}, led by {}", on.join(" and "), stage.leader()?))
+}
+
+pub fn upgrade_and_uninstall(stage: &Stage) -> anyhow::Result<()> {
+    let secrets = || stage.finance(&["get", "secrets", "-o", "jsonpath={range .items[*]}{.metadata.name} {end}"]);
+    let before = (secrets()?, stage.counters());
+    helm(stage, &["upgrade"], &["--set", "logLevel=debug"])?;
+    stage.rotate()?;
+    stage.say("   upgraded, and rotated since")?;
+
+    stage.helm(&["uninstall", "pleo-operator", "-n", SYSTEM, "--wait"])?;
+    ensure!(secrets()? == before.0, "the Secrets stay: {}", secrets()?);
+    stage.finance(&["get", "pleo", CONNECTION])?;
+    stage.kubectl(&["get", "crd", "pleoconnections.pleo.io"])?;
+    let left = stage.kubectl(&["get", "clusterroles,clusterrolebindings,validatingadmissionpolicies", "-o", "name"])?;
+    ensure!(!left.contains("pleo"), "something cluster-wide stays: {left}");
+    stage.say("   uninstalled: connections, Secrets and the CRD stay, nothing else")?;
+
+    helm(stage, &["install"], &[])?;
+    stage.rotate()?;
+    stage.finance(&["wait", "--for=condition=Ready", "pleo", CONNECTION, "--timeout=60s"])?;
+    let after = stage.counters();
+    ensure!(after.rotations == before.1.rotations + 2 && after.families == 1, "no new consent was needed: {after:?}");
+    ensure!((after.refusals, after.resent, after.overlapping) == (0, 0, 0), "{after:?}");
+    stage.say(&format!("   installed again in the same place; {NAMESPACE}/{CONNECTION} rotates on"))
+}
