@@ -1,0 +1,3 @@
+module pleo-consumer
+
+go 1.25

@@ -1,0 +1,99 @@
+"""Calls the Pleo API with the access token of a PleoConnection, whose token Secret is mounted as a folder.
+
+A rotation kills the token that was there before, and the file follows a moment later. So the token is read anew for each
+call, and a 401 means: wait until the file holds another one, then call once more. That is safe for every method, as a
+request that was answered with 401 was not carried out.
+"""
+
+import pathlib
+import time
+import urllib.error
+import urllib.request
+
+# How long a call waits for a usable token, in seconds. For as long, a refused token is not sent again; after that it is
+# tried once more, in case the 401 had another cause.
+PATIENCE = 120.0
+
+
+class ReauthRequired(Exception):
+    """A human must consent again, so there is no use in calling."""
+
+
+class NoToken(Exception):
+    """There was no usable token for as long as PATIENCE."""
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect could carry the token to another host; none is followed."""
+
+    def redirect_request(self, *_):
+        return None
+
+
+class Pleo:
+    """Share one among all threads, so that a token refused to one is not sent by the others."""
+
+    def __init__(self, folder="/var/run/pleo", on_refused=lambda: None):
+        self._folder = pathlib.Path(folder)
+        self._on_refused = on_refused
+        self._opener = urllib.request.build_opener(_NoRedirect)
+        self._refused = (None, 0.0)
+
+    def call(self, url, method="GET", body=None, headers=None, timeout=30):
+        """Gives the response, as urlopen does; `body` is bytes. Statuses from 300 on raise urllib.error.HTTPError."""
+        if not url.startswith("https://"):
+            raise ValueError("a token is sent over HTTPS only")
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            token = self._usable(deadline)
+            request = urllib.request.Request(url, body, headers or {}, method=method)
+            request.add_header("Authorization", "Bearer " + token)
+            try:
+                return self._opener.open(request, timeout=timeout)
+            except urllib.error.HTTPError as error:
+                if error.code != 401:
+                    raise
+                error.close()
+            self._refused = (token, time.monotonic())
+            self._on_refused()
+
+    def _usable(self, deadline):
+        """Waits for a token that may be sent."""
+        pause = 0.1
+        while True:
+            token, reason = self._look()
+            if token is not None:
+                return token
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise NoToken(f"no usable token in {self._folder} for {PATIENCE:.0f} s: {reason}")
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, 5.0)
+
+    def _look(self):
+        """Gives the token and None, or None and why to wait.
+
+        The folder may be updated between the two files, so the token goes first: whatever is mixed up then ends in one
+        more look or in a 401.
+        """
+        token, state = self._read("access_token"), self._read("state")
+        refused, since = self._refused
+        if state is None:
+            return None, "there is no file state"
+        if state == "ReauthRequired":
+            raise ReauthRequired(f"a human must consent again (state ReauthRequired in {self._folder})")
+        if state in ("Pending", "Expired") or token is None:
+            return None, "state " + state
+        if token == refused and time.monotonic() - since <= PATIENCE:
+            return None, "the API refused the one that stands there"
+        if not (token.isascii() and token.isprintable()):
+            # The library would quote it in its error.
+            raise ValueError("the token holds characters that no header can carry")
+        return token, None
+
+    def _read(self, key):
+        """Exactly as it stands there: tokens are opaque, and a text file would have its line ends changed."""
+        try:
+            return (self._folder / key).read_bytes().decode("latin-1")
+        except FileNotFoundError:
+            return None

@@ -1,0 +1,145 @@
+//! Calls the Pleo API with the access token of a `PleoConnection`, whose token Secret is mounted as a folder.
+//!
+//! A rotation kills the token that was there before, and the file follows a moment later. So the token is read anew for
+//! each call, and a 401 means: wait until the file holds another one, then call once more. That is safe for every method,
+//! as a request that was answered with 401 was not carried out.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use std::{fmt, fs, io, thread};
+
+use ureq::http::header::{AUTHORIZATION, HeaderValue};
+use ureq::http::{Request, Response, StatusCode};
+use ureq::tls::{RootCerts, TlsConfig};
+use ureq::{Agent, AsSendBody, Body};
+
+/// How long a call waits for a usable token. For as long, a refused token is not sent again; after that it is tried once
+/// more, in case the 401 had another cause.
+const PATIENCE: Duration = Duration::from_secs(120);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum Error {
+    /// A human must consent again, so there is no use in calling.
+    ReauthRequired(PathBuf),
+    /// There was no usable token for as long as `PATIENCE`.
+    NoToken(PathBuf, String),
+    /// The folder cannot be read.
+    Folder(PathBuf, io::Error),
+    /// No request can be made of what was given, or no answer came.
+    Http(ureq::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ReauthRequired(folder) => {
+                write!(f, "a human must consent again (state ReauthRequired in {})", folder.display())
+            }
+            Self::NoToken(folder, reason) => {
+                write!(f, "no usable token in {} for {} s: {reason}", folder.display(), PATIENCE.as_secs())
+            }
+            Self::Folder(folder, error) => write!(f, "{} cannot be read: {error}", folder.display()),
+            Self::Http(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Share one among all threads, so that a token refused to one is not sent by the others.
+pub struct Pleo {
+    folder: PathBuf,
+    on_refused: fn(),
+    agent: Agent,
+    refused: Mutex<Option<(String, Instant)>>,
+}
+
+/// What stands in the folder: a token that may be sent, or why to wait.
+enum Look {
+    Token(String),
+    Wait(String),
+}
+
+impl Pleo {
+    pub fn new(folder: PathBuf, on_refused: fn()) -> Self {
+        let roots = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
+        let config = Agent::config_builder()
+            .tls_config(roots)
+            .https_only(true)
+            // A redirect could carry the token to another host; none is followed.
+            .max_redirects(0)
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(30)))
+            .build();
+        Self { folder, on_refused, agent: config.into(), refused: Mutex::new(None) }
+    }
+
+    /// Sends a request with the token, and gives the answer, whatever its status. A body must be such that it can be sent
+    /// twice: text or bytes.
+    pub fn call<B: AsSendBody + Clone>(&self, request: &Request<B>) -> Result<Response<Body>, Error> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let token = self.usable(deadline)?;
+            let mut bearer = HeaderValue::try_from(format!("Bearer {token}"))
+                .map_err(|error| Error::Http(ureq::Error::Http(error.into())))?;
+            // Keeps it out of debug prints.
+            bearer.set_sensitive(true);
+            let mut attempt = request.clone();
+            attempt.headers_mut().insert(AUTHORIZATION, bearer);
+            let response = self.agent.run(attempt).map_err(Error::Http)?;
+            if response.status() != StatusCode::UNAUTHORIZED {
+                return Ok(response);
+            }
+            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some((token, Instant::now()));
+            (self.on_refused)();
+        }
+    }
+
+    /// Waits for a token that may be sent.
+    fn usable(&self, deadline: Instant) -> Result<String, Error> {
+        let mut pause = Duration::from_millis(100);
+        loop {
+            let reason = match self.look()? {
+                Look::Token(token) => return Ok(token),
+                Look::Wait(reason) => reason,
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Error::NoToken(self.folder.clone(), reason));
+            }
+            thread::sleep(pause.min(left));
+            pause = (2 * pause).min(LAST_PAUSE);
+        }
+    }
+
+    /// The folder may be updated between the two files, so the token goes first: whatever is mixed up then ends in one
+    /// more look or in a 401.
+    fn look(&self) -> Result<Look, Error> {
+        let token = self.read("access_token")?;
+        let Some(state) = self.read("state")? else {
+            return Ok(Look::Wait("there is no file state".to_owned()));
+        };
+        let token = match (state.as_str(), token) {
+            ("ReauthRequired", _) => return Err(Error::ReauthRequired(self.folder.clone())),
+            ("Pending" | "Expired", _) | (_, None) => return Ok(Look::Wait(format!("state {state}"))),
+            (_, Some(token)) => token,
+        };
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.as_ref().is_some_and(|(other, at)| *other == token && at.elapsed() <= PATIENCE) {
+            return Ok(Look::Wait("the API refused the one that stands there".to_owned()));
+        }
+        Ok(Look::Token(token))
+    }
+
+    /// Exactly as it stands there: tokens are opaque.
+    fn read(&self, key: &str) -> Result<Option<String>, Error> {
+        match fs::read_to_string(self.folder.join(key)) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::Folder(self.folder.clone(), error)),
+        }
+    }
+}
