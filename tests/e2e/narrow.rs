@@ -27,7 +27,7 @@ pub fn the_operator_cannot_do_more(stage: &Stage) -> anyhow::Result<()> {
         let object = json!({ "apiVersion": group, "kind": kind, "metadata": { "name": name, "namespace": NAMESPACE } });
         fs::write(&file, object.to_string())?;
         let file = file.display().to_string();
-        as_operator(&["patch", "-f", &file, "--type=merge", "--patch", &patch.to_string()])
+        as_operator(&["patch", "-f", &file, "--type=strategic", "--patch", &patch.to_string()])
     };
     stage.cluster().apply(&stranger().to_string())?;
     stage.cluster().apply(&deployment().to_string())?;

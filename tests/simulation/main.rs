@@ -7,6 +7,7 @@
 //! | `silence`, `misconfigured` | I3, and other silence that lasts |
 //! | `failures` | the waits between tries |
 //! | `fence`, `in_flight`, `takeover` | I1 and I2: the instant of sending, the pair in hand, the claim of the dead |
+//! | `telling`, `restarts` | consumers: pods that are told, workloads that are restarted |
 //! | `clocks`, `election` | I7: wrong clocks; one leads, or two |
 
 mod apiserver;
@@ -19,7 +20,9 @@ mod in_flight;
 mod misconfigured;
 mod pleo;
 mod process;
+mod restarts;
 mod schedule;
 mod silence;
 mod takeover;
+mod telling;
 mod world;

@@ -1,22 +1,29 @@
 //! A world of one's own for each test: API server, authorisation server, the people who use them, and what a judge
 //! needs to see. All in paused time: an hour passes as soon as nobody has anything to do in it.
 
-use std::{cell::Cell, collections::BTreeMap, time::Duration};
+use std::{cell::Cell, collections::BTreeMap, fmt::Debug, time::Duration};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::Deployment,
+        core::v1::{Pod, Secret},
+    },
+};
 use kube::{
-    Api,
+    Api, Resource,
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use pleo_operator::api::{PleoConnection, names};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::{
     apiserver::{ApiServer, Call, Record, Verb},
     pleo::{CLIENT_ID, CLIENT_SECRET, Pleo},
-    process::{Pod, Process},
+    process::{self, Process},
 };
 
 pub const NAMESPACE: &str = "finance";
@@ -63,10 +70,10 @@ impl World {
     }
 
     /// The same, with a pod of one's own making.
-    pub async fn with_acme_on(life: Duration, make: impl FnOnce(Pod) -> Pod) -> (Self, Process) {
+    pub async fn with_acme_on(life: Duration, make: impl FnOnce(process::Pod) -> process::Pod) -> (Self, Process) {
         let world = Self::new().await;
         world.connect("acme", life).await;
-        let process = make(Pod::new(&world, "pod-a")).start(&world);
+        let process = make(process::Pod::new(&world, "pod-a")).start(&world);
         world.until("the first pair is published", |world| world.is_ready("acme")).await;
         // The rest of that pass.
         sleep(seconds(1)).await;
@@ -173,6 +180,43 @@ impl World {
         self.connections().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
     }
 
+    /// A pod on a node, that runs and bears these labels.
+    pub async fn run_pod(&self, name: &str, labels: Value) {
+        let pod = json!({
+            "metadata": {"name": name, "labels": labels},
+            "spec": {"nodeName": "node-1", "containers": [{"name": "web", "image": "web"}]},
+        });
+        self.create::<Pod>(pod).await;
+        let running = Patch::Merge(json!({"status": {"phase": "Running"}}));
+        Api::<Pod>::namespaced(self.user.clone(), NAMESPACE)
+            .patch_status(name, &PatchParams::default(), &running)
+            .await
+            .unwrap();
+    }
+
+    /// A Deployment without anything that matters here.
+    pub async fn deploy(&self, name: &str) {
+        let template =
+            json!({"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": name, "image": name}]}});
+        let spec = json!({"selector": {"matchLabels": {"app": name}}, "template": template});
+        self.create::<Deployment>(json!({"metadata": {"name": name}, "spec": spec})).await;
+    }
+
+    async fn create<K>(&self, object: Value)
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+    {
+        let object: K = serde_json::from_value(object).unwrap();
+        Api::<K>::namespaced(self.user.clone(), NAMESPACE).create(&PostParams::default(), &object).await.unwrap();
+    }
+
+    /// A tool puts a Deployment back as it stands in Git, without what others added to its pod template.
+    pub async fn strip_template(&self, name: &str) {
+        let patch = Patch::Merge(json!({"spec": {"template": {"metadata": {"annotations": null}}}}));
+        let api = Api::<Deployment>::namespaced(self.user.clone(), NAMESPACE);
+        api.patch(name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
     pub async fn delete_connection(&self, name: &str) {
         self.connections().delete(name, &DeleteParams::default()).await.unwrap();
     }
@@ -222,6 +266,22 @@ impl World {
     pub fn token_works(&self, name: &str) -> bool {
         let token = self.secret(&format!("{name}-token"), "access_token");
         token.and_then(|token| self.pleo.accepts(&token)).as_deref() == Some(name)
+    }
+
+    /// What a pod was told last.
+    pub fn told(&self, pod: &str) -> Option<String> {
+        let pod = self.server.object("pods", NAMESPACE, pod)?;
+        pod["metadata"]["annotations"][names::ROTATION_ANNOTATION].as_str().map(str::to_owned)
+    }
+
+    /// How often a Deployment's spec has changed, and what its pods were restarted for last.
+    pub fn rollouts(&self, name: &str) -> (i64, String) {
+        let deployment = self.server.object("deployments.apps", NAMESPACE, name).unwrap_or_default();
+        let mark = &deployment["spec"]["template"]["metadata"]["annotations"][names::RESTARTED_FOR_ANNOTATION];
+        (
+            deployment["metadata"]["generation"].as_i64().unwrap_or_default(),
+            mark.as_str().unwrap_or_default().to_owned(),
+        )
     }
 
     /// Who holds a Lease.

@@ -52,6 +52,7 @@ pub fn kind_of(resource: &str) -> Kind {
             selectable: &["spec.nodeName", "spec.serviceAccountName", "status.phase"],
             ..BUILT_IN
         },
+        "deployments.apps" => Kind { name: "Deployment", has_status: true, has_generation: true, ..BUILT_IN },
         "leases.coordination.k8s.io" => {
             Kind { name: "Lease", unconditional_update: false, create_on_update: true, ..BUILT_IN }
         }
