@@ -1,11 +1,12 @@
 # Rust, Go and make are all that is needed. `make` alone lists the targets.
-BIN := $(or $(CARGO_TARGET_DIR),target)/debug
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+BIN := $(TARGET)/debug
 CRD := crds/pleo.io_pleoconnections.yaml
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check crds testbed cluster sandbox fmt clean lint docs drift dependencies tools
+.PHONY: help build demo test e2e check chart consumers crds manifests image testbed nodes cluster sandbox fmt clean lint docs drift dependencies tools
 
 help: ## Lists the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 # One build for all, with the same features: to select packages one by one would compile most of them again.
 build: ## Builds the operator, and the helpers for tests
@@ -24,6 +25,35 @@ crds: build ## Writes the CRD file, from what the program prints
 
 testbed: build ## Builds the API server for demo and tests; takes some minutes, once
 	$(BIN)/pleo-testbed build
+
+nodes: build ## Builds what nodes need, and helm; takes some minutes, once
+	$(BIN)/pleo-testbed build --nodes
+
+# The program as it goes into an image: static, so that the image needs nothing else.
+STATIC := $(shell uname -m)-unknown-linux-gnu
+
+e2e: nodes ## Installs the operator on real nodes, and shows that pods follow; needs root and Debian
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --target $(STATIC) --bin pleo-operator
+	cd tests/e2e/consumer && CGO_ENABLED=0 go build -trimpath -o $(TARGET)/e2e/consumer .
+	@PLEO_OPERATOR=$(TARGET)/$(STATIC)/release/pleo-operator PLEO_CONSUMER=$(TARGET)/e2e/consumer KEEP='$(KEEP)' $(BIN)/examples/e2e
+
+consumers: build ## Runs the examples for consumers, in four languages, and the health script for Argo CD
+	tests/consumers/run
+	tests/consumers/argocd
+
+chart: nodes ## Checks the chart: lints, schemas, alerts, what renders and what must not, the admission policies
+	@tests/chart/check
+
+manifests: nodes ## Writes what is made from the chart and the CRD: plain manifests, the chart's README
+	@tests/chart/generate .
+
+# By docker, podman or buildah, whichever works here. ARGS=--build-arg=BASE_IMAGE=… and so on for other base images.
+IMAGE := pleo-operator:0.1.0
+image: ## Builds the container image; IMAGE=registry.example.com/pleo-operator:0.1.0 names it
+	@for builder in docker podman buildah; do $$builder info >/dev/null 2>&1 && \
+	    exec $$builder build --tag '$(IMAGE)' --build-arg VERSION="$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)" \
+	        --build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null)" --build-arg CREATED="$$(date -u +%FT%TZ)" $(ARGS) .; \
+	done; echo 'no builder of images works here: install docker, podman or buildah, or start it' >&2; exit 1
 
 cluster: build ## Runs an API server in the foreground, and prints its KUBECONFIG
 	@$(BIN)/pleo-testbed cluster

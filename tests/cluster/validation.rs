@@ -28,6 +28,13 @@ fn cases() -> Vec<(&'static str, Value, &'static str)> {
         ("acme", json!({"server": null, "environment": "Test"}), "Production"),
         ("acme", json!({"client": {"secretRef": {"name": "x"}, "authentication": "Digest"}}), "Body"),
         ("acme", json!({"client": null}), "spec.client"),
+        ("acme", json!({"restartTargets": [{"kind": "Job", "name": "x"}]}), "Deployment"),
+        ("acme", json!({"restartTargets": [{"kind": "Deployment", "name": "X y"}]}), "must be the name of a workload"),
+        (
+            "acme",
+            json!({"restartTargets": [{"kind": "Deployment", "name": "x"}, {"kind": "Deployment", "name": "x"}]}),
+            "Duplicate",
+        ),
     ]
 }
 
@@ -60,6 +67,7 @@ async fn a_wrong_spec_is_refused_with_words_that_help() {
         json!({"server": null}),
         json!({"server": null, "environment": "Staging"}),
         json!({"refreshBefore": "1h30m"}),
+        json!({"restartTargets": [{"kind": "Deployment", "name": "x"}, {"kind": "DaemonSet", "name": "x"}]}),
     ] {
         let (accepted, said) = apply("acme", more.clone());
         assert!(accepted, "{more}: {said}");

@@ -76,7 +76,7 @@ fn acts(stage: &Stage) -> anyhow::Result<()> {
     ];
     for (number, (title, act)) in (1..).zip(acts) {
         stage.say(&format!("\n{number}. {title}"))?;
-        act(stage).with_context(|| title.to_owned())?;
+        act(stage).and_then(|()| stage.hunt()).with_context(|| title.to_owned())?;
     }
     stage.say("\nEverything went as told.")
 }

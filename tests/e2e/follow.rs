@@ -37,7 +37,7 @@ pub fn every_rotation_reaches_the_pods(stage: &Stage) -> anyhow::Result<()> {
     let (told, untold) = (folders(stage, "told")?, folders(stage, "untold")?);
 
     // The first rotation is waited for by everybody.
-    let refused = Refused::so_far(stage)?;
+    let refused = Refused::so_far(stage, &["told", "untold"])?;
     let answered = stage.rotate()?;
     let mut with_nudge = Times::default();
     follow(stage, &told, answered, &mut with_nudge)?;
@@ -45,7 +45,7 @@ pub fn every_rotation_reaches_the_pods(stage: &Stage) -> anyhow::Result<()> {
     follow(stage, &untold, answered, &mut without_nudge)?;
     let refused = refused.since(stage)?;
 
-    let more = Refused::so_far(stage)?;
+    let more = Refused::so_far(stage, &["told"])?;
     for _ in 0..ROTATIONS {
         let answered = stage.rotate()?;
         follow(stage, &told, answered, &mut with_nudge)?;
@@ -148,33 +148,40 @@ fn moved_at(folder: &Path) -> anyhow::Result<SystemTime> {
 }
 
 /// Calls refused, by pod.
-struct Refused(BTreeMap<String, u64>);
+struct Refused<'a> {
+    groups: &'a [&'a str],
+    counts: BTreeMap<String, u64>,
+}
 
-impl Refused {
-    /// Once every consumer has printed a line that was counted after now.
-    fn so_far(stage: &Stage) -> anyhow::Result<Self> {
+impl<'a> Refused<'a> {
+    /// Once every consumer of these groups has printed a line that was counted after now.
+    fn so_far(stage: &Stage, groups: &'a [&'a str]) -> anyhow::Result<Self> {
         let mut refused = BTreeMap::new();
-        for pod in ["told", "untold"].iter().flat_map(|group| MODES.map(|mode| format!("{group}-{mode}"))) {
+        for pod in groups.iter().flat_map(|group| MODES.map(|mode| format!("{group}-{mode}"))) {
             let before = counts(stage, &pod)?.calls;
             stage.until("a consumer goes on", KUBELET, || Ok(counts(stage, &pod)?.calls > before))?;
             refused.insert(pod.clone(), counts(stage, &pod)?.refused);
         }
-        Ok(Self(refused))
+        Ok(Self { groups, counts: refused })
     }
 
     /// Refused since then, once all consumers call with the living token again.
     fn since(&self, stage: &Stage) -> anyhow::Result<Self> {
+        let busy: Vec<String> = self.groups.iter().map(|group| format!("{group}-busy")).collect();
+        let selector = format!("group in ({})", busy.join(","));
         stage.until("all consumers follow", KUBELET, || {
-            let pods = stage.get(&["pods", "-n", NAMESPACE, "-l", "group in (told-busy,untold-busy)"])?;
+            let pods = stage.get(&["pods", "-n", NAMESPACE, "-l", &selector])?;
             Ok(items(&pods).iter().all(|pod| stage.holds_living_token(&stage.mounted(pod))))
         })?;
-        let now = Self::so_far(stage)?;
-        let since = |(pod, count): (&String, &u64)| (pod.clone(), count - self.0.get(pod).copied().unwrap_or_default());
-        Ok(Self(now.0.iter().map(since).collect()))
+        let mut now = Self::so_far(stage, self.groups)?;
+        for (pod, count) in &mut now.counts {
+            *count -= self.counts.get(pod).copied().unwrap_or_default();
+        }
+        Ok(now)
     }
 
     fn of(&self, group: &str, mode: &str) -> u64 {
-        self.0.get(&format!("{group}-{mode}")).copied().unwrap_or_default()
+        self.counts.get(&format!("{group}-{mode}")).copied().unwrap_or_default()
     }
 }
 

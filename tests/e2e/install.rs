@@ -46,6 +46,7 @@ pub fn upgrade_and_uninstall(stage: &Stage) -> anyhow::Result<()> {
     stage.rotate()?;
     stage.say("   upgraded, and rotated since")?;
 
+    stage.hunt()?;
     stage.helm(&["uninstall", "pleo-operator", "-n", SYSTEM, "--wait"])?;
     ensure!(secrets()? == before.0, "the Secrets stay: {}", secrets()?);
     stage.finance(&["get", "pleo", CONNECTION])?;

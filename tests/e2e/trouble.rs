@@ -26,14 +26,20 @@ pub fn no_rotation_fails(stage: &Stage) -> anyhow::Result<()> {
     stage.say(&format!("   {} rotations so far: none failed, none twice", counters.rotations))
 }
 
-/// SIGKILL, as a node's out-of-memory killer sends it.
+/// SIGKILL, as a node's out-of-memory killer sends it: the same pod comes back, and knows that its earlier process is dead.
+/// Then the pod itself is taken away, without a word: the other replica takes over.
 fn killed(stage: &Stage) -> anyhow::Result<()> {
     let leader = stage.leader()?;
     let uid = stage.kubectl(&["get", "pod", &leader, "-n", SYSTEM, "-o", "jsonpath={.metadata.uid}"])?;
     let process = process_of(&uid)?;
     run(Command::new("kill").args(["-s", "KILL", &process]))?;
     stage.rotate()?;
-    stage.say(&format!("   {leader} was killed; {} rotated", stage.leader()?))?;
+    stage.say(&format!("   the process in {leader} was killed; {} rotated", stage.leader()?))?;
+    let leader = stage.leader()?;
+    stage.kubectl(&["delete", "pod", &leader, "-n", SYSTEM, "--grace-period=0", "--force"])?;
+    stage.rotate()?;
+    ensure!(stage.leader()? != leader, "{leader} is gone and leads");
+    stage.say(&format!("   the pod {leader} was taken away; {} rotated", stage.leader()?))?;
     let deployment = ["rollout", "status", "deployment/pleo-operator", "-n", SYSTEM, "--timeout=90s"];
     stage.kubectl(&deployment).map(drop)
 }

@@ -67,7 +67,9 @@ pub fn isolate() -> Result<Isolation, Error> {
         return Err(Error::NotRoot);
     }
     // In there is no network to fetch them by.
-    (Assets::find()?, NodeAssets::find()?, Packages::find()?);
+    Assets::find()?;
+    NodeAssets::find()?;
+    Packages::find()?;
     let folder = env::temp_dir().join(format!("pleo-nodes-{}", random()?.split_off(24)));
     fs::create_dir_all(&folder).map_err(file("make the folder", &folder))?;
     let ended = run(&folder);

@@ -3,9 +3,9 @@
 //!
 //! | file | |
 //! |---|---|
-//! | [`isolation`] | the place: namespaces that this program is started in once more |
-//! | [`packages`] | what nodes need of Debian's packages |
-//! | [`image`] | images without a registry |
+//! | `isolation` | the place: namespaces that this program is started in once more |
+//! | `packages` | what nodes need of Debian's packages |
+//! | `image` | images without a registry |
 
 mod image;
 mod isolation;
