@@ -18,7 +18,7 @@ demo: build ## Shows the operator at work, in under a minute; with KEEP=1 it sta
 test: testbed ## Runs all tests
 	cargo test --workspace
 
-check: lint docs drift dependencies ## Checks format, lints, docs, the CRD file, unused dependencies and licences
+check: lint docs drift dependencies chart ## Checks format, lints, docs, generated files, dependencies, licences and the chart
 
 crds: build ## Writes the CRD file, from what the program prints
 	$(BIN)/pleo-operator crd > $(CRD)

@@ -25,7 +25,8 @@
 //!    new pair, in one write, however long that takes. A failure is written down instead, by what it means for the token
 //!    ([`domain::failure`], [`domain::attempt::settle`]).
 //! 4. [`operator::publish`] writes the token Secret, the one that pods mount: the access token, its end, and a state. The
-//!    spent token is removed where the user had put it.
+//!    spent token is removed where the user had put it. Then [`operator::pods`] tells the pods that ask for it, so that
+//!    the kubelet brings the file at once; programs that cannot read it again are restarted ([`domain::restarts`]).
 //! 5. [`domain::report`] says in three conditions what is, what is wrong, and what brings it back; and
 //!    [`domain::schedule`] says when to wake up again: as late as is safe, for a rotation kills the token in the pods' hands.
 //!

@@ -61,9 +61,11 @@ fn play(place: &Place) -> anyhow::Result<()> {
     told
 }
 
+type Act = fn(&Stage) -> anyhow::Result<()>;
+
 /// One story after another, on the same stage.
 fn acts(stage: &Stage) -> anyhow::Result<()> {
-    let acts: [(&str, fn(&Stage) -> anyhow::Result<()>); 9] = [
+    let acts: [(&str, Act); 9] = [
         ("Helm installs two replicas, and one leads", install::two_replicas_come_up),
         ("A connection becomes ready, and its Secret is mounted", connect::a_connection_becomes_ready),
         ("The operator's own credentials can do no more than they must", narrow::the_operator_cannot_do_more),
