@@ -5,9 +5,12 @@ use std::env;
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::process::{ExitCode, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
+
+use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::packages::Packages;
 use crate::access::random;
@@ -72,7 +75,8 @@ pub fn isolate() -> Result<Isolation, Error> {
     Packages::find()?;
     let folder = env::temp_dir().join(format!("pleo-nodes-{}", random()?.split_off(24)));
     fs::create_dir_all(&folder).map_err(file("make the folder", &folder))?;
-    let ended = run(&folder);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let ended = runtime.map_err(file("start a runtime for", "the place"))?.block_on(run(&folder));
     remove_cgroups(&cgroup(&folder))?;
     fs::remove_dir_all(&folder).map_err(file("remove the folder", &folder))?;
     let ended = ended?;
@@ -80,20 +84,40 @@ pub fn isolate() -> Result<Isolation, Error> {
     Ok(Isolation::Outside(ExitCode::from(u8::try_from(code).unwrap_or(1))))
 }
 
-fn run(folder: &Path) -> Result<ExitStatus, Error> {
+/// Runs the program in the place. A signal that asks this process to end ends the place, so that what it leaves is removed.
+async fn run(folder: &Path) -> Result<ExitStatus, Error> {
     let program = env::current_exe().map_err(file("find", "this program"))?;
+    let awaited = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let [interrupt, terminate, hangup] = awaited.map(signal);
+    let cannot_listen = || file("listen for signals of", &program);
+    let (mut interrupt, mut terminate, mut hangup) = (
+        interrupt.map_err(cannot_listen())?,
+        terminate.map_err(cannot_listen())?,
+        hangup.map_err(cannot_listen())?,
+    );
     // setpriv: when this process dies, however that happens, all of it does.
     let arguments = ["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork"];
-    Command::new("setpriv")
+    let cannot_run = |source| Error::Run { program: "setpriv (Debian package util-linux)".into(), source };
+    let mut child = Command::new("setpriv")
         .args(arguments)
         .args(["--kill-child=KILL", "--mount-proc", "sh", "-c", include_str!("isolation.sh"), "isolation"])
         .arg(folder)
-        .arg(program)
+        .arg(&program)
         .args(env::args_os().skip(1))
         .env(VARIABLE, folder)
         .stdin(Stdio::null())
-        .status()
-        .map_err(|source| Error::Run { program: "setpriv (Debian package util-linux)".into(), source })
+        // Ctrl-C in a terminal is for this process alone.
+        .process_group(0)
+        .spawn()
+        .map_err(cannot_run)?;
+    tokio::select! {
+        ended = child.wait() => return ended.map_err(cannot_run),
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+    child.start_kill().map_err(cannot_run)?;
+    child.wait().await.map_err(cannot_run)
 }
 
 fn is_root() -> Result<bool, Error> {
