@@ -69,7 +69,9 @@ pub fn every_rotation_reaches_the_pods(stage: &Stage) -> anyhow::Result<()> {
     let ratio = without_nudge.percentile(0.5).as_secs_f64() / with_nudge.percentile(0.5).as_secs_f64();
     let is_met = with_nudge.percentile(0.5) <= MEDIAN && with_nudge.percentile(0.99) <= P99;
     let verdict = if is_met { "met" } else { "missed: is the machine busy?" };
-    stage.say(&format!("   told pods follow {ratio:.0} times as soon; the goal of {MEDIAN:?} and {P99:?} is {verdict}"))?;
+    stage.say(&format!(
+        "   told pods follow {ratio:.0} times as soon; the goal of {MEDIAN:?} and {P99:?} is {verdict}"
+    ))?;
     remove(stage)
 }
 

@@ -90,11 +90,8 @@ async fn run(folder: &Path) -> Result<ExitStatus, Error> {
     let awaited = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
     let [interrupt, terminate, hangup] = awaited.map(signal);
     let cannot_listen = || file("listen for signals of", &program);
-    let (mut interrupt, mut terminate, mut hangup) = (
-        interrupt.map_err(cannot_listen())?,
-        terminate.map_err(cannot_listen())?,
-        hangup.map_err(cannot_listen())?,
-    );
+    let (mut interrupt, mut terminate, mut hangup) =
+        (interrupt.map_err(cannot_listen())?, terminate.map_err(cannot_listen())?, hangup.map_err(cannot_listen())?);
     // setpriv: when this process dies, however that happens, all of it does.
     let arguments = ["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork"];
     let cannot_run = |source| Error::Run { program: "setpriv (Debian package util-linux)".into(), source };
