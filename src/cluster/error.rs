@@ -49,6 +49,18 @@ impl StoreError {
         }
     }
 
+    /// The same about somebody else's object: what a right or a policy says is passed on; what validation says may quote
+    /// the object.
+    pub(super) fn about_others(self) -> Self {
+        let tells_of_rights = |message: &str| message.contains("is forbidden") || message.contains("denied request");
+        match self {
+            Self::Refused(message) if !tells_of_rights(&message) => Self::Refused(
+                "it calls the change invalid; its words may quote the object, and are withheld".to_owned(),
+            ),
+            same @ (Self::Refused(_) | Self::Conflict | Self::Missing | Self::Unavailable(_) | Self::TimedOut) => same,
+        }
+    }
+
     /// The same, unless its words quote one of these secrets, whole or in part, plain or in base64.
     pub(super) fn without(self, secrets: &[Vec<u8>]) -> Self {
         match self {

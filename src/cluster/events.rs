@@ -65,6 +65,6 @@ impl Store {
             ..Event::default()
         };
         let api: Api<Event> = Api::namespaced(self.client(), &namespace);
-        self.call(api.create(&PostParams::default(), &event)).await.map(|_| ())
+        self.call_aside(api.create(&PostParams::default(), &event)).await.map(|_| ())
     }
 }

@@ -59,11 +59,22 @@ impl Store {
     }
 
     async fn call<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, StoreError> {
-        let answer = timeout(CALL_TIMEOUT, call).await;
-        let result = answer.map_or_else(|_| Err(StoreError::TimedOut), |answer| answer.map_err(StoreError::from));
+        let result = in_time(call).await;
         if result.as_ref().is_err_and(StoreError::is_unreachable) {
             *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }
         result
     }
+
+    /// A call that no token depends on. That it hangs says nothing about those who store tokens, so nobody's claim is waited
+    /// for any longer; and what is said about other people's objects may quote them, so it is cut short.
+    async fn call_aside<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, StoreError> {
+        in_time(call).await.map_err(StoreError::about_others)
+    }
+}
+
+/// One call, and what became of it.
+async fn in_time<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, StoreError> {
+    let answer = timeout(CALL_TIMEOUT, call).await;
+    answer.map_or_else(|_| Err(StoreError::TimedOut), |answer| answer.map_err(StoreError::from))
 }

@@ -8,8 +8,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// Versions remembered for each object: a rotation writes the grant Secret twice.
-const REMEMBERED: usize = 4;
+/// Versions remembered for each object: one pass may adopt, claim, release, claim again, commit and note a restart.
+const REMEMBERED: usize = 8;
 
 /// `namespace`, `name`.
 type Key = (String, String);

@@ -14,7 +14,7 @@ use crate::api::names;
 /// Pods that run, or are about to, on a node. What is not on a node yet reads its Secrets when it comes there.
 const ON_A_NODE: &str = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed";
 /// Pods of one answer.
-const PAGE: u32 = 500;
+const PAGE: u32 = 100;
 
 impl Store {
     /// The names of the pods on a node that bear this connection's label, and not yet this mark.
@@ -27,7 +27,7 @@ impl Store {
         let mut page = ListParams::default().labels(&label).fields(ON_A_NODE).limit(PAGE);
         let mut untold = Vec::new();
         loop {
-            let list = self.call(api.list_metadata(&page)).await?;
+            let list = self.call_aside(api.list_metadata(&page)).await?;
             let is_untold = |told: Option<&String>| told.is_none_or(|told| told != mark);
             let pods = list.items.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
             let pods = pods.filter(|pod| is_untold(pod.annotations().get(names::ROTATION_ANNOTATION)));
@@ -39,7 +39,8 @@ impl Store {
         }
     }
 
-    /// Writes the annotation. No compare-and-swap: nobody else writes it, and the newest mark is always written last.
+    /// Writes the annotation. No compare-and-swap: that it changes is all that matters to the kubelet, which reads the Secret
+    /// itself; an older mark that comes late does no harm.
     ///
     /// # Errors
     /// If the pod is gone, or the API server gave no answer or refused.
@@ -47,6 +48,6 @@ impl Store {
         let api: Api<Pod> = Api::namespaced(self.client(), namespace);
         let patch = Patch::Merge(json!({ "metadata": { "annotations": { names::ROTATION_ANNOTATION: mark } } }));
         let parameters = PatchParams { field_manager: manager(), ..PatchParams::default() };
-        self.call(api.patch_metadata(pod, &parameters, &patch)).await.map(drop)
+        self.call_aside(api.patch_metadata(pod, &parameters, &patch)).await.map(drop)
     }
 }

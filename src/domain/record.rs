@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
@@ -56,10 +56,17 @@ struct Stored {
     handled_request: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_sent_at: Option<jiff::Timestamp>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "known")]
     restarts: Vec<Restarted>,
     #[serde(flatten)]
     unknown: Map<String, Value>,
+}
+
+/// The entries that this operator understands: what was restarted is a courtesy, and must never cost the grant.
+fn known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Restarted>, D::Error> {
+    let entries = Value::deserialize(deserializer)?;
+    let entries = entries.as_array().map(Vec::as_slice).unwrap_or_default();
+    Ok(entries.iter().filter_map(|entry| serde_json::from_value(entry.clone()).ok()).collect())
 }
 
 /// A grant as the data of its Secret.

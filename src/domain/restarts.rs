@@ -40,14 +40,43 @@ pub fn next(observed: &Observed, now: Timestamp) -> Option<Timestamp> {
     observed.wish.restart_targets.iter().filter_map(|target| at(grant, target, now)).min()
 }
 
-/// The grant with these workloads noted as restarted for its rotation. Those that are not wished for any more are forgotten.
-pub fn note(observed: &Observed, done: &[RestartTarget], now: Timestamp) -> Option<Grant> {
+/// What became of some restarts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tried {
+    /// Restarted, or not there.
+    pub done: Vec<RestartTarget>,
+    /// Nobody knows. They are tried again, and count as restarted for the minute until then.
+    pub perhaps: Vec<RestartTarget>,
+}
+
+impl Tried {
+    /// Whether there is nothing to note.
+    pub fn is_nothing(&self) -> bool {
+        self.done.is_empty() && self.perhaps.is_empty()
+    }
+}
+
+/// The grant with these restarts noted for its rotation. Workloads that are not wished for any more are forgotten, but not
+/// within a minute: one that comes and goes is not restarted each time.
+pub fn note(observed: &Observed, tried: &Tried, now: Timestamp) -> Option<Grant> {
     let mut grant = observed.grant.ours()?.value.clone();
-    let rotation = grant.rotation;
+    let rotation_before = |target: &RestartTarget| last(&grant, target).map_or(0, |last| last.rotation);
+    let done = tried.done.iter().map(|target| (target, grant.rotation));
+    let perhaps = tried.perhaps.iter().map(|target| (target, rotation_before(target)));
+    let noted = |(target, rotation): (&RestartTarget, u64)| Restarted { target: target.clone(), rotation, at: now };
+    let noted: Vec<Restarted> = done.chain(perhaps).map(noted).collect();
     let wished = &observed.wish.restart_targets;
-    grant.restarts.retain(|old| wished.contains(&old.target) && !done.contains(&old.target));
-    grant.restarts.extend(done.iter().map(|target| Restarted { target: target.clone(), rotation, at: now }));
+    let is_recent = |old: &Restarted| old.at <= now && now < later(old.at, SPACING);
+    grant.restarts.retain(|old| {
+        let is_noted = noted.iter().any(|new| new.target == old.target);
+        !is_noted && (wished.contains(&old.target) || is_recent(old))
+    });
+    grant.restarts.extend(noted);
     Some(grant)
+}
+
+fn last<'a>(grant: &'a Grant, target: &RestartTarget) -> Option<&'a Restarted> {
+    grant.restarts.iter().find(|last| last.target == *target)
 }
 
 /// The grant, if what pods would read after a restart is its newest token, and that is usable. Not while a token is in the
@@ -62,7 +91,7 @@ fn current(observed: &Observed, now: Timestamp) -> Option<&Grant> {
 
 /// When this workload is to be restarted for the newest rotation; none if it was.
 fn at(grant: &Grant, target: &RestartTarget, now: Timestamp) -> Option<Timestamp> {
-    let Some(last) = grant.restarts.iter().find(|last| last.target == *target) else { return Some(now) };
+    let Some(last) = last(grant, target) else { return Some(now) };
     if last.rotation >= grant.rotation {
         return None;
     }

@@ -29,7 +29,7 @@ pub struct Context {
     /// What this process remembers, also from earlier terms.
     pub memory: Arc<Memory>,
     /// Tells pods of rotations.
-    pub bell: Arc<Bell>,
+    pub bell: Bell,
     /// Counts attempts.
     pub metrics: Arc<Metrics>,
     /// Work that must not be cut: shutdown waits for it.
@@ -56,6 +56,12 @@ pub struct Policy {
 }
 
 impl Context {
+    /// Forgets a connection that is gone.
+    pub fn forget(&self, uid: &str) {
+        self.memory.forget(uid);
+        self.bell.forget(uid);
+    }
+
     /// The time of day.
     pub fn now(&self) -> Timestamp {
         self.clock.now()

@@ -113,8 +113,7 @@ fn track(ctx: &Context, index: &Index, relisted: &Relisted, event: &Event<PleoCo
         Ok(watcher::Event::Apply(connection) | watcher::Event::InitApply(connection)) => index.put(connection),
         Ok(watcher::Event::Delete(connection)) => {
             index.remove(connection);
-            ctx.memory.forget(&connection.uid().unwrap_or_default());
-            ctx.bell.forget(&connection.uid().unwrap_or_default());
+            ctx.forget(&connection.uid().unwrap_or_default());
             let namespace = connection.namespace().unwrap_or_default();
             ctx.store.own_writes.forget(&namespace, &names::grant_secret(&connection.name_any()));
             let secret_name = connection.spec.secret_name.clone().unwrap_or_else(|| connection.name_any());

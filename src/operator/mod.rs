@@ -7,6 +7,7 @@
 //! | [`reconcile`] | observe, decide, act, tell | nobody itself |
 //! | [`rotate`] | claim, exchange, commit or release | API server (grant Secret only), authorisation server |
 //! | [`publish`] | all other writes to Secrets | API server |
+//! | [`restart`] | restarts workloads that cannot follow | API server (one annotation in pod templates; the ledger) |
 //! | [`pods`] | tells pods of a rotation | API server (one annotation on pods) |
 //! | [`tell`] | status and events | API server |
 //! | [`memory`] | what this process remembers | nobody |
@@ -22,6 +23,7 @@ pub mod observe;
 pub mod pods;
 pub mod publish;
 pub mod reconcile;
+pub mod restart;
 pub mod rotate;
 pub mod run;
 pub mod tell;

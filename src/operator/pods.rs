@@ -9,7 +9,10 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::{Instant, sleep, sleep_until},
+};
 use tracing::{info, warn};
 
 use super::{context::Context, observe::Scene};
@@ -18,7 +21,7 @@ use crate::{
     domain::projection::{self, News},
 };
 
-/// Pods that are told at the same time, for one connection.
+/// Calls about pods at the same time: they must leave room for those that store tokens and renew the Lease.
 const AT_ONCE: usize = 8;
 /// How long the pods may go on being told when this process is to end.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -30,6 +33,7 @@ type Key = (String, String);
 pub struct Bell {
     /// Pods in a second; 0: none are told.
     per_second: u16,
+    room: Semaphore,
     state: Mutex<State>,
 }
 
@@ -46,7 +50,7 @@ impl Bell {
     /// A bell that rings for so many pods a second at most; 0: for none.
     pub fn new(per_second: u16) -> Self {
         let state = State { under_way: BTreeMap::new(), told: BTreeMap::new(), free_at: Instant::now() };
-        Self { per_second, state: Mutex::new(state) }
+        Self { per_second, room: Semaphore::new(AT_ONCE), state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -78,6 +82,11 @@ impl Bell {
         done
     }
 
+    /// A place among the calls that are under way; it is given back when the value is dropped. Nobody closes the room.
+    async fn place(&self) -> Option<SemaphorePermit<'_>> {
+        self.room.acquire().await.ok()
+    }
+
     /// Waits for its turn: a second's worth at once, then evenly.
     async fn turn(&self) {
         let second = Duration::from_secs(1);
@@ -103,16 +112,32 @@ pub fn tell(ctx: &Arc<Context>, scene: &Scene, just_written: bool) {
     if ctx.bell.begin(&key, mark) {
         let ctx = Arc::clone(ctx);
         ctx.tracker.clone().spawn(async move {
+            let mut end = CutShort { bell: &ctx.bell, key: &key, is_cut: true };
             let late = async {
                 ctx.over.cancelled().await;
                 sleep(LAST_WORDS).await;
             };
             tokio::select! {
                 biased;
-                () = ring(&ctx, &key) => {}
-                () = late => drop(ctx.bell.state().under_way.remove(&key)),
+                () = ring(&ctx, &key) => end.is_cut = false,
+                () = late => {}
             }
         });
+    }
+}
+
+/// If the telling does not come to its end, by a panic or the end of the term, these pods can be told again.
+struct CutShort<'a> {
+    bell: &'a Bell,
+    key: &'a Key,
+    is_cut: bool,
+}
+
+impl Drop for CutShort<'_> {
+    fn drop(&mut self) {
+        if self.is_cut {
+            self.bell.state().under_way.remove(self.key);
+        }
     }
 }
 
@@ -126,9 +151,24 @@ async fn ring(ctx: &Context, key: &Key) {
     }
 }
 
+/// Tells one pod, unless there is a newer word, before its turn or after.
+async fn tell_one(ctx: &Context, key: &Key, mark: &str, pod: String) -> Option<Result<(), StoreError>> {
+    let is_last_word = || ctx.bell.word(key).is_some_and(|word| word == mark);
+    if !is_last_word() {
+        return None;
+    }
+    ctx.bell.turn().await;
+    let _place = ctx.bell.place().await;
+    if is_last_word() { Some(ctx.store.tell_pod(&key.0, &pod, mark).await) } else { None }
+}
+
 async fn round(ctx: &Context, key: &Key, mark: &str) {
     let (namespace, connection) = key;
-    let untold = match ctx.store.untold_pods(namespace, connection, mark).await {
+    let listed = {
+        let _place = ctx.bell.place().await;
+        ctx.store.untold_pods(namespace, connection, mark).await
+    };
+    let untold = match listed {
         Ok(untold) => untold,
         Err(error) => {
             ctx.metrics.pod_notification(false);
@@ -136,12 +176,7 @@ async fn round(ctx: &Context, key: &Key, mark: &str) {
             return;
         }
     };
-    let told = stream::iter(untold).map(|pod| async move {
-        ctx.bell.turn().await;
-        // A newer word makes this one useless.
-        let is_last_word = ctx.bell.word(key).is_some_and(|word| word == mark);
-        if is_last_word { Some(ctx.store.tell_pod(namespace, &pod, mark).await) } else { None }
-    });
+    let told = stream::iter(untold).map(|pod| tell_one(ctx, key, mark, pod));
     let mut told = std::pin::pin!(told.buffer_unordered(AT_ONCE));
     let (mut successes, mut failures) = (0_usize, None);
     while let Some(told) = told.next().await {

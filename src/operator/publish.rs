@@ -1,5 +1,5 @@
 //! Step 5 and the rest of the writes to Secrets: the token Secret, the adoption of a new token, tidying. The only writer of
-//! what pods mount, and of what restarts workloads. Each function makes one decision come true and puts the result into the scene, so
+//! what pods mount. Each function makes one decision come true and puts the result into the scene, so
 //! that the next decision sees it without a read.
 
 use tracing::{info, warn};
@@ -12,9 +12,8 @@ use crate::{
     cluster::StoreError,
     domain::{
         adoption::{Adoption, Tidying},
-        observed::{GrantSecret, InitialGrant, TokenSecret},
+        observed::{InitialGrant, TokenSecret},
         projection::Content,
-        restarts::{self, Restart},
     },
 };
 
@@ -103,49 +102,18 @@ pub async fn tidy(ctx: &Context, scene: &mut Scene, tidying: &Tidying) -> Step {
     }
 }
 
-/// Restarts the workloads that the user named, then notes it in the ledger. In this order a crash in between repeats a mark
-/// that is there already, which restarts nothing. That it does not work keeps nothing else from being done.
-///
-/// # Errors
-/// If the API server gave no answer when the ledger was written.
-pub async fn restart(ctx: &Context, scene: &mut Scene, restart: &Restart) -> Result<Step, PassError> {
-    let wish = &scene.observed.wish;
-    let mut done = Vec::new();
-    for target in &restart.targets {
-        let restarted = ctx.store.restart(&wish.namespace, target, &restart.mark).await;
-        ctx.metrics.restart(restarted.is_ok());
-        match restarted {
-            Ok(()) => info!(namespace = wish.namespace, connection = wish.name, "restarted {target}"),
-            // What comes later reads the newest token by itself.
-            Err(StoreError::Missing) => {
-                warn!(namespace = wish.namespace, connection = wish.name, "there is no {target} to restart");
-            }
-            Err(error) => {
-                let what = format!("{target} cannot be restarted, and may still use the old token: {error}");
-                put_off(scene, &what);
-                scene.observed.put_off.restarts = Some(what);
-                continue;
-            }
-        }
-        done.push(target.clone());
-    }
-    let (Some(grant), Some(stored)) = (restarts::note(&scene.observed, &done, ctx.now()), scene.observed.grant.ours())
-    else {
-        return Ok(Step::LookAgain);
-    };
-    if done.is_empty() {
-        return Ok(Step::Done);
-    }
-    let written = ctx.store.write_grant(&scene.observed.wish, grant, Some(&stored.version)).await;
-    settled(written, "note a restart in the grant Secret", |grant| scene.observed.grant = GrantSecret::Ours(grant))
-}
-
-fn put_off(scene: &Scene, what: &str) {
+/// A side job did not work; it is tried again.
+pub(super) fn put_off(scene: &Scene, what: &str) {
     let wish = &scene.observed.wish;
     warn!(namespace = wish.namespace, connection = wish.name, "{what}");
 }
 
-fn settled<T>(written: Result<T, StoreError>, doing: &'static str, done: impl FnOnce(T)) -> Result<Step, PassError> {
+/// What follows from a write of ours.
+pub(super) fn settled<T>(
+    written: Result<T, StoreError>,
+    doing: &'static str,
+    done: impl FnOnce(T),
+) -> Result<Step, PassError> {
     match written {
         Ok(written) => {
             done(written);

@@ -12,6 +12,7 @@ use super::{
     observe::{Scene, Sight, observe, sight},
     pods,
     publish::{self, Step},
+    restart,
     rotate::{Job, Rotated, rotate},
     tell,
 };
@@ -35,7 +36,7 @@ const MAX_STEPS: usize = 12;
 pub async fn pass(ctx: &Arc<Context>, connection: &PleoConnection) -> Result<Action, PassError> {
     let mut scene = match observe(ctx, connection).await? {
         Sight::Scene(scene) => *scene,
-        Sight::Gone => return Ok(Action::await_change()),
+        Sight::Gone => return Ok(gone(ctx, connection)),
         Sight::Refused { connection, why } => return without_secrets(ctx, *connection, &why).await,
     };
     for _ in 0..MAX_STEPS {
@@ -43,7 +44,9 @@ pub async fn pass(ctx: &Arc<Context>, connection: &PleoConnection) -> Result<Act
             Decision::Leave => return Ok(Action::await_change()),
             Decision::Publish(content) => {
                 let step = publish::token(ctx, &mut scene, &content).await?;
-                pods::tell(ctx, &scene, true);
+                if let Step::Done = step {
+                    pods::tell(ctx, &scene, true);
+                }
                 step
             }
             Decision::Adopt(adoption) => publish::adopt(ctx, &scene, *adoption).await?,
@@ -53,7 +56,7 @@ pub async fn pass(ctx: &Arc<Context>, connection: &PleoConnection) -> Result<Act
                 tell::status_before_exchange(ctx, &mut scene).await;
                 exchange(ctx, &mut scene, rotation).await?
             }
-            Decision::Restart(restart) => publish::restart(ctx, &mut scene, &restart).await?,
+            Decision::Restart(restart) => restart::workloads(ctx, &mut scene, &restart).await?,
             Decision::Wait(wait) => {
                 pods::tell(ctx, &scene, false);
                 tell::status(ctx, &mut scene, None).await?;
@@ -65,7 +68,7 @@ pub async fn pass(ctx: &Arc<Context>, connection: &PleoConnection) -> Result<Act
             Step::Done => {}
             Step::LookAgain => match observe(ctx, connection).await? {
                 Sight::Scene(newer) => scene = *newer,
-                Sight::Gone => return Ok(Action::await_change()),
+                Sight::Gone => return Ok(gone(ctx, connection)),
                 Sight::Refused { connection, why } => return without_secrets(ctx, *connection, &why).await,
             },
             Step::Refused(why) => {
@@ -76,6 +79,12 @@ pub async fn pass(ctx: &Arc<Context>, connection: &PleoConnection) -> Result<Act
     }
     warn!(connection = connection.name_any(), "still not settled after {MAX_STEPS} steps; looking again shortly");
     Ok(Action::requeue(Duration::from_secs(1)))
+}
+
+/// The connection is gone, perhaps while nobody watched: nothing of it is remembered.
+fn gone(ctx: &Context, connection: &PleoConnection) -> Action {
+    ctx.forget(&connection.uid().unwrap_or_default());
+    Action::await_change()
 }
 
 /// The Secrets cannot be read: said in the status, and tried again.

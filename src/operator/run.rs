@@ -87,7 +87,6 @@ impl Operator {
     /// waits for nothing: passes are tasks of their own, and one that hangs must not keep the Lease idle.
     async fn terms(&self, leadership: Leadership, mut leading: watch::Receiver<bool>, stop: &CancellationToken) {
         let (memory, tracker) = (Arc::new(Memory::default()), TaskTracker::new());
-        let bell = Arc::new(Bell::new(self.policy.notify_pods_per_second));
         while elected(&mut leading, stop).await {
             info!(holder = %self.policy.holder, "leading");
             self.metrics.set_leader(true);
@@ -98,7 +97,7 @@ impl Operator {
                 policy: self.policy.clone(),
                 leadership: leadership.clone(),
                 memory: Arc::clone(&memory),
-                bell: Arc::clone(&bell),
+                bell: Bell::new(self.policy.notify_pods_per_second),
                 metrics: Arc::clone(&self.metrics),
                 tracker: tracker.clone(),
                 over: stop.child_token(),

@@ -60,6 +60,19 @@ fn members_of_the_ledger_that_we_do_not_know_are_preserved() {
     assert_eq!((&again["novelty"], &again["other"]), (&json!({"a": [1, null, "x"]}), &json!(true)));
 }
 
+/// What was restarted is a courtesy: an entry that cannot be read, as of a kind that a newer operator knows, costs no grant.
+#[test]
+fn restarts_that_we_do_not_understand_cost_no_grant() {
+    let good = json!({"target": {"kind": "Deployment", "name": "web"}, "rotation": 7, "at": "2026-03-02T12:00:00Z"});
+    let newer = json!({"target": {"kind": "Rollout", "name": "web"}, "rotation": 7, "at": "2026-03-02T12:00:00Z"});
+    for (restarts, understood) in
+        [(json!([newer, good, 1]), 1), (json!("many"), 0), (json!(null), 0), (json!([{"at": 5}]), 0)]
+    {
+        let grant = decode(with_ledger(&whole(), |ledger| ledger["restarts"] = restarts.clone())).unwrap();
+        assert_eq!(grant.restarts.len(), understood, "{restarts}");
+    }
+}
+
 #[test]
 fn a_newer_format_is_left_alone_and_says_what_to_do() {
     for format in [2_u64, 3, u64::MAX] {

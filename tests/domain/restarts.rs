@@ -7,7 +7,7 @@ use pleo_operator::{
         decide::{Decision, Wait},
         grant::{RefusedReason, Restarted},
         projection::{News, news},
-        restarts::{Restart, due, next, note},
+        restarts::{Restart, Tried, due, next, note},
     },
 };
 
@@ -103,11 +103,24 @@ fn a_target_that_cannot_be_restarted_is_told_of_and_tried_again_in_a_minute() {
 }
 
 #[test]
-fn targets_that_are_not_wished_for_any_more_are_forgotten() {
+fn targets_that_are_not_wished_for_any_more_are_forgotten_after_a_minute() {
     let old = Restarted { target: deployment("old"), rotation: 6, at: at(0) };
-    let scene = with_web().with_grant(|grant| grant.restarts = vec![old]);
-    let noted = note(&scene.observed, &[deployment("web")], at(9)).expect("a grant");
-    assert_eq!(noted.restarts, [Restarted { target: deployment("web"), rotation: 7, at: at(9) }]);
+    let scene = with_web().with_grant(|grant| grant.restarts = vec![old.clone()]);
+    let web = |seconds| Restarted { target: deployment("web"), rotation: 7, at: at(seconds) };
+    let tried = Tried { done: vec![deployment("web")], perhaps: Vec::new() };
+    let noted = |seconds| note(&scene.observed, &tried, at(seconds)).expect("a grant").restarts;
+    assert_eq!(noted(59), [old, web(59)], "one that comes and goes is not restarted each time");
+    assert_eq!(noted(60), [web(60)]);
+}
+
+#[test]
+fn a_restart_that_may_have_happened_is_tried_again_after_a_minute() {
+    let mut scene = restarted_at(0).with_grant(|grant| grant.rotation = 8).published().at(100);
+    let tried = Tried { done: Vec::new(), perhaps: vec![deployment("web")] };
+    let grant = note(&scene.observed, &tried, scene.now).expect("a grant");
+    assert_eq!(grant.restarts, [Restarted { target: deployment("web"), rotation: 7, at: at(100) }]);
+    scene.store(grant);
+    assert_eq!((due(&scene.observed, scene.now), next(&scene.observed, scene.now)), (None, Some(at(160))));
 }
 
 #[test]

@@ -22,7 +22,8 @@ use pleo_operator::{
             TokenSecret, Versioned,
         },
         projection::{self, Content, Published},
-        report, restarts,
+        report,
+        restarts::{self, Tried},
         schedule::Pace,
         token::{AccessToken, ClientCredentials, ClientSecret, Fingerprint, RefreshToken},
         wish::{InitialGrantRef, Server, TokenUrl, Wish},
@@ -409,7 +410,8 @@ impl Scene {
                 }
                 Decision::Restart(restart) => {
                     self.done.push("restart");
-                    let grant = restarts::note(&self.observed, &restart.targets, self.now).expect("a grant");
+                    let tried = Tried { done: restart.targets, perhaps: Vec::new() };
+                    let grant = restarts::note(&self.observed, &tried, self.now).expect("a grant");
                     self.store(grant);
                 }
                 end @ (Decision::Rotate(_) | Decision::Wait(_) | Decision::Leave) => return end,

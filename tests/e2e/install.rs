@@ -2,7 +2,10 @@
 
 use anyhow::ensure;
 
-use crate::stage::{CONNECTION, NAMESPACE, OPERATOR_IMAGE, SOON, SYSTEM, Stage, items, text};
+use crate::{
+    stage::{CONNECTION, NAMESPACE, OPERATOR_IMAGE, SOON, SYSTEM, Stage, items, text},
+    trouble::in_the_middle_of_an_exchange,
+};
 
 /// Where the chart is.
 pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/pleo-operator");
@@ -39,6 +42,16 @@ pub fn two_replicas_come_up(stage: &Stage) -> anyhow::Result<()> {
     stage.say(&format!("   on {}, led by {}", on.join(" and "), stage.leader()?))
 }
 
+/// As the docs say: first the pods, then the rest. Helm takes the rights away while the pods are still ending.
+fn uninstall(stage: &Stage) -> anyhow::Result<()> {
+    in_the_middle_of_an_exchange(stage, || {
+        stage.kubectl(&["scale", "deployment/pleo-operator", "-n", SYSTEM, "--replicas=0"])?;
+        let pods = "app.kubernetes.io/name=pleo-operator,app.kubernetes.io/instance=pleo-operator";
+        stage.kubectl(&["wait", "--for=delete", "pod", "-n", SYSTEM, "-l", pods, "--timeout=120s"]).map(drop)
+    })?;
+    stage.helm(&["uninstall", "pleo-operator", "-n", SYSTEM, "--wait"]).map(drop)
+}
+
 pub fn upgrade_and_uninstall(stage: &Stage) -> anyhow::Result<()> {
     let secrets = || stage.finance(&["get", "secrets", "-o", "jsonpath={range .items[*]}{.metadata.name} {end}"]);
     let before = (secrets()?, stage.counters());
@@ -47,19 +60,19 @@ pub fn upgrade_and_uninstall(stage: &Stage) -> anyhow::Result<()> {
     stage.say("   upgraded, and rotated since")?;
 
     stage.hunt()?;
-    stage.helm(&["uninstall", "pleo-operator", "-n", SYSTEM, "--wait"])?;
+    uninstall(stage)?;
     ensure!(secrets()? == before.0, "the Secrets stay: {}", secrets()?);
     stage.finance(&["get", "pleo", CONNECTION])?;
     stage.kubectl(&["get", "crd", "pleoconnections.pleo.io"])?;
     let left = stage.kubectl(&["get", "clusterroles,clusterrolebindings,validatingadmissionpolicies", "-o", "name"])?;
     ensure!(!left.contains("pleo"), "something cluster-wide stays: {left}");
-    stage.say("   uninstalled: connections, Secrets and the CRD stay, nothing else")?;
+    stage.say("   uninstalled in the middle of an exchange, which was finished; connections, Secrets and the CRD stay, nothing else")?;
 
     helm(stage, &["install"], &[])?;
     stage.rotate()?;
     stage.finance(&["wait", "--for=condition=Ready", "pleo", CONNECTION, "--timeout=60s"])?;
     let after = stage.counters();
-    ensure!(after.rotations == before.1.rotations + 2 && after.families == 1, "no new consent was needed: {after:?}");
+    ensure!(after.rotations == before.1.rotations + 3 && after.families == 1, "no new consent was needed: {after:?}");
     ensure!((after.refusals, after.resent, after.overlapping) == (0, 0, 0), "{after:?}");
     stage.say(&format!("   installed again in the same place; {NAMESPACE}/{CONNECTION} rotates on"))
 }

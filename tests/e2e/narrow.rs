@@ -53,7 +53,7 @@ pub fn the_operator_cannot_do_more(stage: &Stage) -> anyhow::Result<()> {
         (
             "a workload's image",
             patch(
-                "deployment",
+                "Deployment",
                 "idle",
                 template(json!({ "containers": [{ "name": "idle", "image": "evil.example.com/image:1" }] })),
             )?,
@@ -64,7 +64,6 @@ pub fn the_operator_cannot_do_more(stage: &Stage) -> anyhow::Result<()> {
         ),
         ("a new pod", as_operator(&["run", "evil", "--image=evil.example.com/image:1"])?),
         ("a pod's end", as_operator(&["delete", "pod", "first"])?),
-        ("a shell in a pod", as_operator(&["exec", "first", "--", "/bin/sh"])?),
         ("other people's rights", as_operator(&["get", "rolebindings"])?),
         (
             "a connection's spec",
@@ -75,6 +74,15 @@ pub fn the_operator_cannot_do_more(stage: &Stage) -> anyhow::Result<()> {
         ensure!(!done, "{what} was not refused");
         let by_policy_or_right = said.contains("denied request") || said.contains("is forbidden");
         ensure!(by_policy_or_right, "{what} failed for another reason: {said}");
+    }
+    for (verb, what) in [
+        ("create", "pods/exec"),
+        ("create", "pods/eviction"),
+        ("patch", "pods/ephemeralcontainers"),
+        ("create", "serviceaccounts/token"),
+    ] {
+        let (may, said) = as_operator(&["auth", "can-i", verb, what])?;
+        ensure!(!may, "the operator may {verb} {what}: {said}");
     }
     stage.finance(&["delete", "pod/stranger", "deployment/idle", "--grace-period=0", "--force"])?;
     stage.say(&format!("   {} attempts to do more were refused", refusals.len()))

@@ -58,30 +58,10 @@ fn process_of(pod_uid: &str) -> anyhow::Result<String> {
 
 /// The leader's node is drained in the middle of an exchange: the answer comes while the pod ends, and is not lost.
 fn drained(stage: &Stage) -> anyhow::Result<()> {
-    let leader = stage.leader()?;
-    let node = stage.kubectl(&["get", "pod", &leader, "-n", SYSTEM, "-o", "jsonpath={.spec.nodeName}"])?;
-    let before = stage.counters().rotations;
-    stage.sandbox.script(CONNECTION, vec![Step::normal().held_before()]);
-    stage.ask_for_rotation()?;
-    let begun = |authority: &Authority| {
-        authority.exchanges().last().is_some_and(|exchange| exchange.outcome == Outcome::NotJudged)
-    };
-    stage.sandbox.wait_for(SOON, begun).map_err(|_| anyhow::anyhow!("no exchange began"))?;
-    thread::scope(|scope| {
-        let selector = "--pod-selector=app.kubernetes.io/name=pleo-operator";
-        let drain = scope.spawn(|| stage.kubectl(&["drain", &node, "--ignore-daemonsets", "--timeout=150s", selector]));
-        stage.until("the leader is asked to end", SOON, || {
-            let pod = stage.get(&["pods", "-n", SYSTEM])?;
-            let leader = items(&pod).iter().find(|pod| text(pod, "/metadata/name") == leader);
-            Ok(leader.is_none_or(|pod| pod.pointer("/metadata/deletionTimestamp").is_some()))
-        })?;
-        stage.sandbox.release(CONNECTION);
-        drain.join().map_err(|_| anyhow::anyhow!("the drain panicked"))?.context("the drain")
-    })?;
-    ensure!(stage.counters().rotations == before + 1, "the exchange was finished: {:?}", stage.counters());
-    let first = stage.get(&["pod", "first", "-n", NAMESPACE])?;
-    stage.until("the pod has the token of that exchange", SOON, || {
-        Ok(stage.holds_living_token(&stage.mounted(&first)))
+    let node = stage.kubectl(&["get", "pod", &stage.leader()?, "-n", SYSTEM, "-o", "jsonpath={.spec.nodeName}"])?;
+    let selector = "--pod-selector=app.kubernetes.io/name=pleo-operator";
+    in_the_middle_of_an_exchange(stage, || {
+        stage.kubectl(&["drain", &node, "--ignore-daemonsets", "--timeout=150s", selector]).map(drop)
     })?;
     stage.kubectl(&["uncordon", &node])?;
     stage.rotate()?;
@@ -89,4 +69,32 @@ fn drained(stage: &Stage) -> anyhow::Result<()> {
         "   {node} was drained in the middle of an exchange, which was finished; {} rotated next",
         stage.leader()?
     ))
+}
+
+/// Does something that ends the leader's pod while it waits for the server's answer; that comes when the pod was asked to
+/// end. The exchange must be finished all the same, and the pods have its token.
+pub fn in_the_middle_of_an_exchange(
+    stage: &Stage,
+    ending: impl FnOnce() -> anyhow::Result<()> + Send,
+) -> anyhow::Result<()> {
+    let (leader, before) = (stage.leader()?, stage.counters().rotations);
+    stage.sandbox.script(CONNECTION, vec![Step::normal().held_before()]);
+    stage.ask_for_rotation()?;
+    let begun = |authority: &Authority| {
+        authority.exchanges().last().is_some_and(|exchange| exchange.outcome == Outcome::NotJudged)
+    };
+    stage.sandbox.wait_for(SOON, begun).map_err(|_| anyhow::anyhow!("no exchange began"))?;
+    thread::scope(|scope| {
+        let ending = scope.spawn(ending);
+        stage.until("the leader is asked to end", SOON, || {
+            let pod = stage.get(&["pods", "-n", SYSTEM])?;
+            let leader = items(&pod).iter().find(|pod| text(pod, "/metadata/name") == leader);
+            Ok(leader.is_none_or(|pod| pod.pointer("/metadata/deletionTimestamp").is_some()))
+        })?;
+        stage.sandbox.release(CONNECTION);
+        ending.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?.context("the end of the pod")
+    })?;
+    ensure!(stage.counters().rotations == before + 1, "the exchange was finished: {:?}", stage.counters());
+    let first = stage.get(&["pod", "first", "-n", NAMESPACE])?;
+    stage.until("the pod has the token of that exchange", SOON, || Ok(stage.holds_living_token(&stage.mounted(&first))))
 }

@@ -3,8 +3,11 @@
 use serde_json::json;
 use tokio::time::sleep;
 
+use pleo_sandbox::script::Step;
+
 use crate::{
     apiserver::{Call, Fault, Verb},
+    process::Pod,
     world::{World, hours, minutes, seconds},
 };
 
@@ -106,6 +109,42 @@ async fn a_right_that_is_missing_is_told_and_keeps_no_rotation_waiting() {
     world.until("it is restarted", |world| world.rollouts("web").0 == 3).await;
     sleep(minutes(1)).await;
     assert!(!world.status("acme")["conditions"].to_string().contains("cannot be restarted"));
+}
+
+/// A webhook that hangs on every restart keeps no claim of a dead process from being taken over, and no other token from being
+/// rotated (I7).
+#[tokio::test(start_paused = true)]
+async fn restarts_that_hang_keep_no_token_waiting() {
+    let (world, process) = with_web().await;
+    world.connect("other", minutes(15)).await;
+    world.until("the other one is ready", |world| world.is_ready("other")).await;
+    world.server.always(restarts, Fault::AnswerLate(seconds(11)));
+    // A process dies in the middle of an exchange of the other connection, and another pod takes over.
+    world.pleo.script("other", [Step::normal().held_before()]);
+    world.next_exchange("other", minutes(15)).await;
+    process.kill();
+    let _process = Pod::new(&world, "pod-b").with_lease("another").start(&world);
+    world.request_refresh("acme", "so that there is something to restart for").await;
+    world
+        .until_within(minutes(10), "it was taken over and tried again", |world| {
+            world.pleo.counters("other").begins.len() >= 3
+        })
+        .await;
+    assert!(world.token_works("acme"));
+}
+
+/// Two leaders at once restart no more than one does.
+#[tokio::test(start_paused = true)]
+async fn two_leaders_restart_once() {
+    let (world, _process) = with_web().await;
+    let _second = Pod::new(&world, "pod-b").with_lease("another").start(&world);
+    for rotation in 2..=8 {
+        world.next_exchange("acme", minutes(15)).await;
+        sleep(minutes(2)).await;
+        let (rollouts, mark) = world.rollouts("web");
+        assert_eq!(rollouts, rotation + 1);
+        assert!(mark.starts_with(&format!("acme {rotation} ")), "{mark}");
+    }
 }
 
 /// What is not there needs no restart: it reads the newest token when it comes.
