@@ -108,6 +108,7 @@ def contradictions():
     # By the schema.
     refused("additional properties 'registry' not allowed", "--set", "image.registry=x")
     refused("'/replicaCount'", "--set", "replicaCount=two")
+    refused("'/notifyPods/perSecond'", "--set", "notifyPods.perSecond=65536")
     refused("additional properties 'severty' not allowed", "--set", "metrics.prometheusRules.rules.PleoNoLeader.severty=x")
 
 
@@ -145,7 +146,27 @@ def scopes():
     environment_all = environment(rendered("default"))
     check("PLEO_NAMESPACE" not in environment_all, "PLEO_NAMESPACE in a cluster-wide install")
     check("" not in environment_all.values(), "an empty variable is an error for the operator")
-    check(not of_kind(render("--set", "notifyPods.enabled=false"), "ValidatingAdmissionPolicy"), "a policy for no right")
+    for values, expected in (
+        ("notifyPods.enabled=false", {"secrets"}),
+        ("notifyPods.enabled=true", {"secrets", "pods"}),
+        ("notifyPods.enabled=false,restartTargets.enabled=true", {"secrets", "workloads"}),
+        ("restartTargets.enabled=true", {"secrets", "pods", "workloads"}),
+        ("admissionPolicy.enabled=false,notifyPods.enabled=true,restartTargets.enabled=true", set()),
+    ):
+        manifests = render("--set", values)
+        policies = of_kind(manifests, "ValidatingAdmissionPolicy")
+        bindings = of_kind(manifests, "ValidatingAdmissionPolicyBinding")
+        found = {policy["metadata"]["name"].removeprefix("pleo-operator.pleo-system.") for policy in policies}
+        check(found == expected, f"{values}: policies: {found}")
+        check({binding["spec"]["policyName"] for binding in bindings} == {policy["metadata"]["name"] for policy in policies}, f"{values}: bindings")
+        check(all(binding["spec"]["validationActions"] == ["Deny"] for binding in bindings), f"{values}: a policy that does not deny")
+        account = one(manifests, "ServiceAccount")["metadata"]
+        user = f"request.userInfo.username == 'system:serviceaccount:{account['namespace']}:{account['name']}'"
+        for policy in policies:
+            check(policy["spec"]["failurePolicy"] == "Fail", f"{values}: a policy that fails open")
+            check([condition["expression"] for condition in policy["spec"]["matchConditions"]] == [user], f"{values}: whom a policy is for")
+            check(all(validation["reason"] == "Forbidden" for validation in policy["spec"]["validations"]), f"{values}: a reason")
+            check(all("messageExpression" not in validation for validation in policy["spec"]["validations"]), f"{values}: a message that may quote")
     check(environment(render("--set", "admissionPolicy.enabled=false"))["PLEO_NOTIFY_PODS_PER_SECOND"] == "0", "told without a policy")
     # Two releases of one name in two namespaces share nothing but the CRD.
     names = [

@@ -41,6 +41,23 @@ pub fn the_operator_cannot_do_more(stage: &Stage) -> anyhow::Result<()> {
     let (done, said) = patch("Deployment", "idle", marked)?;
     ensure!(done, "the mark of a restart is refused: {said}");
 
+    let create = |object: serde_json::Value| {
+        fs::write(&file, object.to_string())?;
+        as_operator(&["create", "-f", &file.display().to_string()])
+    };
+    let account_token = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/service-account-token",
+        "metadata": {
+            "name": "stolen",
+            "namespace": NAMESPACE,
+            "annotations": { "kubernetes.io/service-account.name": "default" },
+            "labels": { "app.kubernetes.io/managed-by": "pleo-operator" },
+        },
+    });
+    let client = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "free" }, "data": {} });
+
     let label = |key: &str, value: serde_json::Value| json!({ "metadata": { "labels": { key: value } } });
     let refusals = [
         ("a pod that did not ask", patch("Pod", "stranger", told)?),
@@ -62,6 +79,13 @@ pub fn the_operator_cannot_do_more(stage: &Stage) -> anyhow::Result<()> {
             "a workload's service account",
             patch("Deployment", "idle", template(json!({ "serviceAccountName": "other" })))?,
         ),
+        ("a token of another account", create(account_token)?),
+        ("a Secret of no connection", create(client)?),
+        (
+            "a user's Secret",
+            as_operator(&["patch", "secret", "pleo-client", "--patch", r#"{"stringData":{"client_id":"evil"}}"#])?,
+        ),
+        ("a user's Secret's end", as_operator(&["delete", "secret", "pleo-client"])?),
         ("a new pod", as_operator(&["run", "evil", "--image=evil.example.com/image:1"])?),
         ("a pod's end", as_operator(&["delete", "pod", "first"])?),
         ("other people's rights", as_operator(&["get", "rolebindings"])?),
