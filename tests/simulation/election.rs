@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    apiserver::{Call, Fault},
     process::Pod,
     world::{World, hours, is_about_leases, minutes, seconds},
 };
@@ -77,6 +78,22 @@ async fn no_two_lead_at_once() {
     assert!(standby.leads() && !leader.leads(), "who comes back stands by");
     sleep(minutes(20)).await;
     assert_eq!(world.pleo.counters("acme").resent, 0);
+}
+
+/// A renewal that hangs leaves time for another one before the deadline: the leader goes on.
+#[tokio::test(start_paused = true)]
+async fn one_renewal_that_hangs_costs_no_leadership() {
+    let (world, leader) = World::with_acme_on(minutes(15), Pod::with_brief_lease).await;
+    let standby = Pod::new(&world, "pod-b").with_brief_lease().start(&world);
+    sleep(seconds(60)).await;
+    let renews =
+        |call: &Call| call.client == "pod-a" && call.resource == "leases.coordination.k8s.io" && call.verb.is_write();
+    world.server.once(renews, Fault::Late(seconds(60)));
+    for _ in 0..900 {
+        sleep(Duration::from_millis(100)).await;
+        assert!(leader.leads() && !standby.leads());
+    }
+    assert_eq!(world.server.rules_left(), 0);
 }
 
 /// Two that lead at once (Leases of different names) are kept apart by the claims: no token is sent twice and none is

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    apiserver::{Call, Fault, Verb},
     process::Process,
     world::{World, days, hours, minutes, seconds},
 };
@@ -187,4 +188,37 @@ async fn a_pair_lost_on_the_way_is_told_as_such() {
     sleep(days(1)).await;
     assert_eq!(world.condition("acme", "ReauthRequired"), "True RotationLost");
     assert_eq!(world.pleo.counters("acme").exchanges, 3);
+}
+
+/// Writes that the API server refuses are tried again after 15 s, doubled to a minute and no more: nobody tells us when a
+/// right is given back. Nothing is spent meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_refused_write_is_tried_again_every_minute() {
+    let (world, _process) = World::with_acme(minutes(15)).await;
+    let refused = |call: &Call| call.client == "pod-a" && call.resource == "secrets" && call.verb == Verb::Patch;
+    world.server.always(refused, Fault::Status(403));
+    sleep(minutes(20)).await;
+    let looks = world.looks("acme");
+    sleep(minutes(60)).await;
+    let looks = world.looks("acme") - looks;
+    assert!((58..=62).contains(&looks), "{looks} in an hour");
+    assert_eq!(world.pleo.counters("acme").exchanges, 1, "nothing is sent that could not be stored");
+    assert_eq!(world.condition("acme", "Stalled"), "True StorageRefused");
+    world.server.clear_rules();
+    world
+        .until_within(seconds(65), "it is well again", |world| world.is_ready("acme") && world.token_works("acme"))
+        .await;
+    assert_eq!(world.pleo.counters("acme").refusals, 0);
+}
+
+/// A first-grant Secret that may not be read costs the living grant nothing.
+#[tokio::test(start_paused = true)]
+async fn a_consent_that_may_not_be_read_keeps_no_token_waiting() {
+    let (world, _process) = World::with_acme(minutes(15)).await;
+    let reads = |call: &Call| call.client == "pod-a" && call.name == "acme-grant" && call.verb == Verb::Get;
+    world.server.always(reads, Fault::Status(403));
+    for _ in 0..3 {
+        world.next_exchange("acme", minutes(15)).await;
+        world.until("the new token works", |world| world.is_ready("acme") && world.token_works("acme")).await;
+    }
 }

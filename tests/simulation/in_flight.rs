@@ -114,6 +114,34 @@ async fn a_commit_whose_answer_is_lost_is_found_to_be_stored() {
     }
 }
 
+/// A backup of the same connection is put back in the middle of an exchange. Its pair is spent; the one in hand is newer, and
+/// takes its place.
+#[tokio::test(start_paused = true)]
+async fn a_backup_that_is_put_back_during_an_exchange_does_not_win() {
+    let (world, _process) = World::with_acme(minutes(15)).await;
+    let grant = grant_secret("acme");
+    let keys = ["ledger", "refresh_token", "access_token"];
+    let backup = keys.map(|key| (key, world.secret(&grant, key).unwrap()));
+    world.next_exchange("acme", minutes(15)).await;
+    world.until("the second pair is published", is_ready_and_works).await;
+    sleep(seconds(1)).await;
+
+    world.pleo.script("acme", [Step::normal().held_after()]);
+    world.next_exchange("acme", minutes(15)).await;
+    world.put_secret(&grant, &backup.each_ref().map(|(key, text)| (*key, text.as_str()))).await;
+    world.pleo.release("acme");
+
+    world
+        .until("the third pair is published", |world| {
+            world.ledger("acme")["rotation"] == 3 && is_ready_and_works(world)
+        })
+        .await;
+    world.next_exchange("acme", minutes(15)).await;
+    sleep(seconds(5)).await;
+    let counters = world.pleo.counters("acme");
+    assert_eq!((counters.rotations, counters.refusals, counters.resent), (4, 0, 0));
+}
+
 /// An API server that loses, delays and refuses a request every now and then costs no grant: every pair that was issued
 /// is stored, and no token is sent twice.
 #[tokio::test(start_paused = true)]
