@@ -282,10 +282,10 @@ async fn reread(ctx: &Context, wish: &Wish, attempt: &Attempt, ending: &Ending) 
                 GrantSecret::Predecessor(backup) => backup.version,
                 _absent => String::new(),
             };
-            match ctx.store.read_connection(&wish.namespace, &wish.name).await {
-                Ok(Some(connection)) if connection.metadata.uid.as_ref() == Some(&wish.uid) => in_hand(version),
-                Ok(_) => Reread::ConnectionGone,
-                Err(_) => Reread::NotYet,
+            match lives(ctx, wish).await {
+                Some(true) => in_hand(version),
+                Some(false) => Reread::ConnectionGone,
+                None => Reread::NotYet,
             }
         }
         (Ok(GrantSecret::Unreadable(Unreadable::Damaged(_))), _) => {
@@ -300,13 +300,20 @@ async fn reread(ctx: &Context, wish: &Wish, attempt: &Attempt, ending: &Ending) 
                 connection = wish.name,
                 "an outcome is in hand and the grant Secret is somebody else's now: remove it, so that the outcome can be stored"
             );
-            Reread::NotYet
+            // For a connection that is gone, nobody will.
+            if lives(ctx, wish).await == Some(false) { Reread::ConnectionGone } else { Reread::NotYet }
         }
         (Err(error), _) => {
             complain(wish, ending, &error);
             Reread::NotYet
         }
     }
+}
+
+/// Whether the connection is still there; nothing if that cannot be found out.
+async fn lives(ctx: &Context, wish: &Wish) -> Option<bool> {
+    let connection = ctx.store.read_connection(&wish.namespace, &wish.name).await.ok()?;
+    Some(connection.is_some_and(|connection| connection.metadata.uid.as_ref() == Some(&wish.uid)))
 }
 
 /// Whether a stored grant is from before our claim, and knows of no consent that we do not know.

@@ -142,6 +142,35 @@ async fn a_backup_that_is_put_back_during_an_exchange_does_not_win() {
     assert_eq!((counters.rotations, counters.refusals, counters.resent), (4, 0, 0));
 }
 
+/// Somebody puts a Secret of his own in the place of the grant, in the middle of an exchange. The pair is kept in hand until
+/// he takes it away; if the connection goes first, nobody waits for that, and a shutdown ends.
+#[tokio::test(start_paused = true)]
+async fn a_pair_whose_place_is_taken_is_kept_as_long_as_its_connection_lives() {
+    for goes_first in [false, true] {
+        let (world, process) = World::with_acme(minutes(15)).await;
+        let grant = grant_secret("acme");
+        world.pleo.script("acme", [Step::normal().held_after()]);
+        world.next_exchange("acme", minutes(15)).await;
+        world.delete_secret(&grant).await;
+        world.put_secret(&grant, &[("mine", "now")]).await;
+        world.pleo.release("acme");
+        sleep(minutes(5)).await;
+        process.terminate();
+        sleep(minutes(1)).await;
+        assert!(!process.has_ended(), "a pair is in hand");
+        if goes_first {
+            world.delete_connection("acme").await;
+        } else {
+            world.delete_secret(&grant).await;
+        }
+        world.until_within(seconds(10), "the process has ended", |_| process.has_ended()).await;
+        if !goes_first {
+            assert_eq!(world.ledger("acme")["rotation"], 2);
+            assert!(world.token_works("acme"));
+        }
+    }
+}
+
 /// An API server that loses, delays and refuses a request every now and then costs no grant: every pair that was issued
 /// is stored, and no token is sent twice.
 #[tokio::test(start_paused = true)]
