@@ -99,14 +99,13 @@ pub fn the_operator_cannot_do_more(stage: &Stage) -> anyhow::Result<()> {
         let by_policy_or_right = said.contains("denied request") || said.contains("is forbidden");
         ensure!(by_policy_or_right, "{what} failed for another reason: {said}");
     }
-    for (verb, what) in [
-        ("create", "pods/exec"),
-        ("create", "pods/eviction"),
-        ("patch", "pods/ephemeralcontainers"),
-        ("create", "serviceaccounts/token"),
-    ] {
-        let (may, said) = as_operator(&["auth", "can-i", verb, what])?;
-        ensure!(!may, "the operator may {verb} {what}: {said}");
+    let rights =
+        [("pods", "exec"), ("pods", "eviction"), ("pods", "ephemeralcontainers"), ("serviceaccounts", "token")];
+    for (what, part) in rights {
+        for verb in ["create", "update", "patch"] {
+            let (may, said) = as_operator(&["auth", "can-i", verb, what, &format!("--subresource={part}")])?;
+            ensure!(!may, "the operator may {verb} {what}/{part}: {said}");
+        }
     }
     stage.finance(&["delete", "pod/stranger", "deployment/idle", "--grace-period=0", "--force"])?;
     stage.say(&format!("   {} attempts to do more were refused", refusals.len()))
