@@ -66,7 +66,9 @@ fn settle(ctx: &Context, scene: &mut Scene, tried: &mut Tried, target: &RestartT
             if error.is_outage() {
                 tried.perhaps.push(target.clone());
             }
-            let what = format!("{target} cannot be restarted, and may still use the old token: {error}");
+            let what = format!(
+                "{target} cannot be restarted, and may still use the old token: {error}; tried again every minute. See that the operator may patch it (chart: restartTargets.enabled=true), or restart it by hand"
+            );
             put_off(scene, &what);
             scene.observed.put_off.restarts = Some(what);
         }

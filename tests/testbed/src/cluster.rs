@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -146,30 +146,12 @@ impl Cluster {
     pub fn run_kubectl(&self, arguments: &[&str]) -> Result<String, Error> {
         let cannot_run = |source| Error::Run { program: self.kubectl_program().into(), source };
         let output = self.kubectl().args(arguments).output().map_err(cannot_run)?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-        }
-        Err(Error::Kubectl {
-            arguments: arguments.join(" "),
-            status: output.status,
-            output: String::from_utf8_lossy(&output.stderr).trim().into(),
-        })
+        printed(arguments, &output)
     }
 
-    /// Where the API server has its certificate and key.
-    pub(crate) fn certificate_folder(&self) -> PathBuf {
-        self.servers.access().certificate_folder()
-    }
-
-    /// Runs another server of the cluster, which ends with it; its log is a file of that name in the folder.
-    pub(crate) fn run_beside(
-        &self,
-        name: &str,
-        program: &Path,
-        arguments: &[String],
-        search_path: &str,
-    ) -> Result<Guarded, Error> {
-        self.servers.run_beside(name, program, arguments, search_path)
+    /// For what runs beside the API server.
+    pub(crate) fn servers(&self) -> &Servers {
+        &self.servers
     }
 
     /// Applies objects, one or several YAML documents, as `kubectl apply` does.
@@ -189,14 +171,7 @@ impl Cluster {
             let _ = stdin.write_all(yaml.as_bytes());
         }
         let output = child.wait_with_output().map_err(cannot_run)?;
-        if output.status.success() {
-            return Ok(());
-        }
-        Err(Error::Kubectl {
-            arguments: arguments.join(" "),
-            status: output.status,
-            output: String::from_utf8_lossy(&output.stderr).trim().into(),
-        })
+        printed(&arguments, &output).map(drop)
     }
 
     /// Creates a namespace whose name starts with `prefix` and is nobody else's; gives the name.
@@ -284,6 +259,18 @@ impl Cluster {
         // A test that panics while it holds this leaves nothing half done.
         self.apiserver.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What kubectl printed, or why it failed.
+fn printed(arguments: &[&str], output: &Output) -> Result<String, Error> {
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(Error::Kubectl {
+        arguments: arguments.join(" "),
+        status: output.status,
+        output: String::from_utf8_lossy(&output.stderr).trim().into(),
+    })
 }
 
 /// Enough to tell testbeds and namespaces apart, and short.

@@ -121,7 +121,18 @@ pub enum Error {
     #[error("nodes need root, for namespaces, mounts and control groups of their own")]
     NotRoot,
 
-    /// What nodes need could not be fetched, unpacked or loaded.
+    /// A node did not take an image.
+    #[error("{node} did not take the image {image}: {said}")]
+    Image {
+        /// The image.
+        image: String,
+        /// The node.
+        node: String,
+        /// What containerd's client said.
+        said: String,
+    },
+
+    /// What nodes need could not be fetched or unpacked.
     #[error("{program} failed: {said}. Nodes need a Debian whose lists of packages are there (apt-get update)")]
     Packages {
         /// The program.

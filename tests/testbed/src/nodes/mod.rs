@@ -117,7 +117,7 @@ impl Nodes {
 
     fn start_control_plane(&mut self) -> Result<(), Error> {
         let kubeconfig = format!("--kubeconfig={}", self.cluster.kubeconfig().display());
-        let certificates = self.cluster.certificate_folder();
+        let certificates = self.cluster.servers().access().certificate_folder();
         let common = [kubeconfig, "--leader-elect=false".into(), "--secure-port=0".into()];
         let controllers = [
             format!("--service-account-private-key-file={}", certificates.join("apiserver.key").display()),
@@ -172,7 +172,7 @@ impl Nodes {
 
     fn run(&mut self, name: &str, program: &Path, arguments: &[String]) -> Result<(), Error> {
         let path = self.packages.search_path();
-        let server = self.cluster.run_beside(name, program, arguments, &path)?;
+        let server = self.cluster.servers().run_beside(name, program, arguments, &path)?;
         self.servers.get_mut().unwrap_or_else(PoisonError::into_inner).push(server);
         Ok(())
     }
@@ -187,13 +187,13 @@ impl Nodes {
     fn load(&self, node: &str, image: &Image) -> Result<(), Error> {
         let archive = self.cluster.folder().join("image.tar");
         fs::write(&archive, image.archive()?).map_err(file("write", &archive))?;
-        let program = PathBuf::from("ctr");
         let output = self.ctr(node).args(["image", "import"]).arg(&archive).output();
-        let output = output.map_err(|source| Error::Run { program: program.clone(), source })?;
+        let output = output.map_err(|source| Error::Run { program: "ctr".into(), source })?;
         if output.status.success() {
             return Ok(());
         }
-        Err(Error::Packages { program, said: String::from_utf8_lossy(&output.stderr).trim().into() })
+        let said = String::from_utf8_lossy(&output.stderr).trim().into();
+        Err(Error::Image { image: image.name().into(), node: node.into(), said })
     }
 
     fn wait_until_ready(&self) -> Result<(), Error> {
