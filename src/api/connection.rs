@@ -75,7 +75,7 @@ pub struct PleoConnectionSpec {
 }
 
 /// A workload in the connection's namespace.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RestartTarget {
     /// Deployment, StatefulSet or DaemonSet.
     pub kind: WorkloadKind,
@@ -86,7 +86,7 @@ pub struct RestartTarget {
 }
 
 /// What can be restarted by a change of its pod template.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, JsonSchema)]
 pub enum WorkloadKind {
     /// apps/v1 Deployment
     Deployment,
@@ -143,7 +143,7 @@ pub struct ClientSpec {
 }
 
 /// How the client authenticates (RFC 6749 section 2.3.1).
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, JsonSchema)]
 pub enum Authentication {
     /// client_id and client_secret in the request's body.
     #[default]

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// A grant to write, and the fingerprint that no other connection may have.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Adoption {
     /// The grant with the new candidate.
     pub grant: Grant,
@@ -20,7 +20,7 @@ pub struct Adoption {
 }
 
 /// The key of a user's Secret that is to be removed, now that its token is spent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tidying {
     /// The Secret.
     pub secret: String,

@@ -19,7 +19,7 @@ use super::{
 };
 
 /// An attempt under way: all that is needed to write down how it ended, even if the grant Secret was deleted meanwhile.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Attempt {
     /// Its name.
     pub id: AttemptId,
@@ -36,7 +36,7 @@ pub struct Attempt {
 }
 
 /// The conditions under which an attempt is made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Terms {
     /// Who makes it.
     pub holder: Holder,
@@ -98,7 +98,7 @@ pub fn claim(grant: &Grant, rotation: &Rotation, id: AttemptId, now: Timestamp, 
 }
 
 /// How an attempt ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Ending {
     /// What the server said, or did not say.
     pub outcome: Outcome,
@@ -112,7 +112,7 @@ pub struct Ending {
 
 /// What is to be stored at the end of an attempt.
 #[must_use = "an ending that is not stored is lost"]
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Settlement {
     /// This.
     Write(Box<Grant>),

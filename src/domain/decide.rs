@@ -19,7 +19,7 @@ use super::{
 
 /// The next step. Each is one write, but for [`Decision::Rotate`], which is a claim and what follows from it, and
 /// [`Decision::Restart`], a write for each workload and one for the ledger.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Decision {
     /// The connection is being deleted: its Secrets go with it.
     Leave,
@@ -40,7 +40,7 @@ pub enum Decision {
 }
 
 /// A token to be sent now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rotation {
     /// Which of the two.
     pub which: Which,
@@ -53,7 +53,7 @@ pub struct Rotation {
 }
 
 /// A pause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Wait {
     /// The wake-up; none: only a change brings one.
     pub until: Option<Timestamp>,
@@ -75,7 +75,7 @@ pub enum WaitReason {
 }
 
 /// Whether a token is to be sent, and when.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Turn {
     /// Now.
     Now(Rotation),

@@ -7,7 +7,7 @@ use crate::api::FailureReason;
 
 /// What became of one exchange. Whoever holds it must act on it: a pair in it exists nowhere else.
 #[must_use = "a pair that was received must be committed, a failure must be recorded"]
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// The server answered with at least one token.
     Issued(Issued),
@@ -16,7 +16,7 @@ pub enum Outcome {
 }
 
 /// What a successful answer held (RFC 6749 section 5.1). At least one of the tokens is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Issued {
     /// The new access token.
     pub access: Option<AccessToken>,
@@ -29,7 +29,7 @@ pub struct Issued {
 }
 
 /// An exchange that brought no token.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Failure {
     /// What it means for the token that was sent.
     pub kind: FailureKind,

@@ -15,7 +15,7 @@ use super::{
 use crate::api::{FailureReason, ReauthReason, RestartTarget};
 
 /// The truth about a connection; its status is only a picture of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Grant {
     /// The uid of the connection that it belongs to.
     pub connection: String,
@@ -44,7 +44,7 @@ pub struct Grant {
 }
 
 /// The pair that a server gave us last.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Live {
     /// What the next pair is bought with.
     pub refresh: RefreshToken,
@@ -55,7 +55,7 @@ pub struct Live {
 }
 
 /// All about the live pair that is no secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LiveRecord {
     /// Of the refresh token.
@@ -87,7 +87,7 @@ impl LiveRecord {
 }
 
 /// A token from a human's consent that no server has accepted yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Candidate {
     /// What the first pair is bought with.
     pub token: RefreshToken,
@@ -96,7 +96,7 @@ pub struct Candidate {
 }
 
 /// All about the candidate that is no secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CandidateRecord {
     /// Of the refresh token.
@@ -108,7 +108,7 @@ pub struct CandidateRecord {
 }
 
 /// What was tried with one refresh token.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Attempts {
     /// Failed exchanges in a row.
@@ -124,7 +124,7 @@ pub struct Attempts {
 }
 
 /// A wait after a failed exchange.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Retry {
     /// The attempt that failed.
@@ -138,7 +138,7 @@ pub struct Retry {
 }
 
 /// Trying again is useless until something changes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Halt {
     /// Why.
@@ -150,7 +150,7 @@ pub struct Halt {
 }
 
 /// Why a token is not tried any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum HaltReason {
     /// The server refuses the client.
     InvalidClient,
@@ -182,7 +182,7 @@ impl std::fmt::Display for Holder {
 }
 
 /// The right to send one token once, won by compare-and-swap.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Claim {
     /// The attempt.
@@ -198,7 +198,7 @@ pub struct Claim {
 }
 
 /// A token that a server called dead; it is never sent again (I3).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Refused {
     /// The token.
@@ -210,7 +210,7 @@ pub struct Refused {
 }
 
 /// How a token died, as `ReauthRequired` tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RefusedReason {
     /// `invalid_grant`.
     GrantRefused,
@@ -232,7 +232,7 @@ impl RefusedReason {
 }
 
 /// A token that is not to be taken from the initial grant again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Adopted {
     /// The token.
@@ -250,7 +250,7 @@ pub struct Adopted {
 }
 
 /// The last exchange that failed, for the status.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FailureRecord {
     /// The attempt that failed.
@@ -264,7 +264,7 @@ pub struct FailureRecord {
 }
 
 /// A workload that was restarted, so that it reads the token anew.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Restarted {
     /// The workload.

@@ -12,7 +12,7 @@ use super::{
 };
 
 /// What a decision is made of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Observed {
     /// What the user wants, read live and last.
     pub wish: Wish,
@@ -35,7 +35,7 @@ pub struct Observed {
 }
 
 /// Side jobs that did not work in this pass: they must not keep the token from being refreshed, and are tried again.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PutOff {
     /// Removing the spent token from the initial grant.
     pub tidying: bool,
@@ -46,7 +46,7 @@ pub struct PutOff {
 }
 
 /// The client Secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ClientSecretState {
     /// Why there are no credentials, and what to do.
     Missing(String),
@@ -55,7 +55,7 @@ pub enum ClientSecretState {
 }
 
 /// The initial grant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum InitialGrant {
     /// Why there is none, and what to do.
     Missing(String),
@@ -66,7 +66,7 @@ pub enum InitialGrant {
 }
 
 /// A refresh token that a user put there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct InitialToken {
     /// The token.
     pub token: RefreshToken,
@@ -81,7 +81,7 @@ pub struct InitialToken {
 }
 
 /// Whether another connection adopted a token already.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Sharing {
     /// No other did, or it does not matter.
     Alone,
@@ -92,7 +92,7 @@ pub enum Sharing {
 }
 
 /// A value and the version of the object that it was read from: the ticket for a compare-and-swap.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Versioned<T> {
     /// The value.
     pub value: T,
@@ -101,7 +101,7 @@ pub struct Versioned<T> {
 }
 
 /// The grant Secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum GrantSecret {
     /// There is none.
     Absent,
@@ -134,7 +134,7 @@ impl GrantSecret {
 }
 
 /// The token Secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TokenSecret {
     /// There is none.
     Absent,
@@ -155,7 +155,7 @@ impl TokenSecret {
 }
 
 /// What this process remembers: times on its own monotonic clock, which nobody can set.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Sighting {
     /// Who made the claim that stands there, if one does.
     pub claimant: Option<Claimant>,

@@ -28,7 +28,7 @@ const KEYS: [&str; 5] = [
 ];
 
 /// What the token Secret says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Content {
     /// The access token, where there is one.
     pub access: Option<Access>,
@@ -39,7 +39,7 @@ pub struct Content {
 }
 
 /// An access token as pods see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Access {
     /// The token.
     pub token: AccessToken,
@@ -50,7 +50,7 @@ pub struct Access {
 }
 
 /// What was found in a token Secret of ours.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Published {
     /// What it says; none if somebody edited it beyond recognition.
     pub content: Option<Content>,
@@ -161,7 +161,7 @@ pub fn desired(observed: &Observed, now: Timestamp) -> Option<Content> {
 }
 
 /// What pods are to be told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct News {
     /// What the token Secret says, in one word.
     pub mark: String,

@@ -24,7 +24,7 @@ const CANDIDATE: &str = "candidate_refresh_token";
 pub const KEYS: [&str; 4] = [LEDGER, REFRESH, ACCESS, CANDIDATE];
 
 /// Why a grant Secret is left alone.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Unreadable {
     /// Written by a newer operator.
     #[error("it has format {0}, and this operator knows {FORMAT} at most: upgrade the operator")]

@@ -18,7 +18,7 @@ use crate::api::RestartTarget;
 const SPACING: Duration = Duration::from_secs(60);
 
 /// Workloads to be restarted now, and what marks them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Restart {
     /// The workloads.
     pub targets: Vec<RestartTarget>,
@@ -41,7 +41,7 @@ pub fn next(observed: &Observed, now: Timestamp) -> Option<Timestamp> {
 }
 
 /// What became of some restarts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Tried {
     /// Restarted, or not there.
     pub done: Vec<RestartTarget>,

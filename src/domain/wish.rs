@@ -12,7 +12,7 @@ use url::Url;
 use crate::api::{Authentication, Environment, PleoConnection, PleoConnectionSpec, RestartTarget, names};
 
 /// A declared connection, whole and checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Wish {
     /// `metadata.uid`: tells this connection from an earlier namesake.
     pub uid: String,
@@ -63,7 +63,7 @@ impl TokenUrl {
 }
 
 /// An authorisation server that may be talked to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Server {
     /// Its token endpoint.
     pub token_url: TokenUrl,
@@ -72,7 +72,7 @@ pub struct Server {
 }
 
 /// One key of a Secret, and whether it stays after adoption.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct InitialGrantRef {
     /// The Secret.
     pub secret: String,
@@ -83,7 +83,7 @@ pub struct InitialGrantRef {
 }
 
 /// Why nothing may be sent for this spec.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum SpecProblem {
     /// What the schema could not catch.
     #[error("{0}")]
@@ -141,7 +141,7 @@ impl Wish {
 
 /// The servers that may be talked to, by scheme, host and port: whoever may edit a connection must not be able
 /// to have Secrets posted to a host of his choice.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AllowedServers(BTreeSet<String>);
 
 impl AllowedServers {
@@ -157,7 +157,7 @@ impl AllowedServers {
 }
 
 /// One entry of the list, such as `https://auth.example.com:8443`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AllowedServer(String);
 
 impl FromStr for AllowedServer {
