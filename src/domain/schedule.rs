@@ -22,6 +22,7 @@ pub const MAX_BACKOFF: Duration = Duration::from_secs(15 * 60);
 /// How far apart the clocks of two nodes may be before a time that lies ahead means that a clock was wrong.
 pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(10);
 
+const MAX_SETTLE: Duration = Duration::from_secs(30);
 const SPACING: Duration = Duration::from_secs(5);
 const MIN_SPACING: Duration = Duration::from_secs(1);
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
@@ -38,7 +39,7 @@ pub struct Pace {
 impl Pace {
     /// How long a server may still be at work on a request whose answer we did not get.
     pub fn settle_time(&self) -> Duration {
-        Duration::from_secs(30).min(self.request_timeout / 2)
+        MAX_SETTLE.min(self.request_timeout / 2)
     }
 
     /// From the beginning of a claim to its end.
@@ -67,14 +68,15 @@ pub fn backoff(failures: u32, uid: &str, rotation: u64) -> Duration {
 }
 
 /// When a failed token may be tried again. `asked` skips the backoff, not the settle time. A failure that lies ahead
-/// of our clock means that a clock was wrong: then the wait runs from when we first saw it.
+/// of our clock means that a clock was wrong: then the wait runs from when we first saw it. So does the settle time in any
+/// case: who failed may have had another time of day than we, and his request may still live.
 pub fn retry_at(retry: &Retry, asked: bool, now: Timestamp, seen_for: Duration) -> Timestamp {
     let wait = Duration::from_millis(if asked { retry.settle_ms.min(retry.wait_ms) } else { retry.wait_ms });
     if lies_ahead(retry.failed_at, now) {
-        later(now, wait.saturating_sub(seen_for))
-    } else {
-        later(retry.failed_at, wait)
+        return later(now, wait.saturating_sub(seen_for));
     }
+    let settle = Duration::from_millis(retry.settle_ms).min(MAX_SETTLE);
+    later(retry.failed_at, wait).max(later(now, settle.saturating_sub(seen_for)))
 }
 
 /// Whether a stored time cannot be true.

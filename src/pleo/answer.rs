@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::{Timestamp, fmt::rfc2822};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
+use zeroize::Zeroizing;
 
 use crate::domain::{
     failure::{Failure, FailureKind, Issued, Misconfiguration, Outcome, Refusal},
@@ -38,11 +39,14 @@ pub fn interpret(status: u16, retry_after: Option<&str>, body: &[u8], now: Times
 
 /// A success that bears either token (RFC 6749 section 5.1). Read leniently: the pair exists nowhere else.
 fn issued(body: &[u8]) -> Option<Issued> {
-    // Member by member: what cannot be read beside a token does not cost the token.
-    let members: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(body).ok()?;
+    // Up to the end of the object, and member by member: what cannot be read around a token does not cost the token.
+    let text = Zeroizing::new(String::from_utf8_lossy(body).into_owned());
+    let is_damaged = |text: &str| text.contains(char::REPLACEMENT_CHARACTER) && str::from_utf8(body).is_err();
+    let mut json = serde_json::Deserializer::from_str(text.trim_start_matches('\u{feff}'));
+    let members = BTreeMap::<String, Box<RawValue>>::deserialize(&mut json).ok()?;
     let text = |name: &str| {
         let text = members.get(name).and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
-        text.filter(|text| !text.is_empty())
+        text.filter(|text| !text.is_empty() && !is_damaged(text))
     };
     let (access, refresh) = (text("access_token"), text("refresh_token"));
     let token_type = text("token_type").filter(|text| is_short_and_plain(text)).unwrap_or_else(|| "Bearer".to_owned());

@@ -3,12 +3,14 @@
 
 use std::{
     error::Error,
+    io,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use futures::future::BoxFuture;
 use reqwest::{Certificate, Client, Request, Response, Url, header};
+use rustls::CertificateError;
 use tokio::{sync::Notify, time::sleep};
 use tower::util::MapResultLayer;
 use url::form_urlencoded;
@@ -59,29 +61,41 @@ impl HttpTokenEndpoint {
         };
         // The token is in the request now and nowhere else.
         drop(exchange);
-        let answer = async {
-            let response = client.execute(request).await?;
-            let (status, retry_after) = (response.status().as_u16(), retry_after(&response));
-            Ok::<_, reqwest::Error>(
-                body(response).await?.map(|body| interpret(status, retry_after.as_deref(), &body, self.clock.now())),
-            )
-        };
         let too_late = async {
             connection.made.notified().await;
             sleep(self.request_timeout).await;
         };
-        let unknown = |detail: &str| Outcome::Failed(Failure::new(FailureKind::OutcomeUnknown, detail));
-        tokio::select! {
+        tokio::pin!(too_late);
+        let mut response = tokio::select! {
             biased;
-            answer = answer => match answer {
-                Ok(Some(outcome)) => outcome,
-                Ok(None) => unknown("the server's answer is too long to be one"),
-                Err(error) if connection.fenced.get().is_none() => not_sent(&error),
-                Err(_) => unknown("the connection broke before the answer was complete"),
+            answer = client.execute(request) => match answer {
+                Ok(response) => response,
+                Err(error) if connection.fenced.get().is_none() => return not_sent(&error),
+                Err(_) => return unknown(BROKEN),
             },
-            () = too_late => unknown("the server did not answer in time"),
+            () = &mut too_late => return unknown(TOO_LATE),
+        };
+        let mut body = Zeroizing::new(Vec::new());
+        let end = tokio::select! {
+            biased;
+            end = read(&mut response, &mut body) => end,
+            () = too_late => Err(TOO_LATE),
+        };
+        let answer = interpret(response.status().as_u16(), retry_after(&response).as_deref(), &body, self.clock.now());
+        match (end, answer) {
+            // An object of JSON says itself where it ends: a pair that arrived whole is one, however its connection ended.
+            (Ok(()), answer) | (Err(_), answer @ Outcome::Issued(_)) => answer,
+            (Err(why), Outcome::Failed(_)) => unknown(why),
         }
     }
+}
+
+const BROKEN: &str = "the connection broke before the answer was complete";
+const TOO_LATE: &str = "the server did not answer in time";
+const TOO_LONG: &str = "the server's answer is too long to be one";
+
+fn unknown(why: &str) -> Outcome {
+    Outcome::Failed(Failure::new(FailureKind::OutcomeUnknown, why))
 }
 
 /// What is known about the connection. Until it was made, not a byte of the request can have left.
@@ -110,6 +124,13 @@ fn client(server: &Server, fence: Fence, connection: Arc<Connection>) -> Result<
         .retry(reqwest::retry::never())
         .referer(false)
         .pool_max_idle_per_host(0)
+        // In HTTP/2 a request can leave when its exchange is over, and a connection can outlive it.
+        .http1_only()
+        // A header that a gateway got wrong does not cost the pair.
+        .http1_ignore_invalid_headers_in_responses(true)
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
+        .http1_allow_spaces_after_header_name_in_responses(true)
+        .http1_max_headers(1000)
         .connect_timeout(SEND_WITHIN)
         .tls_certs_merge(roots.unwrap_or_default())
         .user_agent(concat!("pleo-operator/", env!("CARGO_PKG_VERSION")))
@@ -136,23 +157,23 @@ fn request(client: &Client, exchange: &Exchange) -> Result<Request, reqwest::Err
         }
         (Authentication::Basic | Authentication::Body, None) => form.push(("client_id", &exchange.client.id)),
     }
-    post.header(header::ACCEPT, "application/json").form(&form).build()
+    post.header(header::ACCEPT, "application/json").header(header::ACCEPT_ENCODING, "identity").form(&form).build()
 }
 
 fn retry_after(response: &Response) -> Option<String> {
     response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
-/// The whole body; none if it is longer than any answer.
-async fn body(mut response: Response) -> Result<Option<Zeroizing<Vec<u8>>>, reqwest::Error> {
-    let mut body = Zeroizing::new(Vec::new());
-    while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > MAX_BODY {
-            return Ok(None);
+/// Reads the body to its end, or says why it could not. What came until then is kept, up to the length of any answer.
+async fn read(response: &mut Response, body: &mut Vec<u8>) -> Result<(), &'static str> {
+    while let Some(chunk) = response.chunk().await.map_err(|_| BROKEN)? {
+        let room = MAX_BODY - body.len();
+        body.extend(chunk.iter().take(room));
+        if chunk.len() > room {
+            return Err(TOO_LONG);
         }
-        body.extend_from_slice(&chunk);
     }
-    Ok(Some(body))
+    Ok(())
 }
 
 /// Before the connection stood, errors are about names, sockets and certificates: their last cause says which.
@@ -161,5 +182,21 @@ fn not_sent(error: &(dyn Error + 'static)) -> Outcome {
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
-    Outcome::Failed(Failure::new(FailureKind::NotSent, format!("no connection to the server: {cause}")))
+    Outcome::Failed(Failure::new(FailureKind::NotSent, format!("no connection to the server: {}", in_our_words(cause))))
+}
+
+/// The names in a certificate are the server's text, as many as it likes.
+fn in_our_words(cause: &(dyn Error + 'static)) -> String {
+    let (mut told, mut inner) = (cause.to_string(), Some(cause));
+    // An error of TLS is wrapped in one of the socket, and that in another; none of them calls it its source.
+    while let Some(error) = inner {
+        if let Some(rustls::Error::InvalidCertificate(CertificateError::NotValidForNameContext { .. })) =
+            error.downcast_ref()
+        {
+            "the server's certificate is for another host".clone_into(&mut told);
+        }
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        inner = wrapped.map(|wrapped| wrapped as &(dyn Error + 'static));
+    }
+    told
 }

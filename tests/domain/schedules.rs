@@ -61,6 +61,20 @@ fn a_retry_waits_for_its_backoff_and_asked_for_only_the_settle_time() {
     assert_eq!(retry_at(&retry(at(0)), true, at(10), secs(10)), at(30));
 }
 
+/// I1: who failed may have had another time of day; his request may live for the settle time from now on.
+#[test]
+fn the_settle_time_is_kept_on_our_own_clock_too() {
+    assert_eq!(
+        retry_at(&retry(at(0)), true, at(100), secs(0)),
+        at(130),
+        "it looks old, and we see it for the first time"
+    );
+    assert_eq!(retry_at(&retry(at(0)), true, at(110), secs(10)), at(130));
+    assert_eq!(retry_at(&retry(at(0)), true, at(140), secs(40)), at(140), "and then it is due");
+    let throttled = Retry { settle_ms: 240_000, ..retry(at(0)) };
+    assert_eq!(retry_at(&throttled, false, at(220), secs(0)), at(250), "a server that is busy is not at work for us");
+}
+
 #[test]
 fn a_failure_in_the_future_means_a_wrong_clock_and_waits_at_most_its_wait() {
     let wrong = retry(at(1_000_000));

@@ -206,6 +206,22 @@ impl Authority {
         }
     }
 
+    /// The connection that a refresh token was issued to, dead or alive.
+    #[must_use]
+    pub fn account_of(&self, refresh_token: &str) -> Option<&str> {
+        let token = self.tokens.get(refresh_token).filter(|token| token.kind == Kind::Refresh)?;
+        self.families.get(&token.family).map(|family| family.connection.as_str())
+    }
+
+    /// Whether a refresh token would bring a new pair at this moment.
+    #[must_use]
+    pub fn would_refresh(&self, now: Duration, refresh_token: &str) -> bool {
+        self.tokens.get(refresh_token).is_some_and(|token| {
+            let alive = self.families.get(&token.family).is_some_and(|family| family.life == Life::Alive);
+            token.kind == Kind::Refresh && !token.spent && now < token.expires_at && alive
+        })
+    }
+
     fn issue(&mut self, kind: Kind, family: FamilyId, number: u64, expires_at: Duration) -> String {
         let mut text = self.mint.next();
         while self.tokens.contains_key(&text) {
