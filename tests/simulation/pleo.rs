@@ -12,11 +12,17 @@ use futures::future::{BoxFuture, pending};
 use pleo_operator::{
     api::Authentication,
     clock::Clock,
-    domain::failure::{Failure, FailureKind, Outcome},
+    domain::{
+        failure::{Failure, FailureKind, Outcome},
+        grant::Holder,
+        token::RefreshToken,
+    },
     pleo::{Exchange, TokenEndpoint, answer::interpret},
 };
 use pleo_sandbox::{
-    authority::{self, Authority, Client, Counters, Credentials, ExchangeRecord, Lifetimes, RefreshRequest},
+    authority::{
+        self, Authority, Client, Counters, Credentials, ExchangeId, ExchangeRecord, Lifetimes, RefreshRequest,
+    },
     script::{HttpReply, Reply, ReplyBody, Scripts, Step, Wait},
 };
 use tokio::{
@@ -24,7 +30,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::apiserver::{ApiServer, SimClient};
+use crate::{
+    apiserver::{ApiServer, SimClient},
+    sent::{Heard, Sent, held_claims},
+};
 
 pub const CLIENT_ID: &str = "sandbox-client";
 pub const CLIENT_SECRET: &str = "sandbox-secret";
@@ -50,18 +59,29 @@ struct State {
     reachable: bool,
     connecting: Duration,
     turned_away: Vec<Duration>,
+    sent: Vec<Arc<Sent>>,
+}
+
+/// Pleo has two servers. Their accounts stand in one book, those of the second one under this ending.
+pub const STAGING_ACCOUNT: &str = "@staging";
+
+/// Whose account a connection's consent opens at the server with this token URL.
+pub fn account(connection: &str, token_url: &str) -> String {
+    let ending = if token_url.contains("staging") { STAGING_ACCOUNT } else { "" };
+    format!("{connection}{ending}")
 }
 
 impl Pleo {
-    pub fn new(time: ApiServer) -> Self {
+    pub fn new(time: ApiServer, seed: u64) -> Self {
         let client = Client::new(Some(CLIENT_SECRET.into()));
         let state = State {
-            authority: Authority::new(1, Lifetimes::default(), CLIENT_ID, client),
+            authority: Authority::new(seed, Lifetimes::default(), CLIENT_ID, client),
             scripts: Scripts::default(),
             releases: BTreeMap::new(),
             reachable: true,
             connecting: Duration::ZERO,
             turned_away: Vec::new(),
+            sent: Vec::new(),
         };
         Self(Arc::new(Shared { time, state: Mutex::new(state), released: Notify::new() }))
     }
@@ -75,8 +95,14 @@ impl Pleo {
     }
 
     /// What a process sends through, that reaches the API server by `client`: it dies with it.
-    pub fn endpoint(&self, client: SimClient, clock: Clock, request_timeout: Duration) -> Arc<dyn TokenEndpoint> {
-        Arc::new(Endpoint { pleo: self.clone(), client, clock, request_timeout })
+    pub fn endpoint(
+        &self,
+        client: SimClient,
+        process: &Holder,
+        clock: Clock,
+        request_timeout: Duration,
+    ) -> Arc<dyn TokenEndpoint> {
+        Arc::new(Endpoint { pleo: self.clone(), client, process: process.clone(), clock, request_timeout })
     }
 }
 
@@ -90,6 +116,7 @@ impl Pleo {
 
     pub fn revoke(&self, connection: &str) {
         self.state().authority.revoke(connection);
+        self.state().authority.revoke(&format!("{connection}{STAGING_ACCOUNT}"));
     }
 
     /// How long the access tokens live that this connection gets from now on.
@@ -147,6 +174,29 @@ impl Pleo {
         state.authority.exchanges().iter().filter(ours).cloned().collect()
     }
 
+    /// All requests that left, in order, and what was heard of them.
+    pub fn sent(&self) -> Vec<Arc<Sent>> {
+        self.state().sent.clone()
+    }
+
+    /// How many requests have left.
+    pub fn sent_count(&self) -> usize {
+        self.state().sent.len()
+    }
+
+    pub fn record(&self, sent: &Sent) -> Option<ExchangeRecord> {
+        sent.exchange.and_then(|id| self.state().authority.exchange(id).cloned())
+    }
+
+    /// Whether this refresh token would bring a pair at this moment.
+    pub fn would_refresh(&self, refresh_token: &str) -> bool {
+        self.state().authority.would_refresh(self.now(), refresh_token)
+    }
+
+    pub fn issued_tokens(&self) -> Vec<String> {
+        self.state().authority.issued_tokens().to_vec()
+    }
+
     /// How many exchanges there were, whoever's.
     pub fn exchanged(&self) -> usize {
         self.state().authority.exchanges().len()
@@ -159,30 +209,62 @@ impl Pleo {
 
     /// Whether the access token is one that works at this moment, and whose it is.
     pub fn accepts(&self, access_token: &str) -> Option<String> {
-        self.state().authority.check_access(self.now(), access_token).ok().map(str::to_owned)
+        let state = self.state();
+        let account = state.authority.check_access(self.now(), access_token).ok()?;
+        Some(account.trim_end_matches(STAGING_ACCOUNT).to_owned())
     }
 }
 
 /// The server's side of an exchange.
 impl Pleo {
-    async fn serve(self, request: RefreshRequest, reply: oneshot::Sender<Reply>) {
-        let (id, step, name) = {
-            let (now, state) = (self.now(), &mut *self.state());
-            let id = state.authority.begin(now, request);
-            let name = state.authority.exchange(id).and_then(|record| record.connection.clone());
-            (id, state.scripts.next(name.as_deref()), name.unwrap_or_default())
+    async fn serve(self, mut sent: Sent, request: RefreshRequest, reply: oneshot::Sender<(usize, Reply)>) {
+        sent.at = self.now();
+        sent.claims = held_claims(&self.0.time);
+        let number = self.state().sent.len();
+        if sent.is_at_home(&self.state().authority, &request.refresh_token) {
+            let id = self.state().authority.begin(sent.at, request);
+            sent.exchange = Some(id);
+            self.state().sent.push(Arc::new(sent));
+            let answer = self.answer(number, id).await;
+            // Nobody may be waiting any more.
+            let _ = reply.send((number, answer));
+        } else {
+            // The other server does not know it.
+            self.state().sent.push(Arc::new(sent));
+            let _ = reply.send((number, Step::error("invalid_grant").reply(None, self.0.time.now())));
+        }
+    }
+
+    /// Waits, judges, waits, answers: as the connection's script has it.
+    async fn answer(&self, number: usize, id: ExchangeId) -> Reply {
+        let (step, name) = {
+            let state = &mut *self.state();
+            let record = state.authority.exchange(id);
+            let name = record.and_then(|record| record.connection.clone()).unwrap_or_default();
+            let name = name.trim_end_matches(STAGING_ACCOUNT).to_owned();
+            (state.scripts.next(Some(&name)), name)
         };
         self.wait(step.before, &name).await;
         let judged = step.rotates().then(|| {
             let now = self.now();
-            self.state().authority.rotate(now, id)
+            let judged = self.state().authority.rotate(now, id);
+            if let (Ok(pair), Some(sent)) = (&judged, self.state().sent.get_mut(number)) {
+                Arc::make_mut(sent).issued = Some(RefreshToken::new(pair.refresh_token.as_str()).fingerprint());
+            }
+            judged
         });
         self.wait(step.after, &name).await;
         let answer = step.reply(judged.as_ref(), self.0.time.now());
         let now = self.now();
         self.state().authority.finish(now, id, answer.delivery());
-        // Nobody may be waiting any more.
-        let _ = reply.send(answer);
+        answer
+    }
+
+    fn note_heard(&self, number: usize, outcome: &Outcome) {
+        let now = self.now();
+        if let Some(sent) = self.state().sent.get_mut(number) {
+            Arc::make_mut(sent).heard = Some(Heard { at: now, outcome: outcome.label() });
+        }
     }
 
     fn turns_away(&self) -> bool {
@@ -217,23 +299,28 @@ impl Pleo {
 struct Endpoint {
     pleo: Pleo,
     client: SimClient,
+    process: Holder,
     clock: Clock,
     request_timeout: Duration,
 }
 
 impl TokenEndpoint for Endpoint {
     fn exchange(&self, exchange: Exchange) -> BoxFuture<'static, Outcome> {
-        let Self { pleo, client, clock, request_timeout } = self;
+        let Self { pleo, client, process, clock, request_timeout } = self;
         let (pleo, client, clock, request_timeout) = (pleo.clone(), client.clone(), clock.clone(), *request_timeout);
-        Box::pin(async move {
-            let outcome = send(&pleo, &client, &clock, request_timeout, exchange).await;
-            // The dead hear nothing.
-            if client.is_crashed() { pending().await } else { outcome }
-        })
+        let sent = Sent::new(process, &exchange);
+        Box::pin(async move { send(&pleo, &client, &clock, request_timeout, sent, exchange).await })
     }
 }
 
-async fn send(pleo: &Pleo, client: &SimClient, clock: &Clock, patience: Duration, exchange: Exchange) -> Outcome {
+async fn send(
+    pleo: &Pleo,
+    client: &SimClient,
+    clock: &Clock,
+    patience: Duration,
+    sent: Sent,
+    exchange: Exchange,
+) -> Outcome {
     let failed = |kind, why: &str| Outcome::Failed(Failure::new(kind, why));
     let connecting = pleo.state().connecting;
     sleep(connecting + LATENCY).await;
@@ -247,13 +334,22 @@ async fn send(pleo: &Pleo, client: &SimClient, clock: &Clock, patience: Duration
         return failed(FailureKind::NotSent, "too late");
     }
     let (reply, answer) = oneshot::channel();
-    tokio::spawn(pleo.clone().serve(request(&exchange), reply));
+    // In the server's runtime and not the sender's: it goes on when the sender is frozen or dead.
+    pleo.0.time.runtime().spawn(pleo.clone().serve(sent, request(&exchange), reply));
     drop(exchange);
-    match timeout(patience, answer).await {
-        Err(_) => failed(FailureKind::OutcomeUnknown, "no answer in time"),
-        Ok(Err(_) | Ok(Reply::Cut)) => failed(FailureKind::OutcomeUnknown, "connection reset"),
-        Ok(Ok(Reply::Http(reply))) => read(&reply, clock),
+    let answered = timeout(patience, answer).await;
+    if client.is_crashed() {
+        // The dead hear nothing.
+        return pending().await;
     }
+    let (number, outcome) = match answered {
+        Err(_) => return failed(FailureKind::OutcomeUnknown, "no answer in time"),
+        Ok(Err(_)) => return failed(FailureKind::OutcomeUnknown, "connection reset"),
+        Ok(Ok((number, Reply::Cut))) => (number, failed(FailureKind::OutcomeUnknown, "connection reset")),
+        Ok(Ok((number, Reply::Http(reply)))) => (number, read(&reply, clock)),
+    };
+    pleo.note_heard(number, &outcome);
+    outcome
 }
 
 fn request(exchange: &Exchange) -> RefreshRequest {

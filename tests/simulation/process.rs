@@ -13,7 +13,7 @@ use pleo_operator::{
     operator::{context::Policy, run::Operator},
     telemetry::metrics::Metrics,
 };
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -21,16 +21,22 @@ use crate::{
     world::{NAMESPACE, World},
 };
 
-/// The wall clock of one node. It runs as simulated time does, and can be set.
+/// The wall clock of one node. It runs as the monotonic one of its runtime does, and can be set.
 #[derive(Clone)]
 pub struct NodeClock {
-    time: ApiServer,
+    /// An instant of the runtime, and the true time then.
+    known: Arc<Mutex<(Instant, Timestamp)>>,
     ahead: Arc<Mutex<SignedDuration>>,
 }
 
 impl NodeClock {
-    fn new(time: ApiServer) -> Self {
-        Self { time, ahead: Arc::default() }
+    fn new(time: &ApiServer) -> Self {
+        Self { known: Arc::new(Mutex::new((Instant::now(), time.now()))), ahead: Arc::default() }
+    }
+
+    /// The node has another runtime from now on, or its monotonic clock stood still for a while: it is this time now.
+    pub fn set_true_time(&self, now: Timestamp) {
+        *self.known.lock().unwrap() = (Instant::now(), now);
     }
 
     /// Sets the clock forward, or back where `seconds` is negative. What is monotonic does not notice, as when a node
@@ -42,7 +48,9 @@ impl NodeClock {
 
 impl WallClock for NodeClock {
     fn now(&self) -> Timestamp {
-        self.time.now() + *self.ahead.lock().unwrap()
+        let (then, true_time) = *self.known.lock().unwrap();
+        let passed = SignedDuration::try_from(then.elapsed()).expect("no simulation is that long");
+        true_time + passed + *self.ahead.lock().unwrap()
     }
 }
 
@@ -61,7 +69,7 @@ impl Pod {
     pub fn new(world: &World, name: &str) -> Self {
         Self {
             name: name.into(),
-            clock: NodeClock::new(world.server.clone()),
+            clock: NodeClock::new(&world.server),
             lease: "pleo-operator".into(),
             // Renewed once in a while only: a Lease of 15 s is most of the work in a story of days.
             lease_duration: Duration::from_secs(3600),
@@ -84,12 +92,13 @@ impl Pod {
         let client = world.server.client(&self.name);
         let clock: Clock = Arc::new(self.clock.clone());
         let (stop, metrics) = (CancellationToken::new(), Arc::new(Metrics::new()));
+        let holder = Holder { identity: self.name.clone(), process: world.next_process() };
         let operator = Operator {
             store: Store::new(client.kube()),
-            endpoint: world.pleo.endpoint(client.clone(), Arc::clone(&clock), self.request_timeout),
+            endpoint: world.pleo.endpoint(client.clone(), &holder, Arc::clone(&clock), self.request_timeout),
             clock,
             policy: Policy {
-                holder: Holder { identity: self.name.clone(), process: world.next_process() },
+                holder: holder.clone(),
                 namespaces: Vec::new(),
                 allowed: AllowedServers::new(Vec::new()),
                 pace: Pace { request_timeout: self.request_timeout },
@@ -100,13 +109,14 @@ impl Pod {
             metrics: Arc::clone(&metrics),
         };
         let running = tokio::spawn(operator.run(stop.clone()));
-        Process { pod: self.clone(), client, metrics, stop, running }
+        Process { pod: self.clone(), holder, client, metrics, stop, running }
     }
 }
 
 /// A process under way.
 pub struct Process {
     pub pod: Pod,
+    pub holder: Holder,
     /// Its line to the API server.
     pub client: SimClient,
     pub metrics: Arc<Metrics>,

@@ -1,7 +1,12 @@
 //! A world of one's own for each test: API server, authorisation server, the people who use them, and what a judge
 //! needs to see. All in paused time: an hour passes as soon as nobody has anything to do in it.
 
-use std::{cell::Cell, collections::BTreeMap, fmt::Debug, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use k8s_openapi::{
@@ -50,15 +55,20 @@ pub struct World {
     pub server: ApiServer,
     pub pleo: Pleo,
     user: kube::Client,
-    processes: Cell<u32>,
+    processes: AtomicU32,
 }
 
 impl World {
     /// Both servers, and the client Secret.
     pub async fn new() -> Self {
-        let server = ApiServer::new(1);
+        Self::from_seed(1).await
+    }
+
+    /// The same, with all chance from that seed.
+    pub async fn from_seed(seed: u64) -> Self {
+        let server = ApiServer::new(seed);
         let user = server.undisturbed_client("user").kube();
-        let world = Self { pleo: Pleo::new(server.clone()), server, user, processes: Cell::default() };
+        let world = Self { pleo: Pleo::new(server.clone(), seed), server, user, processes: AtomicU32::default() };
         world.put_secret(CLIENT, &[("client_id", CLIENT_ID), ("client_secret", CLIENT_SECRET)]).await;
         world
     }
@@ -81,10 +91,14 @@ impl World {
         (world, process)
     }
 
+    /// A client for people: nothing ever goes wrong with it.
+    pub fn user(&self) -> kube::Client {
+        self.user.clone()
+    }
+
     /// A name for the next process.
     pub fn next_process(&self) -> String {
-        self.processes.set(self.processes.get() + 1);
-        format!("process-{}", self.processes.get())
+        format!("process-{}", self.processes.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// Waits in simulated time. Polling costs no real time worth speaking of.
@@ -324,6 +338,6 @@ fn writes_grant(call: &Call, name: &str) -> Option<Value> {
     serde_json::from_str(&ledger).ok()
 }
 
-fn decoded(base64: &str) -> String {
+pub fn decoded(base64: &str) -> String {
     String::from_utf8(BASE64_STANDARD.decode(base64).unwrap()).unwrap()
 }

@@ -110,16 +110,33 @@ fn verb_of(method: &Method, name: &str, watch: bool) -> Option<Verb> {
     })
 }
 
+/// Other types of patches are taken by the real server, and are for the store to refuse, loudly.
+fn check_content_type(verb: Verb, content_type: &str, custom: bool) -> Result<(), Refusal> {
+    let known = match verb {
+        Verb::Get | Verb::List | Verb::Watch | Verb::Delete => true,
+        Verb::Create | Verb::Update => ["", "application/json"].contains(&content_type),
+        Verb::Patch => match content_type.strip_prefix("application/").and_then(|rest| rest.split_once("patch+")) {
+            Some(("strategic-merge-", _)) => !custom,
+            Some(("merge-" | "json-" | "apply-", _)) => true,
+            _ => false,
+        },
+    };
+    if known { Ok(()) } else { Err(Refusal::unsupported(content_type)) }
+}
+
 impl Call {
     /// Reads a request; the refusal is the answer to one that makes no sense.
     pub(super) fn read(client: &str, parts: &Parts, body: &Bytes) -> Result<Self, Refusal> {
-        let path = Path::read(parts.uri.path()).ok_or_else(Refusal::no_such_path)?;
+        let path = Path::read(parts.uri.path()).ok_or_else(Refusal::no_such_page)?;
         let with_group = |what: &str, dot: &str| match path.group {
             "" => what.to_owned(),
             group if dot == "." => format!("{what}.{group}"),
             group => format!("{group}/{what}"),
         };
         let resource = with_group(path.plural, ".");
+        if kind_of(&resource).name.is_empty() {
+            return Err(if path.group.is_empty() { Refusal::no_such_path() } else { Refusal::no_such_page() });
+        }
         let query: BTreeMap<String, String> =
             form_urlencoded::parse(parts.uri.query().unwrap_or("").as_bytes()).into_owned().collect();
         let asked = |key: &str| query.get(key).map_or("", String::as_str);
@@ -130,6 +147,8 @@ impl Call {
         if !asked("dryRun").is_empty() {
             return Err(Refusal::not_simulated("dryRun"));
         }
+        let content_type = named(header::CONTENT_TYPE);
+        check_content_type(verb, content_type, kind_of(&resource).custom)?;
         let body = if body.is_empty() {
             Value::Null
         } else {
@@ -144,7 +163,7 @@ impl Call {
             subresource: path.subresource.into(),
             metadata_only: named(header::ACCEPT).contains("as=PartialObjectMetadata"),
             group_version: with_group(path.version, "/"),
-            content_type: named(header::CONTENT_TYPE).into(),
+            content_type: content_type.into(),
             labels: Selector::labels(asked("labelSelector")).map_err(Refusal::bad_request)?,
             fields: Selector::fields(asked("fieldSelector"), kind_of(&resource).selectable)
                 .map_err(Refusal::bad_request)?,

@@ -243,6 +243,10 @@ fn answer(code: u16, body: &Value) -> Answer {
 }
 
 fn refused(refusal: &Refusal) -> Answer {
+    if *refusal == Refusal::no_such_page() {
+        let body = Full::new(Bytes::from(refusal.message.clone())).map_err(|never| match never {}).boxed_unsync();
+        return Response::builder().status(refusal.code).body(body).expect("a status code");
+    }
     let mut answer = answer(refusal.code, &refusal.body());
     if let Some(seconds) = refusal.retry_after() {
         answer.headers_mut().insert(header::RETRY_AFTER, seconds.into());

@@ -3,8 +3,17 @@
 //! [`ApiServer`] keeps the objects; each simulated process gets a [`SimClient`] of its own, and from it a
 //! `kube::Client`. Where code relies on it, the server behaves as the real one does: compare-and-swap, status
 //! subresource and generation, writes that change nothing, selectors, lists in pages, metadata-only answers,
-//! watches with bookmarks and streaming lists, 410 after a compaction. It knows no schemas: a test that wants
-//! a write refused says so ([`ApiServer::refuse_writes`]).
+//! watches with bookmarks and streaming lists, 410 after a compaction. That it does is shown by the conformance
+//! tests, which play the same stories on both. A test that wants a write refused beyond that says so
+//! ([`ApiServer::refuse_writes`]).
+//!
+//! What it does not have, because nothing of the operator's depends on it:
+//!
+//! - schemas, defaults, admission and rights: specs are kept as they were sent, fields that are not known, too;
+//! - namespaces: they need not be there, and never end;
+//! - patches that are no merge patches, dry runs, deletions of collections or with a propagation policy (501 or ignored);
+//! - staleness: a list or watch from version 0 sees everything, a patch that names no version never conflicts;
+//! - lists at an exact version of the past, managed fields, the `details` of refusals.
 //!
 //! The server lives on the runtime in which it was made, and each request is a task there. So a client that
 //! gives up, is frozen or dies takes nothing back that it sent. A simulated process may live on the same
@@ -16,12 +25,14 @@
 //! | module | |
 //! |---|---|
 //! | `client`, `call` | HTTP in and out, the switches of one client's line |
-//! | `store`, `write`, `object`, `watch` | the objects and their history, the rules for writing, the stream of a watch |
+//! | `store`, `watch` | the objects and their history, the stream of a watch |
+//! | `write`, `delete`, `object`, `validate` | how objects come, change and go; what is taken and what is not |
 //! | `kinds`, `selector`, `refusal` | what differs by resource, selectors, `Status` answers |
 //! | `faults`, `trace` | what goes wrong, and what happened |
 
 mod call;
 mod client;
+mod delete;
 mod faults;
 mod kinds;
 mod object;
@@ -31,6 +42,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod validate;
 mod watch;
 mod write;
 
@@ -38,6 +50,7 @@ pub use call::{Call, Key, Verb};
 pub use client::SimClient;
 pub use faults::{Fault, Faults, Rng};
 pub use refusal::Refusal;
+pub use store::Change;
 pub use trace::Record;
 
 use faults::{Fate, Rule, struck_by};
@@ -193,6 +206,21 @@ impl ApiServer {
         self.state().trace.records().to_vec()
     }
 
+    /// The same without the first so many.
+    pub fn trace_after(&self, seen: usize) -> Vec<Record> {
+        self.state().trace.records().get(seen..).unwrap_or_default().to_vec()
+    }
+
+    /// How many requests there were since the last reset.
+    pub fn requests(&self) -> usize {
+        self.state().trace.records().len()
+    }
+
+    /// What changed after this version, the oldest first. Only some two thousand changes are remembered.
+    pub fn changes_since(&self, version: u64) -> Vec<Change> {
+        self.state().store.since(version).cloned().collect()
+    }
+
     /// Those of them that were writes, successful or not.
     pub fn writes(&self) -> Vec<Record> {
         self.trace().into_iter().filter(|record| record.verb.is_write()).collect()
@@ -221,7 +249,7 @@ impl ApiServer {
         self.shared.state.lock().unwrap()
     }
 
-    fn runtime(&self) -> &Handle {
+    pub fn runtime(&self) -> &Handle {
         &self.shared.runtime
     }
 

@@ -1,6 +1,7 @@
 //! What the server does to an object as such: its stored form, merging, the rules for Secrets.
 
 use super::call::Call;
+use super::kinds::Kind;
 use super::refusal::Refusal;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
@@ -83,9 +84,16 @@ pub fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
-pub fn beside_metadata_and_status(object: &Value) -> Vec<(&String, &Value)> {
+/// What makes a new generation when it changes: all but metadata and status, and some kinds' annotations.
+pub fn what_counts(kind: Kind, object: &Value) -> (Vec<(&String, &Value)>, Option<&Value>) {
     let fields = object.as_object().into_iter().flatten();
-    fields.filter(|(key, _)| !["metadata", "status"].contains(&key.as_str())).collect()
+    let rest = fields.filter(|(key, _)| !["metadata", "status"].contains(&key.as_str())).collect();
+    (rest, kind.counts_annotations.then(|| &object["metadata"]["annotations"]))
+}
+
+/// A list of texts of the metadata.
+pub fn names<'a>(object: &'a Value, field: &str) -> Vec<&'a str> {
+    object["metadata"][field].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 /// A text of the metadata; empty when it is not there.

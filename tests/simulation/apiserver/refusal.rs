@@ -45,6 +45,16 @@ impl Refusal {
         Self::new(404, "NotFound", "the server could not find the requested resource")
     }
 
+    /// What is said of an API group that is not served, such as one whose CRD is not installed: it is no `Status`.
+    pub fn no_such_page() -> Self {
+        Self::new(404, "", "404 page not found\n")
+    }
+
+    pub fn unsupported(content_type: &str) -> Self {
+        let why = format!("the body of the request was in an unknown format: {content_type}");
+        Self::new(415, "UnsupportedMediaType", why)
+    }
+
     pub fn exists(resource: &str, name: &str) -> Self {
         Self::new(409, "AlreadyExists", format!("{resource} \"{name}\" already exists"))
     }
@@ -74,8 +84,11 @@ impl Refusal {
     pub fn body(&self) -> Value {
         let mut body = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason, "code": self.code,
+            "message": self.message, "code": self.code,
         });
+        if !self.reason.is_empty() {
+            body["reason"] = json!(self.reason);
+        }
         if let Some(seconds) = self.retry_after() {
             body["details"] = json!({"retryAfterSeconds": seconds});
         }

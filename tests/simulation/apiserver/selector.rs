@@ -1,5 +1,6 @@
 //! Label and field selectors, parsed once for each request.
 
+use super::validate::{is_label, is_label_value};
 use serde_json::Value;
 
 #[derive(Clone, Debug)]
@@ -17,7 +18,8 @@ pub struct Selector(Vec<Term>);
 impl Selector {
     /// `a=b`, `a==b`, `a!=b`, `a in (b,c)`, `a notin (b,c)`, `a`, `!a`.
     pub fn labels(text: &str) -> Result<Self, String> {
-        split_outside_brackets(text).into_iter().map(label_term).collect::<Result<_, _>>().map(Self)
+        let term = |part| label_term(part).and_then(|term| well_formed(term, part));
+        split_outside_brackets(text).into_iter().map(term).collect::<Result<_, _>>().map(Self)
     }
 
     /// `a.b=c`, `a.b==c`, `a.b!=c`, for the fields that the resource can be selected by.
@@ -73,6 +75,16 @@ fn split_outside_brackets(text: &str) -> Vec<&str> {
     parts.map(str::trim).filter(|part| !part.is_empty()).collect()
 }
 
+/// What can be no label's key or value selects nothing, and is refused.
+fn well_formed(term: Term, part: &str) -> Result<Term, String> {
+    let (key, values) = match &term {
+        Term::In(key, values) | Term::NotIn(key, values) => (key, values.as_slice()),
+        Term::Exists(key) | Term::Absent(key) => (key, &[][..]),
+    };
+    let good = is_label(key) && values.iter().all(|value| is_label_value(value));
+    if good { Ok(term) } else { Err(format!("unable to parse requirement: {part}")) }
+}
+
 fn label_term(part: &str) -> Result<Term, String> {
     for (word, not) in [(" notin ", true), (" in ", false)] {
         if let Some((key, set)) = part.split_once(word) {
@@ -87,9 +99,6 @@ fn label_term(part: &str) -> Result<Term, String> {
         return Ok(term);
     }
     let (key, absent) = part.strip_prefix('!').map_or((part, false), |key| (key.trim(), true));
-    if key.is_empty() || key.contains([' ', '(', ')']) {
-        return Err(format!("unable to parse requirement: {part}"));
-    }
     Ok(if absent { Term::Absent(key.into()) } else { Term::Exists(key.into()) })
 }
 

@@ -14,11 +14,12 @@ const HISTORY: usize = 2000;
 pub type Admission = Box<dyn Fn(&Call, &Value) -> Option<Refusal> + Send>;
 
 /// One change: the state before it and the state after it.
-struct Change {
-    version: u64,
-    key: Key,
-    last: Option<Arc<Value>>,
-    now: Option<Arc<Value>>,
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub version: u64,
+    pub key: Key,
+    pub last: Option<Arc<Value>>,
+    pub now: Option<Arc<Value>>,
 }
 
 /// A line of a watch.
@@ -134,8 +135,11 @@ impl Store {
                 (self.version, self.covered(call).cloned().collect::<Vec<_>>())
             }
             token => {
-                let page = token.parse().ok().and_then(|token: u64| self.pages.get(&token));
-                let page = page.ok_or_else(|| Refusal::expired("The provided continue parameter is too old"))?;
+                let token: u64 = token.parse().map_err(|_| Refusal::bad_request("continue key is not valid"))?;
+                let page = self
+                    .pages
+                    .get(&token)
+                    .ok_or_else(|| Refusal::expired("The provided continue parameter is too old"))?;
                 (page.version, page.rest.clone())
             }
         };
@@ -154,12 +158,27 @@ impl Store {
         }
         let mut list = call.answer_type("List");
         list["metadata"] = metadata;
-        list["items"] = items.iter().map(|object| call.shape_in_list(object)).collect();
+        list["items"] = match items.is_empty() && call.metadata_only {
+            // What clients must bear with.
+            true => Value::Null,
+            false => items.iter().map(|object| call.shape_in_list(object)).collect(),
+        };
         Ok(list)
     }
 
     fn check_version_of_list(&self, call: &Call) -> Result<(), Refusal> {
-        let wanted = call.number("resourceVersion")?.unwrap_or(0);
+        let given = call.number("resourceVersion")?;
+        let wanted = given.unwrap_or(0);
+        let good = match call.query("resourceVersionMatch") {
+            "" => true,
+            "NotOlderThan" => given.is_some(),
+            "Exact" => wanted > 0,
+            _ => false,
+        };
+        if !good || !call.query("sendInitialEvents").is_empty() {
+            let why = "resourceVersionMatch or sendInitialEvents: Forbidden: it does not suit the rest of this list";
+            return Err(Refusal::invalid(&call.resource, "", why));
+        }
         if wanted > self.version {
             return Err(Refusal::new(504, "Timeout", format!("Too large resource version: {wanted}")));
         }
@@ -171,10 +190,13 @@ impl Store {
 
     /// Begins a watch: what it is told at once, and what is still to come.
     pub fn watch(&mut self, call: &Arc<Call>) -> Result<(Vec<Event>, UnboundedReceiver<Event>), Refusal> {
-        let from = call.number("resourceVersion")?.unwrap_or(0);
+        let from =
+            call.number("resourceVersion").map_err(|refusal| Refusal::new(500, "", refusal.message))?.unwrap_or(0);
         let streaming_list = call.query("sendInitialEvents") == "true";
-        if streaming_list && call.query("resourceVersionMatch") != "NotOlderThan" {
-            let why = "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+        let expected = if call.query("sendInitialEvents").is_empty() { "" } else { "NotOlderThan" };
+        if call.query("resourceVersionMatch") != expected {
+            let why =
+                "resourceVersionMatch: Forbidden: it is to be NotOlderThan with sendInitialEvents, and absent without";
             return Err(Refusal::invalid(&call.resource, "", why));
         }
         let (sender, receiver) = unbounded_channel();
@@ -190,11 +212,16 @@ impl Store {
             // The sender is dropped: the real server, too, ends the watch after this line.
             return Ok((vec![Event { kind: "ERROR", object: Arc::new(refusal.body()) }], receiver));
         } else {
-            let missed = self.history.partition_point(|change| change.version <= from);
-            first.extend(self.history.range(missed..).filter_map(|change| change.seen_by(call)));
+            first.extend(self.since(from).filter_map(|change| change.seen_by(call)));
         }
         self.watchers.push((call.clone(), sender));
         Ok((first, receiver))
+    }
+
+    /// The changes after this version, the oldest first.
+    pub fn since(&self, version: u64) -> impl Iterator<Item = &Change> {
+        let seen = self.history.partition_point(|change| change.version <= version);
+        self.history.range(seen..)
     }
 
     /// All up to the present version has been told.

@@ -1,12 +1,12 @@
 //! The writes: who may change what, and when a write is one.
 
 use super::call::{Call, Key, Verb};
-use super::object::{beside_metadata_and_status, check_secret, merge, seconds, set, set_status, text, tidy};
+use super::object::{check_secret, merge, names, seconds, set, set_status, text, tidy, what_counts};
 use super::refusal::Refusal;
 use super::store::Store;
+use super::validate::{check_form, check_valid};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 /// What the real server says when the resourceVersion is an old one.
 const MODIFIED: &str = "the object has been modified; please apply your changes to the latest version and try again";
@@ -52,17 +52,18 @@ impl Store {
         }
     }
 
-    fn present(&self, call: &Call) -> Result<&Value, Refusal> {
+    pub(super) fn present(&self, call: &Call) -> Result<&Value, Refusal> {
         let there = self.get(&call.key()).ok_or_else(|| Refusal::not_found(&call.resource, &call.name))?;
         Ok(there)
     }
 
-    fn admit(&self, call: &Call, object: &Value) -> Result<(), Refusal> {
+    pub(super) fn admit(&self, call: &Call, object: &Value) -> Result<(), Refusal> {
         self.admission.as_ref().and_then(|admission| admission(call, object)).map_or(Ok(()), Err)
     }
 
     fn create(&mut self, call: &Call, now: Timestamp) -> Result<Done, Refusal> {
         let mut object = call.body.clone();
+        check_form(call, &object)?;
         check_place(call, &object)?;
         // A PUT that creates drops it; a POST is refused, with a code for which the real server has no reason.
         if call.verb == Verb::Create && !text(&object, "resourceVersion").is_empty() {
@@ -78,19 +79,25 @@ impl Store {
             (name, _) => name.to_owned(),
         };
         let key = Key { name: name.clone(), ..call.key() };
-        if self.get(&key).is_some() {
-            return Err(Refusal::exists(&call.resource, &name));
-        }
+        object["apiVersion"] = json!(call.group_version);
+        object["kind"] = json!(call.kind().name);
         set(&mut object, "name", json!(name));
         set(&mut object, "namespace", json!(call.namespace));
         set(&mut object, "uid", json!(uid));
         set(&mut object, "creationTimestamp", seconds(now));
         set(&mut object, "deletionTimestamp", Value::Null);
-        set(&mut object, "generation", if call.kind().has_generation { json!(1) } else { Value::Null });
+        if call.kind().has_generation {
+            set(&mut object, "generation", json!(1));
+        }
         if call.kind().has_status {
-            set_status(&mut object, None);
+            let phase = Some(call.kind().first_phase).filter(|phase| !phase.is_empty());
+            set_status(&mut object, phase.map(|phase| json!({"phase": phase})));
         }
         tidy(call, &mut object);
+        check_valid(call, &object, None)?;
+        if self.get(&key).is_some() {
+            return Err(Refusal::exists(&call.resource, &name));
+        }
         self.admit(call, &object)?;
         let stored = self.commit(key, Some(object));
         Ok(Done { code: 201, body: call.shape(&stored), changed: true })
@@ -109,6 +116,7 @@ impl Store {
     /// Puts `new` in the place of what is there: the second half of both PUT and PATCH.
     fn replace(&mut self, call: &Call, mut new: Value) -> Result<Done, Refusal> {
         let old = self.present(call)?.clone();
+        check_form(call, &new)?;
         check_place(call, &new)?;
         check_identity(call, &old, &new)?;
         let kind = call.kind();
@@ -127,13 +135,16 @@ impl Store {
             "creationTimestamp",
             "deletionTimestamp",
             "deletionGracePeriodSeconds",
-            "generation",
         ] {
             set(&mut new, field, old["metadata"][field].clone());
         }
+        if kind.has_generation {
+            set(&mut new, "generation", old["metadata"]["generation"].clone());
+        }
         tidy(call, &mut new);
+        check_valid(call, &new, Some(&old))?;
         check_secret(call, &old, &new)?;
-        if kind.has_generation && beside_metadata_and_status(&new) != beside_metadata_and_status(&old) {
+        if kind.has_generation && what_counts(kind, &new) != what_counts(kind, &old) {
             let generation = old["metadata"]["generation"].as_u64().unwrap_or(0) + 1;
             set(&mut new, "generation", json!(generation));
         }
@@ -141,85 +152,18 @@ impl Store {
             return Ok(Done::unchanged(call.shape(&old)));
         }
         self.admit(call, &new)?;
-        if !text(&new, "deletionTimestamp").is_empty() && new["metadata"]["finalizers"].is_null() {
+        let waits = new["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) > 0;
+        if !text(&new, "deletionTimestamp").is_empty() && names(&new, "finalizers").is_empty() && !waits {
             self.commit(call.key(), None);
             return Ok(Done { code: 200, body: call.shape(&new), changed: true });
         }
         let stored = self.commit(call.key(), Some(new));
         Ok(Done { code: 200, body: call.shape(&stored), changed: true })
     }
-
-    fn delete(&mut self, call: &Call, now: Timestamp) -> Result<Done, Refusal> {
-        let old = self.present(call)?.clone();
-        for (field, label) in [("uid", "UID"), ("resourceVersion", "ResourceVersion")] {
-            let (wanted, found) = (call.body["preconditions"][field].as_str(), text(&old, field));
-            if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
-                return Err(precondition_failed(call, label, wanted, found));
-            }
-        }
-        self.admit(call, &Value::Null)?;
-        match self.remove(call.key(), &old, now) {
-            Some(waiting) => Ok(Done { changed: waiting != old, code: 200, body: call.shape(&waiting) }),
-            None => {
-                let details = json!({"name": call.name, "uid": old["metadata"]["uid"], "kind": call.resource});
-                let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details});
-                Ok(Done { code: 200, body, changed: true })
-            }
-        }
-    }
-
-    /// Removes an object, or marks it as one that waits for its finalizers, and then returns it.
-    fn remove(&mut self, key: Key, old: &Value, now: Timestamp) -> Option<Value> {
-        if old["metadata"]["finalizers"].is_null() {
-            self.commit(key, None);
-            return None;
-        }
-        let mut waiting = old.clone();
-        if text(old, "deletionTimestamp").is_empty() {
-            set(&mut waiting, "deletionTimestamp", seconds(now));
-            set(&mut waiting, "deletionGracePeriodSeconds", json!(0));
-            if let Some(generation) = old["metadata"]["generation"].as_u64() {
-                set(&mut waiting, "generation", json!(generation + 1));
-            }
-            waiting = (*self.commit(key, Some(waiting))).clone();
-        }
-        Some(waiting)
-    }
-
-    /// Deletes what only had owners that are gone, and what that leaves without, until nothing is left to do.
-    pub fn collect_garbage(&mut self, now: Timestamp) -> Vec<Key> {
-        let mut collected = Vec::new();
-        loop {
-            let orphan = |(key, object): &(&Key, &Arc<Value>)| {
-                let owners = object["metadata"]["ownerReferences"].as_array();
-                text(object, "deletionTimestamp").is_empty()
-                    && owners.is_some_and(|owners| owners.iter().all(|owner| !self.lives(key, owner)))
-            };
-            let found = self.all().find(orphan).map(|(key, object)| (key.clone(), object.clone()));
-            let Some((key, object)) = found else {
-                return collected;
-            };
-            self.remove(key.clone(), &object, now);
-            collected.push(key);
-        }
-    }
-
-    /// An owner is found by its uid, in the same namespace or in none.
-    fn lives(&self, dependent: &Key, owner: &Value) -> bool {
-        self.all().any(|(key, object)| {
-            (key.namespace == dependent.namespace || key.namespace.is_empty())
-                && object["kind"] == owner["kind"]
-                && object["metadata"]["name"] == owner["name"]
-                && object["metadata"]["uid"] == owner["uid"]
-        })
-    }
 }
 
 /// The object's own name and namespace must be those of the path.
 fn check_place(call: &Call, object: &Value) -> Result<(), Refusal> {
-    if !object["metadata"].is_object() {
-        return Err(Refusal::bad_request("the object has no metadata"));
-    }
     let (name, namespace) = (text(object, "name"), text(object, "namespace"));
     if name != call.name {
         let why = format!("the name of the object ({name}) does not match the name on the URL ({})", call.name);
@@ -242,18 +186,26 @@ fn check_identity(call: &Call, old: &Value, new: &Value) -> Result<(), Refusal> 
             _ => precondition_failed(call, "UID", uid, found),
         });
     }
+    let (deletion, marked) = (text(new, "deletionTimestamp"), text(old, "deletionTimestamp"));
     match text(new, "resourceVersion") {
-        "" if call.verb == Verb::Patch || call.kind().unconditional_update => Ok(()),
-        "" => {
+        version if !version.is_empty() && version.parse::<u64>().is_err() => {
+            Err(Refusal::new(500, "", format!("resourceVersion is no number: {version}")))
+        }
+        version if !version.is_empty() && version != text(old, "resourceVersion") => {
+            Err(Refusal::conflict(&call.resource, &call.name, MODIFIED))
+        }
+        _ if !deletion.is_empty() && deletion != marked => {
+            Err(Refusal::invalid(&call.resource, &call.name, "metadata.deletionTimestamp: field is immutable"))
+        }
+        "" if !call.kind().unconditional_update => {
             let why = "metadata.resourceVersion: Invalid value: 0: must be specified for an update";
             Err(Refusal::invalid(&call.resource, &call.name, why))
         }
-        version if version == text(old, "resourceVersion") => Ok(()),
-        _ => Err(Refusal::conflict(&call.resource, &call.name, MODIFIED)),
+        _ => Ok(()),
     }
 }
 
-fn precondition_failed(call: &Call, label: &str, wanted: &str, found: &str) -> Refusal {
+pub(super) fn precondition_failed(call: &Call, label: &str, wanted: &str, found: &str) -> Refusal {
     let why = format!("Precondition failed: {label} in precondition: {wanted}, {label} in object meta: {found}");
     Refusal::conflict(&call.resource, &call.name, &why)
 }

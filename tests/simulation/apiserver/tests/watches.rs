@@ -36,7 +36,7 @@ async fn a_selection_is_entered_and_left() {
     let server = ApiServer::new(1);
     let client = server.client("operator");
     create(&client, "a", &[]).await;
-    for value in [json!("gold"), json!("gold!"), json!("gold"), json!(null)] {
+    for value in [json!("gold"), json!("gilt"), json!("gold"), json!(null)] {
         label(&client, "a", value).await;
     }
     let gold = WatchParams::default().labels("tier=gold");

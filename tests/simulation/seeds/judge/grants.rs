@@ -1,0 +1,125 @@
+//! Every change of a grant Secret. A living pair gives way only to one that a server made, or to a refusal (I9); rotations
+//! are counted one by one; and a claim is taken from its holder only after the time that he is given.
+
+use std::time::Duration;
+
+use pleo_operator::domain::{grant::Grant, token::Fingerprint};
+
+use super::{Commit, History, Judge, SLACK};
+use crate::{seeds::stage::Stage, world::seconds};
+
+/// How long a claim stands at least before another pod takes it: its length, and a grace.
+const ANOTHERS_CLAIM: Duration = seconds(75);
+/// How long it stands before the next process of the same pod takes it.
+const OWN_CLAIM: Duration = seconds(30);
+
+impl Judge {
+    pub(super) fn grant_changed(&mut self, stage: &Stage, name: &str, now: Option<Grant>, writer: Option<&str>) {
+        let Some(history) = self.histories.get_mut(name) else { return };
+        let before = std::mem::replace(&mut history.grant, now.clone());
+        match (writer, now) {
+            (Some(writer), Some(now)) => {
+                let objections = history.written(stage, before.as_ref(), &now, writer);
+                objections.into_iter().for_each(|what| self.object(stage, format!("{name}: {what}")));
+            }
+            (Some(writer), None) => {
+                self.object(stage, format!("{name}: {writer} removed the grant, or wrote one that cannot be read"));
+            }
+            (None, now) if now == before => {}
+            (None, now) => history.meddled_with(stage.now, now.as_ref()),
+        }
+    }
+}
+
+impl History {
+    /// People, or the garbage collector.
+    fn meddled_with(&mut self, at: Duration, now: Option<&Grant>) {
+        self.meddled.push(at);
+        self.claimed = now.and_then(|now| now.claim.as_ref()).map(|claim| (claim.attempt.clone(), at));
+        let knows = |token: &Fingerprint| now.is_some_and(|now| now.remembers(token));
+        let forgotten: Vec<Fingerprint> = self.known.iter().filter(|token| !knows(token)).cloned().collect();
+        self.forgotten.extend(forgotten);
+    }
+
+    /// An operator wrote: what is wrong with that.
+    fn written(&mut self, stage: &Stage, before: Option<&Grant>, now: &Grant, writer: &str) -> Vec<String> {
+        let mut objections = Vec::new();
+        // What people put there, or what a connection left behind that is gone, is not a living grant.
+        let is_own = before.filter(|before| before.connection == now.connection && !self.is_restored());
+        if let Some(before) = is_own {
+            objections.extend(changes_of_live(stage, before, now));
+            objections.extend(self.changes_of_claim(stage, before, now, writer));
+        }
+        self.remember(stage.now, now);
+        objections
+    }
+
+    /// Whether people touched the grant after the last pair was stored.
+    fn is_restored(&self) -> bool {
+        let committed = self.commits.last().map_or(Duration::ZERO, |commit| commit.at);
+        self.meddled.last().is_some_and(|at| *at >= committed)
+    }
+
+    fn changes_of_claim(&self, stage: &Stage, before: &Grant, now: &Grant, writer: &str) -> Option<String> {
+        let old = before.claim.as_ref()?;
+        let since = self.claimed.as_ref().filter(|(attempt, _)| *attempt == old.attempt).map(|(_, at)| *at)?;
+        let stood = stage.now.saturating_sub(since);
+        match &now.claim {
+            Some(new) if new.attempt == old.attempt || new.holder == old.holder => None,
+            Some(new) => {
+                let least = if new.holder.identity == old.holder.identity { OWN_CLAIM } else { ANOTHERS_CLAIM };
+                let early = stood + SLACK < least;
+                early.then(|| format!("{} took the claim of {} after {stood:?} (I1)", new.holder, old.holder))
+            }
+            None if old.holder.identity == writer => None,
+            None => Some(format!("{writer} removed the claim of {} (I1)", old.holder)),
+        }
+    }
+
+    fn remember(&mut self, at: Duration, now: &Grant) {
+        let claim = now.claim.as_ref().map(|claim| claim.attempt.clone());
+        if self.claimed.as_ref().map(|(attempt, _)| attempt) != claim.as_ref() {
+            self.claimed = claim.map(|attempt| (attempt, at));
+        }
+        if let Some(live) = &now.live {
+            let access = live.access.as_ref().map(|access| access.expose().to_owned());
+            let is_new =
+                self.commits.last().is_none_or(|last| last.refresh != live.record.fingerprint || last.access != access);
+            if is_new {
+                self.commits.push(Commit { refresh: live.record.fingerprint.clone(), access, at });
+            }
+            self.known.insert(live.record.fingerprint.clone());
+        }
+        self.known.extend(now.candidate.iter().map(|candidate| candidate.record.fingerprint.clone()));
+        self.known.extend(now.adopted.iter().map(|adopted| adopted.fingerprint.clone()));
+        let dead = now.adopted.iter().filter(|adopted| adopted.refused).map(|adopted| &adopted.fingerprint);
+        let held = |token: &&Fingerprint| now.holding(token).is_none();
+        let dead = dead.chain(now.refused.iter().map(|refused| &refused.fingerprint)).filter(held);
+        for token in dead {
+            self.refused.entry(token.clone()).or_insert(at);
+        }
+    }
+}
+
+fn changes_of_live(stage: &Stage, before: &Grant, now: &Grant) -> Option<String> {
+    if now.rotation < before.rotation || now.rotation > before.rotation + 1 {
+        return Some(format!("rotation {} became {} (I4)", before.rotation, now.rotation));
+    }
+    let token = |grant: &Grant| grant.live.as_ref().map(|live| live.record.fingerprint.clone());
+    match (token(before), token(now)) {
+        (before, now) if before == now => None,
+        (_, Some(now)) => {
+            let sent = stage.world.pleo.sent();
+            let proved = sent.iter().any(|sent| sent.issued.as_ref() == Some(&now));
+            (!proved).then(|| "a token that no server gave for another became the live one (I9)".to_owned())
+        }
+        (Some(before), None) => {
+            let sent = stage.world.pleo.sent();
+            let refused = sent.iter().any(|sent| {
+                sent.token == before && sent.heard.as_ref().is_some_and(|heard| heard.outcome == "refused")
+            });
+            (!refused).then(|| "a living grant was given up, and no server had refused it (I9)".to_owned())
+        }
+        (None, None) => None,
+    }
+}

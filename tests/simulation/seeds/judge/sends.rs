@@ -1,0 +1,113 @@
+//! Every request that left. It left under a standing claim of its sender, and soon after that; its token was not sent before,
+//! unless nobody could know what had become of it (I1); it was not known to be dead (I3); and it went home (I8).
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Judge, SLACK};
+use crate::{
+    seeds::{host::Host, stage::Stage},
+    sent::Sent,
+    world::seconds,
+};
+
+/// How long a sender listens.
+const LISTENS: Duration = seconds(60);
+/// How long a server may still be at work.
+const SETTLES: Duration = seconds(30);
+/// Within this time of its claim's beginning a request leaves.
+const SEND_WITHIN: Duration = seconds(10);
+/// A holder that is not himself for this long may lose its claim before it can store what it heard.
+pub(super) const LONG: Duration = seconds(20);
+
+impl Judge {
+    pub(super) fn look_at_sends(&mut self, stage: &Stage) {
+        if self.sends == stage.world.pleo.sent_count() {
+            return;
+        }
+        let sent = stage.world.pleo.sent();
+        while let Some(this) = sent.get(self.sends) {
+            self.sends += 1;
+            let earlier = &sent[..self.sends - 1];
+            let exchange = stage.world.pleo.record(this).map(|record| record.number).unwrap_or_default();
+            let account = this.connection().unwrap_or("?");
+            let what = format!("{account}: exchange {exchange} of {} by {}", short(this), this.process);
+            stage.transcript.note(this.at, "pleo", what);
+            let objections = [self.fence(stage, this), self.refused(this), sent_again(self, stage, this, earlier)];
+            let homes = earlier.iter().find_map(|before| not_home(this, before)).filter(|_| !self.is_forgotten(this));
+            for what in objections.into_iter().chain([homes]).flatten() {
+                self.object(stage, format!("{account}: {what}"));
+            }
+        }
+    }
+
+    /// Whether people touched any grant between these times.
+    pub(super) fn meddled_between(&self, from: Duration, to: Duration) -> bool {
+        let times = self.histories.values().flat_map(|history| history.meddled.iter().chain(&history.deleted));
+        times.copied().any(|at| from <= at && at <= to + SLACK)
+    }
+
+    fn is_forgotten(&self, sent: &Sent) -> bool {
+        self.histories.values().any(|history| history.forgotten.contains(&sent.token))
+    }
+
+    fn fence(&self, stage: &Stage, sent: &Sent) -> Option<String> {
+        if self.meddled_between(sent.at.saturating_sub(seconds(30)), sent.at) {
+            return None;
+        }
+        let Some(connection) = sent.connection() else {
+            return Some(format!("{} was sent without a standing claim of {} (I1)", short(sent), sent.process));
+        };
+        let claim = sent.claims.iter().find(|(name, _)| name == connection).map(|(_, claim)| claim)?;
+        let (attempt, since) = self.histories.get(connection)?.claimed.as_ref()?;
+        let late = *attempt == claim.attempt && sent.at > *since + SEND_WITHIN + SLACK;
+        // A clock that is set back while the node is suspended hides it from both clocks.
+        let fooled = host(stage, sent).is_some_and(|host| !host.troubles.is_empty());
+        (late && !fooled).then(|| format!("{} was sent {:?} after its claim (I1)", short(sent), sent.at - *since))
+    }
+
+    fn refused(&self, sent: &Sent) -> Option<String> {
+        let since = self.histories.values().find_map(|history| history.refused.get(&sent.token))?;
+        let sent_again = sent.at > *since && !self.is_forgotten(sent);
+        sent_again.then(|| format!("{} was sent after it was known to be dead (I3)", short(sent)))
+    }
+}
+
+/// The last time that this token was sent, and whether that was reason enough to send it again.
+fn sent_again(judge: &Judge, stage: &Stage, this: &Sent, earlier: &[Arc<Sent>]) -> Option<String> {
+    let before = earlier.iter().rfind(|before| before.token == this.token)?;
+    if judge.is_forgotten(this) || judge.meddled_between(before.at.saturating_sub(SETTLES), this.at) {
+        return None;
+    }
+    let host = host(stage, before)?;
+    let died = host.death_of(&before.process).is_some_and(|death| death <= this.at);
+    let unwell = host.trouble_between(before.at.saturating_sub(SEND_WITHIN), this.at) >= LONG;
+    let (apart, heard) = (this.at - before.at, before.heard.as_ref().filter(|heard| heard.at <= this.at));
+    let excused = match heard.map(|heard| heard.outcome) {
+        Some("success" | "refused") => died || unwell,
+        Some("unknown") => heard.is_some_and(|heard| this.at + SLACK >= heard.at + SETTLES),
+        Some(_) => true,
+        None if died || unwell => apart + SLACK >= SETTLES,
+        None => apart + SLACK >= LISTENS,
+    };
+    let heard = heard.map_or("nothing", |heard| heard.outcome);
+    (!excused).then(|| format!("{} was sent again after {apart:?}, though {heard} was heard (I1)", short(this)))
+}
+
+/// A token that one server gave, or accepted, and that went to the other.
+fn not_home(this: &Sent, before: &Sent) -> Option<String> {
+    let from_there = before.issued.as_ref() == Some(&this.token);
+    let accepted_there = before.token == this.token && before.issued.is_some();
+    let elsewhere = before.token_url != this.token_url;
+    ((from_there || accepted_there) && elsewhere)
+        .then(|| format!("{} belongs to {} and was sent to {} (I8)", short(this), before.token_url, this.token_url))
+}
+
+/// Where the sender lives.
+pub(super) fn host<'a>(stage: &'a Stage, sent: &Sent) -> Option<&'a Host> {
+    stage.hosts.iter().find(|host| host.pod.name == sent.process.identity)
+}
+
+/// A name for its token.
+pub(super) fn short(sent: &Sent) -> String {
+    sent.token.as_str().chars().take(6).collect()
+}

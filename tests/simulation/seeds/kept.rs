@@ -1,0 +1,8 @@
+//! Seeds that once found something, and what that was. They are played in every run; what they found has a test of its own
+//! besides, for a seed is another story as soon as the code asks the dice in another order.
+
+/// The seed, and what it found.
+pub const KEPT: [(u64, &str); 2] = [
+    (34, "a pod with another time of day cut the settle time short, and sent a token that was in doubt too soon (I1)"),
+    (49, "the same, after a change of leaders"),
+];

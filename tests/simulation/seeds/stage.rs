@@ -1,0 +1,241 @@
+//! The story of one seed. Trouble first; then calm, in which all must heal that needs nobody; then people do what the
+//! conditions tell them to, and all the rest must heal; and then nothing happens that is not due.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    runtime::Runtime,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    host::{Host, paused_runtime},
+    judge::{Judge, Verdict},
+    people::{self, People},
+    plan::Plan,
+    transcript::Transcript,
+    trouble::Trouble,
+};
+use crate::{
+    apiserver::{Faults, Rng},
+    process::Pod,
+    world::{World, minutes, seconds},
+};
+
+/// How long calm may take to heal what heals by itself: a wait of a quarter of an hour, a claim's, and some more.
+const PATIENCE: Duration = minutes(40);
+/// How long all must stand before it is believed.
+const STANDS: Duration = minutes(2);
+
+pub struct Stage {
+    pub world: Arc<World>,
+    pub hosts: [Host; 2],
+    pub people: People,
+    pub transcript: Transcript,
+    pub now: Duration,
+    pub plan: Plan,
+    rng: Rng,
+    servers: Runtime,
+    began: Instant,
+    next_collection: Duration,
+    busy: bool,
+    seen_requests: usize,
+}
+
+/// What is left of a seed when it is over.
+pub struct Played {
+    pub verdict: Verdict,
+    pub transcript: String,
+}
+
+/// Plays one seed from its beginning to its end. Call it in a thread of its own.
+pub fn play(seed: u64) -> Played {
+    fastrand::seed(seed);
+    let transcript = Transcript::default();
+    let log = tracing_subscriber::fmt()
+        .with_writer(transcript.clone())
+        .with_max_level(tracing::Level::INFO)
+        .without_time()
+        .with_target(false)
+        .with_ansi(false)
+        .finish();
+    let _log = tracing::subscriber::set_default(log);
+    let mut stage = Stage::new(seed, transcript.clone());
+    let mut judge = Judge::new(&stage);
+    stage.trouble(&mut judge);
+    stage.calm(&mut judge);
+    stage.way_back(&mut judge);
+    stage.idle(&mut judge);
+    let verdict = judge.verdict(&stage);
+    drop(stage);
+    Played { verdict, transcript: transcript.text() }
+}
+
+impl Stage {
+    fn new(seed: u64, transcript: Transcript) -> Self {
+        let plan = Plan::from_seed(seed);
+        transcript.note(Duration::ZERO, "plan", format!("{plan:?}"));
+        let servers = paused_runtime();
+        let (world, people, began) = servers.block_on(async {
+            let began = Instant::now();
+            let (world, mut people) = (World::from_seed(seed).await, People::new(seed));
+            for connection in &plan.connections {
+                people.set_up(&world, connection).await;
+            }
+            (Arc::new(world), people, began)
+        });
+        let hosts = ["pod-a", "pod-b"].map(|name| {
+            let pod = servers.block_on(async { Pod::new(&world, name) });
+            let lease = if plan.two_leaders { format!("lease-of-{name}") } else { pod.lease.clone() };
+            Host::new(Pod { lease, lease_duration: plan.lease, ..pod })
+        });
+        for (host, skew) in hosts.iter().zip(plan.skews) {
+            host.pod.clock.jump(skew);
+        }
+        world.server.set_faults(plan.faults.clone());
+        let rng = Rng::new(seed ^ 0x57a6e);
+        Self {
+            now: seconds(1),
+            next_collection: seconds(5),
+            busy: true,
+            seen_requests: 0,
+            world,
+            hosts,
+            people,
+            transcript,
+            plan,
+            rng,
+            servers,
+            began,
+        }
+    }
+
+    /// A moment passes: at the servers, then on each node, and the judge looks at it.
+    fn step(&mut self, judge: &mut Judge) {
+        let moment = if self.busy { self.rng.millis_up_to(50) } else { self.rng.millis_up_to(600) };
+        let until = self.now + Duration::from_millis(5) + moment;
+        self.transcript.turn(until, "server");
+        let moment = self.began + until;
+        self.servers.block_on(async { sleep_until(moment).await });
+        for host in &mut self.hosts {
+            self.transcript.turn(until, &host.pod.name.clone());
+            host.turn(&self.world, self.now, until);
+        }
+        self.now = until;
+        if self.next_collection <= self.now {
+            self.next_collection = self.now + seconds(1 + self.rng.below(15));
+            for key in self.world.server.collect_garbage() {
+                self.transcript.note(self.now, "cluster", format!("collects {} {}", key.resource, key.name));
+            }
+        }
+        let requests = self.world.server.requests();
+        self.busy = requests != std::mem::replace(&mut self.seen_requests, requests);
+        judge.look(self);
+    }
+
+    fn steps_until(&mut self, judge: &mut Judge, until: Duration) {
+        while self.now < until {
+            self.step(judge);
+        }
+    }
+
+    /// Somebody does something: at the servers, where nothing goes wrong.
+    pub fn act(&mut self, who: &str, what: &str, deed: impl AsyncFnOnce(&World, &mut People)) {
+        self.transcript.note(self.now, who, what);
+        let (world, people) = (&self.world, &mut self.people);
+        self.servers.block_on(deed(world, people));
+    }
+
+    fn trouble(&mut self, judge: &mut Judge) {
+        let mut trouble = Trouble::of(&self.plan);
+        let end = self.plan.trouble;
+        while self.now < end {
+            trouble.befall(self);
+            self.step(judge);
+            self.come_back();
+        }
+        trouble.end(self);
+    }
+
+    /// Deleted connections are declared again.
+    fn come_back(&mut self) {
+        let now = self.now;
+        if self.people.expects_somebody_back() {
+            let (world, people) = (&self.world, &mut self.people);
+            let back = self.servers.block_on(people.come_back(world, now));
+            if let Some(what) = back {
+                self.transcript.note(now, "people", what);
+            }
+        }
+    }
+
+    /// Nothing goes wrong any more, and people mend what only they can mend but consents.
+    fn calm(&mut self, judge: &mut Judge) {
+        self.transcript.note(self.now, "stage", "--- calm: all must heal that needs nobody");
+        self.world.server.set_faults(Faults::default());
+        self.world.server.refuse_nothing();
+        while self.people.expects_somebody_back() {
+            self.step(judge);
+            self.come_back();
+        }
+        let names: Vec<&str> = self.plan.connections.iter().map(|connection| connection.name).collect();
+        self.act("people", "mend the client Secret, resume", async |world, _| {
+            people::mend_client(world).await;
+            for name in &names {
+                people::edit(world, name, serde_json::json!({"suspend": false})).await;
+            }
+        });
+        let end = self.now + PATIENCE;
+        self.until_it_stands(judge, end, Judge::is_settled);
+        judge.after_calm(self);
+    }
+
+    /// Until all connections have been as they should be for some time.
+    fn until_it_stands(&mut self, judge: &mut Judge, end: Duration, reached: fn(&Self, &str) -> bool) {
+        let (mut since, mut next) = (None, self.now);
+        while self.now < end {
+            self.step(judge);
+            if self.now < next {
+                continue;
+            }
+            next = self.now + seconds(1);
+            let all = self.plan.connections.iter().all(|connection| reached(self, connection.name));
+            since = if all { since.or(Some(self.now)) } else { None };
+            if since.is_some_and(|since| self.now >= since + STANDS) {
+                return;
+            }
+        }
+    }
+
+    /// People do what the conditions say.
+    fn way_back(&mut self, judge: &mut Judge) {
+        let waiting: Vec<&str> = self.plan.connections.iter().map(|connection| connection.name).collect();
+        let waiting: Vec<&str> = waiting.into_iter().filter(|name| !Judge::is_well(self, name)).collect();
+        if waiting.is_empty() {
+            return;
+        }
+        for name in waiting {
+            let ready = self.world.condition(name, "Ready");
+            let halted = ["RetriesExhausted", "InvalidClient", "InvalidRequest"];
+            if halted.iter().any(|reason| ready.ends_with(reason)) {
+                let what = format!("ask {name} for a refresh, since it is {ready}");
+                self.act("people", &what, async |world, people| people.request_refresh(world, name).await);
+            } else {
+                let what = format!("consent for {name}, since it is {ready}");
+                self.act("people", &what, async |world, people| people.consent(world, name).await);
+            }
+        }
+        let end = self.now + PATIENCE;
+        self.until_it_stands(judge, end, Judge::is_well);
+        judge.after_way_back(self);
+    }
+
+    /// Nothing happens that is not due.
+    fn idle(&mut self, judge: &mut Judge) {
+        self.transcript.note(self.now, "stage", "--- idle: nothing happens that is not due");
+        judge.idle_begins(self);
+        let end = self.now + minutes(10);
+        self.steps_until(judge, end);
+        judge.after_idle(self);
+    }
+}
