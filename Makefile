@@ -3,7 +3,7 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 BIN := $(TARGET)/debug
 CRD := crds/pleo.io_pleoconnections.yaml
 .DEFAULT_GOAL := help
-.PHONY: help build demo test e2e check chart consumers crds manifests image testbed nodes cluster sandbox fmt clean lint docs drift dependencies tools
+.PHONY: help build demo test simulate model mistakes fuzz mutants e2e check chart consumers crds manifests image testbed nodes cluster sandbox fmt clean lint docs drift dependencies tools
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -17,6 +17,15 @@ demo: build ## Shows the operator at work, in under a minute; with KEEP=1 it sta
 
 test: testbed ## Runs all tests
 	cargo test --workspace
+
+simulate: ## Plays stories made from seeds: SEEDS=10000 FROM=0, or SEED=7 for one that is told in full
+	SEEDS='$(or $(SEEDS),1000)' FROM='$(FROM)' SEED='$(SEED)' cargo test --profile simulate --test simulation seeds::every_seed -- --nocapture
+
+model: ## Checks the model of the protocol to a greater depth than the tests do
+	PLEO_MODEL=deep cargo test --profile simulate --test model -- --nocapture
+
+mistakes: ## Puts known mistakes back, one at a time: each must be found; ONLY=cached tries one
+	tests/mistakes/run $(ONLY)
 
 check: lint docs drift dependencies chart ## Checks format, lints, docs, generated files, dependencies, licences and the chart
 

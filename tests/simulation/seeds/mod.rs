@@ -42,7 +42,8 @@ const SEEDS: u64 = 20;
 /// A thread of its own for each seed: the keys of hash maps are counted by thread.
 fn play_alone(seed: u64) -> Played {
     let name = format!("seed {seed}");
-    thread::Builder::new().name(name).spawn(move || play(seed)).unwrap().join().unwrap()
+    let played = thread::Builder::new().name(name).spawn(move || play(seed)).unwrap().join();
+    played.unwrap_or_else(|_| Played::broken_off())
 }
 
 fn number(variable: &str) -> Option<u64> {

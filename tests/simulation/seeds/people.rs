@@ -94,6 +94,7 @@ impl People {
             Deed::Recreate | Deed::RecreateAndConsent => {
                 let _ = connections(world).delete(name, &DeleteParams::default()).await;
                 let back = now + Duration::from_millis(self.rng.below(30_000));
+                self.absent.retain(|(_, absent, _)| absent != name);
                 self.absent.push((back, name.into(), deed == Deed::RecreateAndConsent));
             }
             Deed::DeleteGrant => delete(world, &names::grant_secret(name)).await,
@@ -129,8 +130,8 @@ impl People {
 
     /// Somebody takes the token of another connection.
     async fn share(&mut self, world: &World, name: &str) {
-        let others = self.put.iter().filter(|(other, _)| *other != name).filter_map(|(_, put)| put.last());
-        if let Some(token) = others.last().cloned() {
+        let mut others = self.put.iter().filter(|(other, _)| *other != name).filter_map(|(_, put)| put.last());
+        if let Some(token) = others.next_back().cloned() {
             world.put_secret(&initial(name), &[("refresh_token", &token)]).await;
         }
     }

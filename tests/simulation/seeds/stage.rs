@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     host::{Host, paused_runtime},
-    judge::{Judge, Verdict},
+    judge::{Figures, Judge, Verdict},
     people::{self, People},
     plan::Plan,
     transcript::Transcript,
@@ -46,6 +46,14 @@ pub struct Stage {
 pub struct Played {
     pub verdict: Verdict,
     pub transcript: String,
+}
+
+impl Played {
+    /// The simulation itself broke, and said why on standard error.
+    pub fn broken_off() -> Self {
+        let violations = vec!["the story broke off by a panic".to_owned()];
+        Self { verdict: Verdict { violations, figures: Figures::default(), fingerprint: 0 }, transcript: String::new() }
+    }
 }
 
 /// Plays one seed from its beginning to its end. Call it in a thread of its own.
