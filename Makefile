@@ -79,6 +79,7 @@ clean: ## Removes all that was built
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	@for mistake in tests/mistakes/*.patch; do git apply --check $$mistake || exit 1; done
 
 docs:
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps

@@ -54,7 +54,8 @@
 //!   of an attempt that was certainly not sent, or whose outcome is unknown.
 //! - **I2** A pair that was received is committed, or the process died between the two, or a newer consent had replaced its
 //!   grant.
-//! - **I3** After a recorded refusal that token is never sent again, and nothing is sent until another token is there.
+//! - **I3** After a recorded refusal that token is never sent again, and nothing is sent until another token is there. (A
+//!   consent that the wrong server refused outright may be tried once at the one that the spec names then.)
 //! - **I4** The token Secret always equals some committed grant, and in time the latest; it never goes back; after a
 //!   terminal failure it holds no token.
 //! - **I5** No secret leaves by log, error, event, status, metric or debug print.

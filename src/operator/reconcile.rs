@@ -14,7 +14,7 @@ use super::{
     publish::{self, Step},
     restart,
     rotate::{Job, Rotated, rotate},
-    tell,
+    tell::{self, Told},
 };
 use crate::{
     api::PleoConnection,
@@ -59,9 +59,8 @@ pub async fn pass(ctx: &Arc<Context>, connection: &PleoConnection) -> Result<Act
             Decision::Restart(restart) => restart::workloads(ctx, &mut scene, &restart).await?,
             Decision::Wait(wait) => {
                 pods::tell(ctx, &scene, false);
-                tell::status(ctx, &mut scene, None).await?;
-                ctx.memory.went_through(&scene.observed.wish.uid);
-                return Ok(wake_up(wait.until, ctx.now()));
+                let told = tell::status(ctx, &mut scene, None).await?;
+                return Ok(wake_up(ctx, &scene, wait.until, &told));
             }
         };
         match step {
@@ -72,7 +71,8 @@ pub async fn pass(ctx: &Arc<Context>, connection: &PleoConnection) -> Result<Act
                 Sight::Refused { connection, why } => return without_secrets(ctx, *connection, &why).await,
             },
             Step::Refused(why) => {
-                tell::status(ctx, &mut scene, Some(&why)).await?;
+                // Both are tried again in the same while.
+                let (Told::Yes | Told::Refused) = tell::status(ctx, &mut scene, Some(&why)).await?;
                 return Ok(Action::requeue(ctx.memory.was_refused(&scene.observed.wish.uid)));
             }
         }
@@ -127,6 +127,16 @@ async fn exchange(ctx: &Arc<Context>, scene: &mut Scene, rotation: Rotation) -> 
     })
 }
 
-fn wake_up(until: Option<Timestamp>, now: Timestamp) -> Action {
-    until.map_or_else(Action::await_change, |until| Action::requeue(between(now, until)))
+/// When something is due, or a status that was refused may be written.
+fn wake_up(ctx: &Context, scene: &Scene, until: Option<Timestamp>, told: &Told) -> Action {
+    let uid = &scene.observed.wish.uid;
+    let due = until.map(|until| between(ctx.now(), until));
+    let again = match told {
+        Told::Yes => {
+            ctx.memory.went_through(uid);
+            None
+        }
+        Told::Refused => Some(ctx.memory.was_refused(uid)),
+    };
+    due.into_iter().chain(again).min().map_or_else(Action::await_change, Action::requeue)
 }

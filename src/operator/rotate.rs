@@ -242,12 +242,20 @@ async fn store(ctx: &Context, wish: &Wish, attempt: &Attempt, ending: &Ending, c
     }
 }
 
-/// A pair in hand is worth every patience. A failure is not: the claim that stays leads to the same doubt.
+/// A pair in hand is worth every patience, and so is a refusal: nobody else knows that this token must not be sent again.
+/// Another failure is not: the claim that stays leads to the same doubt.
 fn is_not_worth_more(ctx: &Context, ending: &Ending, answered: Instant) -> bool {
-    match ending.outcome {
-        Outcome::Issued(_) => false,
-        Outcome::Failed(_) => answered.elapsed() > ctx.policy.pace.claim_length(),
-    }
+    let is_final = match &ending.outcome {
+        Outcome::Issued(_) => true,
+        Outcome::Failed(failure) => match failure.kind {
+            FailureKind::Refused(_) => true,
+            FailureKind::NotSent
+            | FailureKind::Throttled
+            | FailureKind::OutcomeUnknown
+            | FailureKind::Misconfigured(_) => false,
+        },
+    };
+    !is_final && answered.elapsed() > ctx.policy.pace.claim_length()
 }
 
 fn stored(ctx: &Context, ending: &Ending, grant: Versioned<Grant>, answered: Instant) -> Rotated {

@@ -17,16 +17,27 @@ use crate::{
 /// How often a status is written anew over somebody else's edit of the connection.
 const STATUS_TRIES: usize = 3;
 
+/// Whether the status says what is.
+#[must_use = "a status that was refused must be written later: nobody tells us when the right is given back"]
+pub enum Told {
+    /// It does, or somebody else's newer one does.
+    Yes,
+    /// The API server does not let us write it.
+    Refused,
+}
+
 /// Writes the status, if it changed, and an event for each transition.
 ///
 /// # Errors
 /// If the API server gave no answer.
-pub async fn status(ctx: &Context, scene: &mut Scene, refused: Option<&str>) -> Result<(), PassError> {
+pub async fn status(ctx: &Context, scene: &mut Scene, refused: Option<&str>) -> Result<Told, PassError> {
     for _ in 0..STATUS_TRIES {
         let before = scene.connection.status.clone().unwrap_or_default();
         let after = report::status(&scene.observed, &before, refused, ctx.now(), ctx.policy.pace);
-        if write(ctx, &mut scene.connection, before, after).await? {
-            return Ok(());
+        match write(ctx, &mut scene.connection, before, after).await? {
+            Written::Done => return Ok(Told::Yes),
+            Written::Refused => return Ok(Told::Refused),
+            Written::Conflict => {}
         }
         let wish = &scene.observed.wish;
         let newer = ctx.store.read_connection(&wish.namespace, &wish.name).await.doing("read the connection")?;
@@ -36,7 +47,7 @@ pub async fn status(ctx: &Context, scene: &mut Scene, refused: Option<&str>) -> 
         };
         match newer.filter(same) {
             Some(newer) => scene.connection = newer,
-            None => return Ok(()),
+            None => return Ok(Told::Yes),
         }
     }
     Err(StoreError::Conflict).doing("write the status")
@@ -62,29 +73,39 @@ pub async fn status_before_exchange(ctx: &Context, scene: &mut Scene) {
     if report::same_conditions(&before, &after) || report::tells_of_refused_storage(&before) {
         return;
     }
-    if let Err(error) = status(ctx, scene, None).await {
-        debug!("the status was not written before the exchange: {error}");
+    match status(ctx, scene, None).await {
+        // What comes of the exchange will be told in any case.
+        Ok(Told::Yes | Told::Refused) => {}
+        Err(error) => debug!("the status was not written before the exchange: {error}"),
     }
 }
 
-/// One write, and the events that go with it. False: somebody else edited the connection first.
+/// What became of one write.
+enum Written {
+    Done,
+    /// Somebody else edited the connection first.
+    Conflict,
+    Refused,
+}
+
+/// One write, and the events that go with it.
 async fn write(
     ctx: &Context,
     connection: &mut PleoConnection,
     before: PleoConnectionStatus,
     after: PleoConnectionStatus,
-) -> Result<bool, PassError> {
+) -> Result<Written, PassError> {
     if before == after {
-        return Ok(true);
+        return Ok(Written::Done);
     }
     match ctx.store.write_status(connection, after.clone()).await {
         Ok(written) => *connection = written,
-        Err(StoreError::Conflict) => return Ok(false),
-        Err(StoreError::Missing) => return Ok(true),
+        Err(StoreError::Conflict) => return Ok(Written::Conflict),
+        Err(StoreError::Missing) => return Ok(Written::Done),
         Err(StoreError::Refused(why)) => {
             let (namespace, name) = (connection.namespace(), connection.name_any());
-            warn!(namespace, connection = name, "the status cannot be written: {why}");
-            return Ok(true);
+            warn!(namespace, connection = name, "the status cannot be written, and is tried again: {why}");
+            return Ok(Written::Refused);
         }
         Err(outage @ (StoreError::Unavailable(_) | StoreError::TimedOut)) => {
             return Err(outage).doing("write the status");
@@ -97,5 +118,5 @@ async fn write(
             debug!(reason = transition.reason, "an event was not written: {error}");
         }
     }
-    Ok(true)
+    Ok(Written::Done)
 }

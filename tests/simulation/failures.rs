@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    apiserver::{Call, Fault, Verb},
+    apiserver::{Call, Fault, Refusal, Verb},
     process::Process,
     world::{World, days, hours, minutes, seconds},
 };
@@ -221,4 +221,19 @@ async fn a_consent_that_may_not_be_read_keeps_no_token_waiting() {
         world.next_exchange("acme", minutes(15)).await;
         world.until("the new token works", |world| world.is_ready("acme") && world.token_works("acme")).await;
     }
+}
+
+/// Nobody tells when a right is given back: a status that was refused is tried again by itself (I7).
+#[tokio::test(start_paused = true)]
+async fn a_status_that_was_refused_is_written_when_the_right_is_back() {
+    let (world, _process) = World::with_acme(minutes(15)).await;
+    let no_right = |call: &Call| (call.subresource == "status").then(|| Refusal::new(403, "Forbidden", "no right"));
+    world.server.refuse_writes(move |call, _| no_right(call));
+    world.pleo.script("acme", [Step::error("invalid_grant")]);
+    world.next_exchange("acme", minutes(15)).await;
+    sleep(minutes(5)).await;
+    assert!(world.is_ready("acme"), "the old words stand");
+    world.server.refuse_nothing();
+    let told = |world: &World| world.condition("acme", "ReauthRequired") == "True GrantRefused";
+    world.until_within(minutes(2), "the status is written", told).await;
 }

@@ -5,6 +5,7 @@ use crate::{
     world::{World, days, hours, minutes, seconds},
 };
 use pleo_operator::api::names::grant_secret;
+use pleo_sandbox::script::Step;
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -112,4 +113,20 @@ async fn a_refused_consent_beside_a_living_grant_is_tried_once() {
     let strangers = world.pleo.exchanged() - world.pleo.exchanges("acme").len();
     assert_eq!(strangers, 1, "what was made up was sent once");
     assert_eq!(world.pleo.counters("acme").resent, 0);
+}
+
+/// The API server is away when the refusal comes. Nobody else knows of it, so it is kept until it can be stored, and the token
+/// is not sent again (I3).
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_remembered_until_it_can_be_stored() {
+    let (world, process) = World::with_acme(minutes(15)).await;
+    world.pleo.script("acme", [Step::error("invalid_grant").delayed_after(seconds(5))]);
+    world.next_exchange("acme", minutes(15)).await;
+    process.client.cut_off();
+    sleep(minutes(10)).await;
+    process.client.restore();
+    let refused = |world: &World| world.condition("acme", "ReauthRequired") == "True GrantRefused";
+    world.until("the refusal is told", refused).await;
+    sleep(hours(1)).await;
+    assert_eq!(world.pleo.counters("acme").exchanges, 2, "the first, and the one that was refused");
 }

@@ -98,6 +98,9 @@ impl Tally {
     fn count(&self, seed: u64, verdict: Verdict) {
         let played = self.played.fetch_add(1, Ordering::Relaxed) + 1;
         self.figures.lock().unwrap().add(&verdict.figures);
+        if played.is_multiple_of(1000) {
+            println!("{played} seeds played");
+        }
         if !verdict.violations.is_empty() {
             println!("found after {played} seeds, in seed {seed}: {:#?}", verdict.violations);
             self.found.lock().unwrap().push(seed);

@@ -149,6 +149,15 @@ impl Plan {
         plan
     }
 
+    /// By how much one clock may differ from another, or from itself.
+    pub fn clock_error(&self) -> Duration {
+        let set = self.events.iter().map(|(_, event)| match event {
+            Event::Node(_, NodeEvent::SetClock(by)) => by.unsigned_abs(),
+            Event::Node(..) | Event::Pleo(..) | Event::People(..) | Event::Api(_) => 0,
+        });
+        seconds(self.skews[0].abs_diff(self.skews[1]) + set.sum::<u64>())
+    }
+
     /// The true time of day, so long after the beginning.
     pub fn wall(passed: Duration) -> Timestamp {
         EPOCH + SignedDuration::try_from(passed).expect("no simulation is that long")

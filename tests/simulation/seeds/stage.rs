@@ -24,6 +24,8 @@ use crate::{
 
 /// How long calm may take to heal what heals by itself: a wait of a quarter of an hour, a claim's, and some more.
 const PATIENCE: Duration = minutes(40);
+/// How often people look again, and do what it says then.
+const ROUNDS: usize = 3;
 /// How long all must stand before it is believed.
 const STANDS: Duration = minutes(2);
 
@@ -215,27 +217,36 @@ impl Stage {
         }
     }
 
-    /// People do what the conditions say.
+    /// People do what the conditions say. What they do may bring to light that something else is wrong, too.
     fn way_back(&mut self, judge: &mut Judge) {
-        let waiting: Vec<&str> = self.plan.connections.iter().map(|connection| connection.name).collect();
-        let waiting: Vec<&str> = waiting.into_iter().filter(|name| !Judge::is_well(self, name)).collect();
-        if waiting.is_empty() {
-            return;
-        }
-        for name in waiting {
-            let ready = self.world.condition(name, "Ready");
-            let halted = ["RetriesExhausted", "InvalidClient", "InvalidRequest"];
-            if halted.iter().any(|reason| ready.ends_with(reason)) {
-                let what = format!("ask {name} for a refresh, since it is {ready}");
-                self.act("people", &what, async |world, people| people.request_refresh(world, name).await);
-            } else {
-                let what = format!("consent for {name}, since it is {ready}");
-                self.act("people", &what, async |world, people| people.consent(world, name).await);
+        let names: Vec<&str> = self.plan.connections.iter().map(|connection| connection.name).collect();
+        for _ in 0..ROUNDS {
+            let waiting: Vec<&str> = names.iter().copied().filter(|name| !Judge::is_well(self, name)).collect();
+            if waiting.is_empty() {
+                break;
             }
+            for name in waiting {
+                self.do_what_it_says(name);
+            }
+            // Before that, the old words stand.
+            let moment = self.now + seconds(30);
+            self.steps_until(judge, moment);
+            let end = self.now + PATIENCE;
+            self.until_it_stands(judge, end, Judge::is_settled);
         }
-        let end = self.now + PATIENCE;
-        self.until_it_stands(judge, end, Judge::is_well);
         judge.after_way_back(self);
+    }
+
+    fn do_what_it_says(&mut self, name: &str) {
+        let ready = self.world.condition(name, "Ready");
+        let halted = ["RetriesExhausted", "InvalidClient", "InvalidRequest"];
+        if halted.iter().any(|reason| ready.ends_with(reason)) {
+            let what = format!("ask {name} for a refresh, since it is {ready}");
+            self.act("people", &what, async |world, people| people.request_refresh(world, name).await);
+        } else {
+            let what = format!("consent for {name}, since it is {ready}");
+            self.act("people", &what, async |world, people| people.consent(world, name).await);
+        }
     }
 
     /// Nothing happens that is not due.

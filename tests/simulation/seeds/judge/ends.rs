@@ -38,17 +38,21 @@ const ASKS: [&str; 8] = [
 ];
 
 impl Judge {
-    /// Whether a connection is where it should be: ready, with a token that works, or waiting for a human.
+    /// Whether a connection is where it should be: ready, with a token that works, or waiting for a human, be it beside a
+    /// token that is good until it ends.
     pub fn is_settled(stage: &Stage, name: &str) -> bool {
         let ready = stage.world.condition(name, "Ready");
         let asks = || ASKS.iter().any(|reason| ready == format!("False {reason}"));
-        (stage.world.is_ready(name) && works(stage, name)) || asks()
+        let asks_beside =
+            stage.world.is_ready(name) && stage.world.condition(name, "ReauthRequired").starts_with("True");
+        Self::is_well(stage, name) || asks_beside || asks()
     }
 
     /// Whether it is ready, its token works, and nobody needs to consent.
     pub fn is_well(stage: &Stage, name: &str) -> bool {
-        let asks = stage.world.condition(name, "ReauthRequired").starts_with("True");
-        stage.world.is_ready(name) && works(stage, name) && !asks
+        // Unknown: a new consent is still to be tried.
+        let consented = stage.world.condition(name, "ReauthRequired").starts_with("False");
+        stage.world.is_ready(name) && works(stage, name) && consented
     }
 
     /// Calm has done what it can.
@@ -170,10 +174,12 @@ impl Judge {
             return;
         }
         self.idle.next = stage.now + seconds(1);
+        // Who took over from a clock that was wrong may be late by as much, once.
+        let patience = seconds(6) + stage.plan.clock_error();
         for (place, connection) in stage.plan.connections.iter().enumerate() {
             let since = &mut self.idle.without[place];
             *since = if works(stage, connection.name) { None } else { since.or(Some(stage.now)) };
-            if since.is_some_and(|since| stage.now > since + seconds(6)) {
+            if since.is_some_and(|since| stage.now > since + patience) {
                 *since = Some(stage.now + seconds(3600));
                 self.object(stage, format!("{} has no token that works, and nothing is wrong (I6)", connection.name));
             }

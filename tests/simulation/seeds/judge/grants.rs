@@ -92,11 +92,9 @@ impl History {
         }
         self.known.extend(now.candidate.iter().map(|candidate| candidate.record.fingerprint.clone()));
         self.known.extend(now.adopted.iter().map(|adopted| adopted.fingerprint.clone()));
-        let dead = now.adopted.iter().filter(|adopted| adopted.refused).map(|adopted| &adopted.fingerprint);
-        let held = |token: &&Fingerprint| now.holding(token).is_none();
-        let dead = dead.chain(now.refused.iter().map(|refused| &refused.fingerprint)).filter(held);
-        for token in dead {
-            self.refused.entry(token.clone()).or_insert(at);
+        for dead in now.adopted.iter().filter(|adopted| adopted.refused) {
+            let key = (dead.fingerprint.clone(), dead.server.as_str().to_owned());
+            self.refused.entry(key).or_insert(at);
         }
     }
 }

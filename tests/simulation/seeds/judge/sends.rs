@@ -66,7 +66,8 @@ impl Judge {
     }
 
     fn refused(&self, sent: &Sent) -> Option<String> {
-        let since = self.histories.values().find_map(|history| history.refused.get(&sent.token))?;
+        let key = (sent.token.clone(), sent.token_url.clone());
+        let since = self.histories.values().find_map(|history| history.refused.get(&key))?;
         let sent_again = sent.at > *since && !self.is_forgotten(sent);
         sent_again.then(|| format!("{} was sent after it was known to be dead (I3)", short(sent)))
     }
@@ -83,6 +84,8 @@ fn sent_again(judge: &Judge, stage: &Stage, this: &Sent, earlier: &[Arc<Sent>]) 
     let unwell = host.trouble_between(before.at.saturating_sub(SEND_WITHIN), this.at) >= LONG;
     let (apart, heard) = (this.at - before.at, before.heard.as_ref().filter(|heard| heard.at <= this.at));
     let excused = match heard.map(|heard| heard.outcome) {
+        // A consent that the wrong server refused outright may be good at the right one.
+        Some("refused") if before.token_url != this.token_url => true,
         Some("success" | "refused") => died || unwell,
         Some("unknown") => heard.is_some_and(|heard| this.at + SLACK >= heard.at + SETTLES),
         Some(_) => true,
