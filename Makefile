@@ -2,6 +2,7 @@
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 BIN := $(TARGET)/debug
 CRD := crds/pleo.io_pleoconnections.yaml
+MUTANTS := 27.1.0
 .DEFAULT_GOAL := help
 .PHONY: help build demo test simulate model mistakes fuzz mutants e2e check chart consumers crds manifests image testbed nodes cluster sandbox fmt clean lint docs drift dependencies tools
 
@@ -26,6 +27,10 @@ model: ## Checks the model of the protocol to a greater depth than the tests do
 
 mistakes: ## Puts known mistakes back, one at a time: each must be found; ONLY=cached tries one
 	tests/mistakes/run $(ONLY)
+
+mutants: ## Changes the rules and the rotation in every small way: a test must notice each; takes an hour or two
+	@cargo mutants --version >/dev/null 2>&1 || cargo install --locked --debug cargo-mutants@$(MUTANTS)
+	cargo mutants --output $(TARGET)/mutants --jobs 2 $(ARGS)
 
 check: lint docs drift dependencies chart ## Checks format, lints, docs, generated files, dependencies, licences and the chart
 

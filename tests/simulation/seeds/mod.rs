@@ -37,7 +37,7 @@ use judge::{Figures, Verdict};
 use stage::{Played, play};
 
 /// How many seeds every test run plays.
-const SEEDS: u64 = 20;
+const SEEDS: u64 = 200;
 
 /// A thread of its own for each seed: the keys of hash maps are counted by thread.
 fn play_alone(seed: u64) -> Played {

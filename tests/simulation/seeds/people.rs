@@ -76,7 +76,7 @@ impl People {
             Deed::PutGarbage => world.put_secret(&initial(name), &[("refresh_token", "no\ttoken")]).await,
             Deed::ShareGrant => self.share(world, name).await,
             Deed::EditSpec => {
-                let before = format!("{}s", 1 + self.rng.below(120));
+                let before = format!("{}s", 5 + self.rng.below(120));
                 edit(world, name, json!({"refreshBefore": before})).await;
             }
             Deed::Rename => {

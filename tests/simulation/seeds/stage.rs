@@ -28,6 +28,8 @@ const PATIENCE: Duration = minutes(40);
 const ROUNDS: usize = 3;
 /// How long all must stand before it is believed.
 const STANDS: Duration = minutes(2);
+/// What a rotation may take.
+const MOMENT: Duration = seconds(5);
 
 pub struct Stage {
     pub world: Arc<World>,
@@ -195,24 +197,28 @@ impl Stage {
                 people::edit(world, name, serde_json::json!({"suspend": false})).await;
             }
         });
-        let end = self.now + PATIENCE;
-        self.until_it_stands(judge, end, Judge::is_settled);
+        self.until_all_stands(judge);
         judge.after_calm(self);
     }
 
-    /// Until all connections have been as they should be for some time.
-    fn until_it_stands(&mut self, judge: &mut Judge, end: Duration, reached: fn(&Self, &str) -> bool) {
-        let (mut since, mut next) = (None, self.now);
+    /// Until all connections have been as they should be for some time. A rotation takes a moment, in which no token works.
+    fn until_all_stands(&mut self, judge: &mut Judge) {
+        let end = self.now + PATIENCE;
+        let (mut stood, mut fallen, mut next) = (None, None, self.now);
         while self.now < end {
             self.step(judge);
             if self.now < next {
                 continue;
             }
             next = self.now + seconds(1);
-            let all = self.plan.connections.iter().all(|connection| reached(self, connection.name));
-            since = if all { since.or(Some(self.now)) } else { None };
-            if since.is_some_and(|since| self.now >= since + STANDS) {
-                return;
+            if self.plan.connections.iter().all(|connection| judge.is_settled(self, connection.name)) {
+                let since = *stood.get_or_insert(self.now);
+                fallen = None;
+                if self.now >= since + STANDS {
+                    return;
+                }
+            } else if *fallen.get_or_insert(self.now) + MOMENT < self.now {
+                stood = None;
             }
         }
     }
@@ -231,8 +237,7 @@ impl Stage {
             // Before that, the old words stand.
             let moment = self.now + seconds(30);
             self.steps_until(judge, moment);
-            let end = self.now + PATIENCE;
-            self.until_it_stands(judge, end, Judge::is_settled);
+            self.until_all_stands(judge);
         }
         judge.after_way_back(self);
     }

@@ -40,9 +40,11 @@ const ASKS: [&str; 8] = [
 impl Judge {
     /// Whether a connection is where it should be: ready, with a token that works, or waiting for a human, be it beside a
     /// token that is good until it ends.
-    pub fn is_settled(stage: &Stage, name: &str) -> bool {
+    pub fn is_settled(&self, stage: &Stage, name: &str) -> bool {
         let ready = stage.world.condition(name, "Ready");
-        let asks = || ASKS.iter().any(|reason| ready == format!("False {reason}"));
+        // Whatever else is wrong, a token that would work is still being tried.
+        let asks =
+            || ASKS.iter().any(|reason| ready == format!("False {reason}")) && self.unused_token(stage, name).is_none();
         let asks_beside =
             stage.world.is_ready(name) && stage.world.condition(name, "ReauthRequired").starts_with("True");
         Self::is_well(stage, name) || asks_beside || asks()
@@ -64,10 +66,9 @@ impl Judge {
             let what = format!("{name} is {ready}, ReauthRequired {consent}");
             stage.transcript.note(stage.now, "judge", &what);
             self.figures.asked += usize::from(!stage.world.is_ready(name));
-            if !Self::is_settled(stage, name) {
-                self.object(stage, format!("calm did not heal it: {what} (I7)"));
-            } else if let Some(unused) = self.unused_token(stage, name).filter(|_| !stage.world.is_ready(name)) {
-                self.object(stage, format!("{what}, and yet {unused} (I7)"));
+            if !self.is_settled(stage, name) {
+                let unused = self.unused_token(stage, name).unwrap_or_default();
+                self.object(stage, format!("calm did not heal it: {what} {unused} (I7)"));
             }
             let dead = ["GrantRefused", "TokenInvalid", "RotationLost"].iter().any(|reason| consent.ends_with(reason));
             let secret = people::token_secret(&stage.world, name);

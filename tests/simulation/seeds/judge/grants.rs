@@ -39,6 +39,9 @@ impl History {
         let knows = |token: &Fingerprint| now.is_some_and(|now| now.remembers(token));
         let forgotten: Vec<Fingerprint> = self.known.iter().filter(|token| !knows(token)).cloned().collect();
         self.forgotten.extend(forgotten);
+        // A backup may know a token as a living one that was refused since.
+        let holds = |token: &Fingerprint| now.is_some_and(|now| now.holding(token).is_some());
+        self.forgotten.extend(self.refused.keys().map(|(token, _)| token).filter(|token| holds(token)).cloned());
     }
 
     /// An operator wrote: what is wrong with that.
