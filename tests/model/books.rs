@@ -1,0 +1,341 @@
+//! The books: what was sent, refused, committed and published, and every breach of an invariant. The rules never see them.
+
+use std::time::Duration;
+
+use pleo_operator::domain::{
+    failure::{FailureKind, Outcome},
+    grant::{Grant, RefusedReason},
+    projection::Content,
+    time::between,
+};
+
+use crate::{
+    shared::Shared,
+    state::{Doing, Job, Name, PACE, PATIENCE, State, since},
+    tokens::{self, Side, Token},
+};
+
+/// A breach of an invariant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    SentAgain,
+    TwoInFlight,
+    SentTooSoon,
+    SentWithoutClaim,
+    PairDropped,
+    RefusedSentAgain,
+    NeverCommitted,
+    WentBack,
+    Stuck,
+    WrongServer,
+    LiveGivenUp,
+    Forgotten,
+    Killed,
+    Orphaned,
+    Misnamed,
+}
+
+/// What proves that the model lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mark {
+    TwoRotations,
+    TakenOver,
+    UnusedTakenOver,
+    SecondProved,
+    RefusedWiped,
+    FoundStored,
+    MadeAnew,
+    Moved,
+    FenceClosed,
+    StoredLate,
+}
+
+/// A set of faults or marks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Bits(u16);
+
+impl Bits {
+    pub fn put(&mut self, bit: u16) {
+        self.0 |= 1 << bit;
+    }
+
+    pub fn has(self, bit: u16) -> bool {
+        self.0 & (1 << bit) != 0
+    }
+}
+
+/// What the sender of a request knows of its outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Known {
+    /// It waits, or has it in hand.
+    Open,
+    /// It knows that the token is spent or dead.
+    Dead,
+    /// It may be spent, or is surely not: it may be sent once more.
+    May,
+}
+
+/// A token that a server got to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Presented {
+    pub token: Token,
+    pub to: Side,
+    /// The attempt; none as soon as it is over.
+    pub by: Option<Name>,
+    pub known: Known,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Books {
+    pub presented: Vec<Presented>,
+    /// Refusals that the ledger tells of.
+    pub refused: Vec<(Token, Side)>,
+    /// The consents that were adopted, the last of them last.
+    pub adopted: Vec<u8>,
+    /// All pairs, in the order in which they were stored.
+    pub committed: Vec<Token>,
+    /// The youngest of them that pods have seen, and its rotation.
+    pub published: (usize, u64),
+    /// A human deleted or overwrote the grant: what only the ledger knew is forgotten.
+    pub is_meddled_with: bool,
+    /// A backup was put back that nobody can know to be one: then pods go back with it.
+    pub is_rolled_back: bool,
+    /// Attempts whose claim a human took away while they were under way.
+    pub bereft: Vec<Name>,
+    /// The grants that a backup may hold. Kept only where one may be put back.
+    pub backups: Vec<Shared<Grant>>,
+    pub faults: Bits,
+    pub marks: Bits,
+}
+
+impl Books {
+    pub fn blame(&mut self, fault: Fault) {
+        self.faults.put(fault as u16);
+    }
+
+    pub fn mark(&mut self, mark: Mark) {
+        self.marks.put(mark as u16);
+    }
+
+    /// What is newer: a later consent, or a later token of the same.
+    fn rank(&self, token: Token) -> (Option<usize>, u8) {
+        (self.adopted.iter().position(|family| *family == token.family), token.number)
+    }
+
+    /// What became of this attempt's request, as far as anybody knows who lives.
+    pub fn settle(&mut self, by: Name, known: Known) {
+        let known = if self.bereft.contains(&by) { Known::May } else { known };
+        for presented in self.presented.iter_mut().filter(|presented| presented.by == Some(by)) {
+            (presented.by, presented.known) = (None, known);
+        }
+        self.presented.sort();
+        self.presented.dedup();
+    }
+}
+
+/// What an outcome that is stored tells of the token that was sent.
+pub fn known_by(outcome: &Outcome) -> Known {
+    match outcome {
+        Outcome::Issued(_) => Known::Dead,
+        Outcome::Failed(failure) => match failure.kind {
+            FailureKind::Refused(_) => Known::Dead,
+            _ => Known::May,
+        },
+    }
+}
+
+impl State {
+    /// A request leaves.
+    pub fn note_sending(&mut self, job: &Job, to: Side) {
+        let (token, tick) = (job.token, self.tick);
+        let family = self.family(token).clone();
+        let claim = self.grant.as_ref().and_then(|grant| grant.value.claim.as_ref());
+        let is_claimed = claim.is_some_and(|claim| claim.attempt == job.attempt.id);
+        let is_bereft = |name: &Name| self.books.bereft.contains(name);
+        let overlaps = self.pods.iter().any(|pod| match &pod.doing {
+            Doing::Sent(other, at) => {
+                other.token.family == token.family
+                    && since(*at, tick) < PACE.request_timeout
+                    && !is_bereft(&other.name)
+                    && !is_bereft(&job.name)
+            }
+            _ => false,
+        });
+        let is_at_work = self.requests.iter().any(|request| {
+            let lately = |tick| since(tick, self.tick) < PACE.settle_time();
+            request.token.family == token.family && request.given_up.is_some_and(lately) && !is_bereft(&request.by)
+        });
+        self.keep_books(|books| {
+            let mut before = books.presented.iter().filter(|before| before.token == token && before.to == to);
+            if before.any(|before| before.known != Known::May) && !books.bereft.contains(&job.name) {
+                books.blame(Fault::SentAgain);
+            }
+            if books.refused.contains(&(token, to)) {
+                books.blame(Fault::RefusedSentAgain);
+            }
+            if overlaps {
+                books.blame(Fault::TwoInFlight);
+            }
+            if is_at_work {
+                books.blame(Fault::SentTooSoon);
+            }
+            let is_bereft = books.bereft.contains(&job.name);
+            if !is_claimed && !is_bereft && !books.is_rolled_back {
+                books.blame(Fault::SentWithoutClaim);
+            }
+            if to != family.home && (family.current > 0 || token.number > 0) || !family.named[to as usize] {
+                books.blame(Fault::WrongServer);
+            }
+            let known = if is_bereft { Known::May } else { Known::Open };
+            books.presented.push(Presented { token, to, by: Some(job.name), known });
+        });
+    }
+
+    /// A process writes the grant.
+    pub fn note_grant(&mut self, old: Option<&Grant>, new: &Grant, keeps_backups: bool) {
+        let is_backup = old.is_some_and(|old| old.rotation < self.told);
+        let (before, after) = (old.and_then(tokens::live), tokens::live(new));
+        let refused = new.refused.as_ref().filter(|refused| old.is_none_or(|old| old.refused.as_ref() != Some(refused)));
+        let refused = refused.map(|refused| Token::named(&refused.fingerprint));
+        let sent_to = refused.and_then(|token| self.requests_side(token, old));
+        let candidate = tokens::candidate(new).filter(|candidate| old.and_then(tokens::candidate) != Some(*candidate));
+        let is_misnamed = refused.is_some_and(|token| self.is_misnamed(token, new));
+        self.keep_books(|books| {
+            if let Some(candidate) = candidate {
+                books.adopted.retain(|family| *family != candidate.family);
+                books.adopted.push(candidate.family);
+            }
+            if is_misnamed && !books.is_meddled_with {
+                books.blame(Fault::Misnamed);
+            }
+            if let Some(after) = after
+                && !books.committed.contains(&after)
+            {
+                books.committed.push(after);
+            }
+            books.refused.extend(refused.zip(sent_to));
+            let rank = |token| books.rank(token);
+            let is_newer = after.map(rank) > before.map(rank);
+            if before.is_some() && before != after && !is_newer && !is_backup && refused != before {
+                books.blame(Fault::LiveGivenUp);
+            }
+            let adopted = old.map(|old| old.adopted.as_slice()).unwrap_or_default();
+            if !adopted.iter().all(|old| new.remembers(&old.fingerprint)) {
+                books.blame(Fault::Forgotten);
+            }
+            if books.committed.len() >= 2 && books.committed.first().map(|token| token.family) != after.map(|token| token.family)
+            {
+                books.mark(Mark::SecondProved);
+            }
+            if new.rotation >= 3 {
+                books.mark(Mark::TwoRotations);
+            }
+            if refused.is_some() && refused == before {
+                books.mark(Mark::RefusedWiped);
+            }
+            if keeps_backups {
+                books.backups.push(Shared::new(new.clone()));
+            }
+        });
+    }
+
+    /// A pair that was lost on the way is called the user's doing.
+    fn is_misnamed(&self, refused: Token, grant: &Grant) -> bool {
+        let is_spent = self.families[usize::from(refused.family)].current > refused.number;
+        let reason = grant.refused.as_ref().map(|refused| refused.reason);
+        is_spent && reason != Some(RefusedReason::RotationLost)
+    }
+
+    /// Where a token that was just refused had been sent.
+    fn requests_side(&self, token: Token, old: Option<&Grant>) -> Option<Side> {
+        let old = old?;
+        let candidate = old.candidate.as_ref().filter(|_| tokens::candidate(old) == Some(token));
+        let live = old.live.as_ref().filter(|_| tokens::live(old) == Some(token));
+        let server = candidate.map(|held| &held.record.server).or(live.map(|held| &held.record.server));
+        server.map(Side::of)
+    }
+
+    /// A process writes the token Secret (I4).
+    pub fn note_token(&mut self, content: &Content) {
+        let access = content.access.as_ref().map(|access| Token::read(access.token.expose()));
+        self.keep_books(|books| {
+            let (youngest, rotation) = books.published;
+            let place = access.map(|access| books.committed.iter().position(|committed| *committed == access));
+            if place == Some(None) {
+                books.blame(Fault::NeverCommitted);
+            }
+            let place = place.flatten().unwrap_or(youngest);
+            // A grant that is made anew counts on from what was published when somebody looked.
+            let goes_back = place < youngest || content.rotation < rotation && !books.is_meddled_with;
+            if goes_back && !books.is_rolled_back {
+                books.blame(Fault::WentBack);
+            }
+            books.published = (place.max(youngest), content.rotation.max(rotation));
+        });
+    }
+
+    /// A living process ends an attempt and lets go of a pair (I2): only for a pair that is newer.
+    pub fn note_dropped(&mut self, pair: Token) {
+        self.keep_books(|books| {
+            let newer = |committed: &Token| books.rank(*committed) >= books.rank(pair);
+            if !books.committed.iter().any(newer) && !books.is_meddled_with {
+                books.blame(Fault::PairDropped);
+            }
+        });
+    }
+
+    /// A holder that was passed over for longer than anybody waits for it.
+    pub fn excuse_the_overdue(&mut self) {
+        for pod in 0..2 {
+            let Some(job) = self.pods[pod].doing.job() else { continue };
+            let (name, token) = (job.name, job.token);
+            let holds = matches!(self.pods[pod].doing, Doing::Sent(..) | Doing::Ended { .. });
+            if holds && !self.api_is_down && since(job.begun, self.tick) >= patience(job) {
+                self.family(token).excused = true;
+                self.keep_books(|books| books.settle(name, Known::May));
+            }
+        }
+    }
+
+    /// A family that was proved and lives, whose token nobody holds, and whom no newer consent replaced.
+    pub fn look_for_orphans(&mut self) {
+        for index in 0..self.families.len() {
+            let family = &self.families[index];
+            if !family.alive || family.excused || family.current == 0 {
+                continue;
+            }
+            let token = Token { family: index as u8, number: family.current };
+            let is_replaced = self.books.committed.iter().any(|newer| self.books.rank(*newer) > self.books.rank(token));
+            if !is_replaced && !self.is_held(token) {
+                self.keep_books(|books| books.blame(Fault::Orphaned));
+            }
+        }
+    }
+
+    fn is_held(&self, token: Token) -> bool {
+        let stored = self.grant.as_ref().is_some_and(|grant| tokens::live(&grant.value) == Some(token));
+        let in_hand = |doing: &Doing| match doing {
+            Doing::Ended { ending, .. } => pair_in(&ending.outcome) == Some(token),
+            _ => false,
+        };
+        let on_the_wire = |request: &crate::state::Request| {
+            request.answer == Some(crate::state::Answer::Pair(token)) && self.awaited_by(request).is_some()
+        };
+        stored || self.pods.iter().any(|pod| in_hand(&pod.doing)) || self.requests.iter().any(on_the_wire)
+    }
+}
+
+/// How long another pod waits for this attempt's claim: longer, while the token that pods have is good.
+fn patience(job: &Job) -> Duration {
+    let claimed = &job.attempt.claimed;
+    let (Some(claim), Some(live)) = (&claimed.claim, &claimed.live) else { return PATIENCE };
+    PATIENCE.max(between(claim.started_at, live.record.expires_at()).min(Duration::from_secs(300)))
+}
+
+/// The pair in an outcome.
+pub fn pair_in(outcome: &Outcome) -> Option<Token> {
+    match outcome {
+        Outcome::Issued(issued) => issued.refresh.as_ref().map(|refresh| Token::read(refresh.expose())),
+        Outcome::Failed(_) => None,
+    }
+}

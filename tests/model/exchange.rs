@@ -1,0 +1,379 @@
+//! What `operator::rotate` and `operator::publish` do: each decision made true by one write, and the course of an exchange:
+//! claim, send, wait, store.
+
+use std::time::Duration;
+
+use pleo_operator::domain::{
+    adoption::{Adoption, Tidying},
+    attempt::{self, Attempt, Claiming, Ending, Settlement, Terms, settle},
+    decide::{Decision, Rotation},
+    failure::{Failure, FailureKind, Issued, Outcome, Refusal},
+    grant::Grant,
+    observed::{ClientSecretState, GrantSecret, InitialGrant, Observed, TokenSecret, Versioned},
+    projection::{self, Content, Published},
+    schedule::SEND_WITHIN,
+};
+
+use crate::{
+    books::{Known, Mark, known_by, pair_in},
+    look::grant_secret,
+    protocol::World,
+    shared::Shared,
+    state::{Answer, Doing, Job, LateWrite, Name, PACE, PATIENCE, Request, State, Stored, at, since},
+    tokens::{self, Side, Token},
+};
+
+/// What becomes of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fate {
+    /// It is applied or refused at once, and the writer is told so.
+    Answered,
+    /// It is applied or refused, and the answer is lost.
+    AnswerLost,
+    /// The same, and what the writer reads after it is lost too.
+    Silence,
+    /// It is not applied yet; it may be at any later time, as long as the version is the same.
+    Late,
+}
+
+impl World {
+    /// The write that was decided on.
+    pub fn act(&self, state: &mut State, pod: usize, fate: Fate) {
+        let Doing::Decided(decided) = &state.pods[pod].doing else { return };
+        let (observed, decision) = <(Observed, Decision)>::clone(decided);
+        match decision {
+            Decision::Publish(content) => self.publish(state, pod, observed, &content, fate),
+            Decision::Adopt(adoption) => self.adopt(state, pod, &observed, *adoption, fate),
+            Decision::Tidy(tidying) => self.tidy(state, pod, observed, &tidying, fate),
+            Decision::Rotate(rotation) => {
+                state.goes_on(pod, Doing::Idle);
+                self.begin(state, pod, observed, &rotation);
+                if !self.scenario.fine {
+                    self.claim(state, pod, fate);
+                }
+            }
+            Decision::Leave | Decision::Wait(_) | Decision::Retire(_) | Decision::Restart(_) => {
+                unreachable!("nothing of this kind is in the model: {decision:?}")
+            }
+        }
+    }
+
+    fn publish(&self, state: &mut State, pod: usize, mut observed: Observed, content: &Content, fate: Fate) {
+        let replaces = match &observed.token {
+            TokenSecret::Ours(published) => Some(published.version.parse().unwrap()),
+            TokenSecret::Absent | TokenSecret::Foreign => None,
+        };
+        if state.token.as_ref().map(|token| token.version) != replaces {
+            return self.breaks_off(state, pod, fate);
+        }
+        let wish = &observed.wish;
+        let published = Published::read(
+            content.encode(),
+            projection::labels(wish),
+            wish.secret_annotations.clone(),
+            Some(wish.uid.clone()),
+        );
+        state.note_token(content);
+        state.versions.token += 1;
+        let stored = Stored { value: Shared::new(published), version: state.versions.token };
+        observed.token = TokenSecret::Ours(stored.versioned());
+        state.token = Some(stored);
+        match fate {
+            Fate::Answered => self.goes_over(state, pod, observed),
+            Fate::AnswerLost | Fate::Silence | Fate::Late => self.breaks_off(state, pod, fate),
+        }
+    }
+
+    fn adopt(&self, state: &mut State, pod: usize, observed: &Observed, adoption: Adoption, fate: Fate) {
+        let replaces = adoption.replaces.map(|version| version.parse().unwrap());
+        let moves = observed.grant.ours().is_some_and(|grant| grant.value.holding(&adoption.fingerprint).is_some());
+        let written = self.write(state, adoption.grant, replaces, fate);
+        if written && moves {
+            state.keep_books(|books| books.mark(Mark::Moved));
+        }
+        // The connection may have been edited meanwhile: the next pass looks again.
+        self.breaks_off(state, pod, fate);
+    }
+
+    fn tidy(&self, state: &mut State, pod: usize, mut observed: Observed, tidying: &Tidying, fate: Fate) {
+        if state.initial.version.to_string() != tidying.version {
+            return self.breaks_off(state, pod, fate);
+        }
+        state.put_initial(None);
+        match fate {
+            Fate::Answered => observed.initial = InitialGrant::Missing("it was adopted and removed".into()),
+            Fate::AnswerLost | Fate::Silence | Fate::Late => {
+                self.outage(state, pod);
+                observed.put_off.tidying = true;
+            }
+        }
+        self.goes_over(state, pod, observed);
+    }
+
+    /// The pass is over, or broken off; the next one looks again.
+    fn breaks_off(&self, state: &mut State, pod: usize, fate: Fate) {
+        match fate {
+            Fate::Answered => {}
+            Fate::AnswerLost | Fate::Silence | Fate::Late => self.outage(state, pod),
+        }
+        state.goes_on(pod, Doing::Idle);
+    }
+
+    pub fn outage(&self, state: &mut State, pod: usize) {
+        let tick = state.tick;
+        state.remember(pod, |memory| memory.outage(tick));
+    }
+
+    /// A compare-and-swap of the grant. Whether it was applied.
+    fn write(&self, state: &mut State, grant: Grant, replaces: Option<u16>, fate: Fate) -> bool {
+        match fate {
+            Fate::Answered | Fate::AnswerLost | Fate::Silence => self.store(state, grant, replaces),
+            Fate::Late => {
+                state.late.push(LateWrite { grant: Shared::new(grant), replaces });
+                false
+            }
+        }
+    }
+
+    /// Applies a write of the grant, if nobody else wrote first.
+    pub fn store(&self, state: &mut State, grant: Grant, replaces: Option<u16>) -> bool {
+        if state.grant.as_ref().map(|grant| grant.version) != replaces {
+            return false;
+        }
+        let old = state.grant.take();
+        state.note_grant(old.as_ref().map(|old| &*old.value), &grant, self.scenario.budget.restores > 0);
+        state.put_grant(grant);
+        true
+    }
+
+    /// Makes a claim, to be written next.
+    fn begin(&self, state: &mut State, pod: usize, scene: Observed, rotation: &Rotation) {
+        let (GrantSecret::Ours(grant), ClientSecretState::Present(client)) = (&scene.grant, &scene.client) else { return };
+        let process = &state.pods[pod];
+        let name = Name { pod, process: process.process, number: process.attempts + 1 };
+        let terms = Terms {
+            holder: process.holder(pod),
+            client: client.fingerprint(&scene.wish.uid),
+            generation: scene.wish.generation,
+            retry_timeout: scene.wish.retry_timeout,
+            pace: PACE,
+        };
+        let now = at(state.tick, self.scenario.skew[pod]);
+        let Some(Claiming { attempt, token }) = attempt::claim(&grant.value, rotation, name.id(), now, terms) else { return };
+        if grant.value.claim.is_some() {
+            let mark = if rotation.claim_unused { Mark::UnusedTakenOver } else { Mark::TakenOver };
+            state.keep_books(|books| books.mark(mark));
+        }
+        let (token, version) = (Token::read(token.expose()), grant.version.parse().unwrap());
+        let begun = state.tick;
+        state.goes_on(pod, Doing::Claiming(Shared::new(Job { name, attempt, token, scene, version, begun })));
+    }
+
+    /// Step 1. A claim that may be stored and cannot be read is never used.
+    pub fn claim(&self, state: &mut State, pod: usize, fate: Fate) {
+        let Doing::Claiming(job) = &state.pods[pod].doing else { return };
+        let mut job = Job::clone(job);
+        let written = self.write(state, job.attempt.claimed.clone(), Some(job.version), fate);
+        let is_known = match fate {
+            Fate::Answered | Fate::AnswerLost => written,
+            Fate::Silence | Fate::Late => false,
+        };
+        if is_known {
+            job.version = state.versions.grant;
+            state.change(pod, |pod| {
+                pod.attempts = job.name.number;
+                pod.doing = Doing::Claimed(Shared::new(job));
+            });
+        } else {
+            // A claim that was surely not stored leaves no trace: its name may be used again.
+            let may_be_stored = fate != Fate::Answered;
+            state.change(pod, |pod| {
+                pod.doing = Doing::Idle;
+                if may_be_stored {
+                    pod.attempts = job.name.number;
+                    pod.memory.never_sent(&job.attempt.id);
+                }
+            });
+        }
+        if fate != Fate::Answered {
+            self.outage(state, pod);
+        }
+    }
+
+    /// Step 2. The fence is asked last: nothing leaves later than 10 s after the claim was begun.
+    pub fn send(&self, state: &mut State, pod: usize, connects: bool) {
+        let Doing::Claimed(job) = &state.pods[pod].doing else { return };
+        let job = job.clone();
+        if !connects || since(job.begun, state.tick) >= SEND_WITHIN {
+            if connects {
+                state.keep_books(|books| books.mark(Mark::FenceClosed));
+            }
+            let failure = Failure::new(FailureKind::NotSent, "it took too long, or there was no connection");
+            let tick = state.tick;
+            return self.ends(state, pod, job, tick, Outcome::Failed(failure));
+        }
+        let to = Side::of(&job.attempt.server);
+        state.note_sending(&job, to);
+        state.requests.push(Request { by: job.name, token: job.token, to, answer: None, given_up: None, is_excused: false });
+        let tick = state.tick;
+        state.goes_on(pod, Doing::Sent(job, tick));
+    }
+
+    /// The answer arrives.
+    pub fn deliver(&self, state: &mut State, index: usize) {
+        let request = state.requests.remove(index);
+        let (Some(pod), Some(answer)) = (state.awaited_by(&request), request.answer) else { return };
+        let Doing::Sent(job, sent) = &state.pods[pod].doing else { return };
+        let (job, sent) = (job.clone(), *sent);
+        self.ends(state, pod, job, sent, self.outcome(answer));
+    }
+
+    fn outcome(&self, answer: Answer) -> Outcome {
+        match answer {
+            Answer::Pair(token) => Outcome::Issued(Issued {
+                access: Some(token.access()),
+                refresh: Some(token.refresh()),
+                token_type: "Bearer".into(),
+                life: Duration::from_secs(self.scenario.life),
+            }),
+            Answer::Refused => Outcome::Failed(Failure::new(FailureKind::Refused(Refusal::InvalidGrant), "refused")),
+            Answer::Throttled => Outcome::Failed(Failure::new(FailureKind::Throttled, "throttled")),
+        }
+    }
+
+    /// Nobody waits any longer for an answer.
+    pub fn time_out(&self, state: &mut State, pod: usize) {
+        let Doing::Sent(job, sent) = &state.pods[pod].doing else { return };
+        let (job, sent) = (job.clone(), *sent);
+        let whole = since(sent, state.tick) >= PACE.request_timeout;
+        // Who hangs up early has no excuse.
+        state.abandon(job.name, whole);
+        let failure = Failure::new(FailureKind::OutcomeUnknown, "the server did not answer in time");
+        self.ends(state, pod, job, sent, Outcome::Failed(failure));
+    }
+
+    /// The connection breaks while the answer is awaited. The server may be at work all the same.
+    pub fn reset(&self, state: &mut State, index: usize) {
+        let Some(pod) = state.awaited_by(&state.requests[index]) else { return };
+        let Doing::Sent(job, sent) = &state.pods[pod].doing else { return };
+        let (job, sent) = (job.clone(), *sent);
+        state.abandon(job.name, true);
+        let failure = Failure::new(FailureKind::OutcomeUnknown, "the connection was reset");
+        self.ends(state, pod, job, sent, Outcome::Failed(failure));
+    }
+
+    fn ends(&self, state: &mut State, pod: usize, job: Shared<Job>, sent: u16, outcome: Outcome) {
+        let (skew, tick, version) = (self.scenario.skew[pod], state.tick, job.version);
+        let started_at = at(sent, skew);
+        let ending = Shared::new(Ending { outcome, started_at, sent_at: started_at, ended_at: at(tick, skew) });
+        state.goes_on(pod, Doing::Ended { job, ending, over: Some(version), since: tick });
+    }
+}
+
+impl World {
+    /// Steps 3 and 4: one round of storing the outcome. After a conflict or a lost answer the next one reads anew.
+    pub fn settle(&self, state: &mut State, pod: usize, fate: Fate) {
+        let Doing::Ended { job, ending, over, since } = &state.pods[pod].doing else { return };
+        let (job, ending, over, tick) = (job.clone(), ending.clone(), *over, *since);
+        let current = match over {
+            Some(version) => Some(Versioned { value: job.attempt.claimed.clone(), version: version.to_string() }),
+            None => reread(state, &job.attempt, &ending),
+        };
+        let Some(current) = current else { return self.lets_go(state, pod, &job, &ending) };
+        match settle(&current.value, &job.attempt, &ending) {
+            Settlement::AlreadyStored => {
+                if pair_in(&ending.outcome).is_some() {
+                    state.keep_books(|books| books.mark(Mark::FoundStored));
+                }
+                self.has_stored(state, pod, &job, &ending, current);
+            }
+            Settlement::Superseded => self.lets_go(state, pod, &job, &ending),
+            Settlement::Write(grant) => {
+                let replaces = current.version.parse().ok();
+                let made_anew = over.is_none() && current.value == job.attempt.claimed && fate != Fate::Late;
+                let written = self.write(state, *grant.clone(), replaces, fate);
+                if written && fate == Fate::Answered {
+                    if made_anew && state.books.is_meddled_with {
+                        state.keep_books(|books| books.mark(Mark::MadeAnew));
+                    }
+                    let version = state.versions.grant.to_string();
+                    return self.has_stored(state, pod, &job, &ending, Versioned { value: *grant, version });
+                }
+                state.goes_on(pod, Doing::Ended { job, ending, over: None, since: tick });
+                if fate != Fate::Answered {
+                    self.outage(state, pod);
+                }
+            }
+        }
+    }
+
+    /// The outcome is stored, or what is stored is newer. The pass goes on with what is stored.
+    fn has_stored(&self, state: &mut State, pod: usize, job: &Job, ending: &Ending, stored: Versioned<Grant>) {
+        if let Some(pair) = pair_in(&ending.outcome) {
+            if tokens::live(&stored.value) != Some(pair) {
+                state.note_dropped(pair);
+            } else if since(job.begun, state.tick) > PATIENCE {
+                state.keep_books(|books| books.mark(Mark::StoredLate));
+            }
+        }
+        state.keep_books(|books| books.settle(job.name, known_by(&ending.outcome)));
+        let before = job.scene.grant.ours().map(|grant| grant.value.rotation);
+        if Some(stored.value.rotation) == before {
+            return state.goes_on(pod, Doing::Idle);
+        }
+        let mut scene = job.scene.clone();
+        scene.grant = GrantSecret::Ours(stored);
+        scene.sighting = self.sight(state, pod, &scene.grant);
+        self.goes_over(state, pod, scene);
+    }
+
+    /// There is nothing to store: somebody newer has won.
+    fn lets_go(&self, state: &mut State, pod: usize, job: &Job, ending: &Ending) {
+        if let Some(pair) = pair_in(&ending.outcome) {
+            state.note_dropped(pair);
+        }
+        state.keep_books(|books| books.settle(job.name, known_by(&ending.outcome)));
+        state.goes_on(pod, Doing::Idle);
+    }
+
+    /// A failure that could not be stored for so long is not worth more. A pair is.
+    pub fn gives_up(&self, state: &mut State, pod: usize) {
+        let Doing::Ended { job, .. } = &state.pods[pod].doing else { return };
+        let name = job.name;
+        state.keep_books(|books| books.settle(name, Known::May));
+        state.goes_on(pod, Doing::Idle);
+    }
+}
+
+/// What stands there now, after a conflict or a lost answer; nothing if there is nothing left to say.
+fn reread(state: &State, attempt: &Attempt, ending: &Ending) -> Option<Versioned<Grant>> {
+    let in_hand = |version: String| Versioned { value: attempt.claimed.clone(), version };
+    let claimed = &attempt.claimed;
+    let is_older = |stored: &Grant| {
+        stored.rotation < claimed.rotation && stored.adopted.iter().all(|old| claimed.remembers(&old.fingerprint))
+    };
+    match (grant_secret(state), &ending.outcome) {
+        (GrantSecret::Ours(backup), Outcome::Issued(_)) if is_older(&backup.value) => Some(in_hand(backup.version)),
+        (GrantSecret::Ours(grant), _) => Some(grant),
+        (_, Outcome::Issued(_)) => Some(in_hand(String::new())),
+        (_, Outcome::Failed(_)) => None,
+    }
+}
+
+impl State {
+    /// The grant, with a new version. What was to replace the old version never will.
+    pub fn put_grant(&mut self, grant: Grant) {
+        self.versions.grant += 1;
+        self.late.clear();
+        self.forget_what_is_gone(&grant);
+        self.grant = Some(Stored { value: Shared::new(grant), version: self.versions.grant });
+    }
+
+    /// What processes remember of what is gone tells states apart that are the same; unless it may come back.
+    fn forget_what_is_gone(&mut self, grant: &Grant) {
+        if self.left.restores > 0 {
+            return;
+        }
+        (0..2).for_each(|pod| self.remember(pod, |memory| memory.forget_all_but(grant)));
+    }
+}

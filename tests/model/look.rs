@@ -1,0 +1,142 @@
+//! What `operator::observe` does: the reads of a pass, in their order, and the decision that follows from them.
+
+use pleo_operator::domain::{
+    decide::{Decision, decide},
+    observed::{
+        ClientSecretState, GrantSecret, InitialGrant, InitialToken, Observed, PutOff, Sharing, Sighting, TokenSecret,
+    },
+    wish::{Server, Wish},
+};
+
+use crate::{
+    protocol::World,
+    shared::Shared,
+    state::{Doing, Look, PACE, Spec, State, at},
+};
+
+impl World {
+    /// The next read; all of them at once where the scenario does not tell them apart.
+    pub fn look(&self, state: &mut State, pod: usize) {
+        let mut look = match &state.pods[pod].doing {
+            Doing::Looking(look) => look.clone(),
+            _ => Look::default(),
+        };
+        loop {
+            if let Some(observed) = self.read(state, pod, &mut look) {
+                return self.goes_over(state, pod, observed);
+            }
+            if self.scenario.fine {
+                return state.goes_on(pod, Doing::Looking(look));
+            }
+        }
+    }
+
+    /// One read: the Secrets that we write first, the initial grant last.
+    pub fn read(&self, state: &mut State, pod: usize, look: &mut Look) -> Option<Observed> {
+        if look.token.is_none() {
+            let token = state.token.as_ref().map(|token| TokenSecret::Ours(token.versioned()));
+            look.token = Some(token.unwrap_or(TokenSecret::Absent));
+            return None;
+        }
+        if look.grant.is_none() {
+            look.grant = Some(grant_secret(state));
+            return None;
+        }
+        let Some((spec, told)) = look.connection else {
+            let cached = state.pods[pod].cached.filter(|_| self.scenario.mistakes.decides_on_cached_spec);
+            look.connection = Some((cached.unwrap_or(state.spec), state.told));
+            return None;
+        };
+        let grant = judge(state, look.grant.take()?, told);
+        let sighting = self.sight(state, pod, &grant);
+        Some(Observed {
+            wish: self.wish(spec),
+            client: ClientSecretState::Present(self.client.clone()),
+            initial: self.initial(state),
+            grant,
+            token: look.token.take()?,
+            retired: None,
+            told_rotation: told,
+            put_off: PutOff::default(),
+            sighting,
+        })
+    }
+
+    fn wish(&self, spec: Spec) -> Wish {
+        Wish {
+            generation: spec.generation,
+            server: Ok(Server { token_url: spec.server.url(), ca_bundle: None }),
+            suspend: spec.suspended,
+            ..self.wish.clone()
+        }
+    }
+
+    fn initial(&self, state: &State) -> InitialGrant {
+        let Some(token) = state.initial.token else {
+            return InitialGrant::Missing("the Secret acme-grant has no key refresh_token".into());
+        };
+        let token = token.refresh();
+        InitialGrant::Present(InitialToken {
+            fingerprint: token.fingerprint(),
+            token,
+            version: state.initial.version.to_string(),
+            copied: false,
+            sharing: Sharing::Alone,
+        })
+    }
+
+    /// What this process remembers of the claim and the failure in a grant.
+    pub fn sight(&self, state: &mut State, pod: usize, grant: &GrantSecret) -> Sighting {
+        let Some(grant) = grant.ours() else { return Sighting::default() };
+        let (tick, clocks_are_wrong) = (state.tick, self.scenario.skew != [0, 0]);
+        let (me, mut sighting) = (state.pods[pod].holder(pod), Sighting::default());
+        state.remember(pod, |memory| sighting = memory.sight(&grant.value, &me, tick, clocks_are_wrong));
+        sighting
+    }
+
+    /// A pass has seen all there is, or has made a step and goes on with what it knows.
+    pub fn goes_over(&self, state: &mut State, pod: usize, observed: Observed) {
+        if self.scenario.fine {
+            return state.goes_on(pod, Doing::Looked(Shared::new(observed)));
+        }
+        self.decide(state, pod, observed);
+    }
+
+    /// The real decision.
+    pub fn decide(&self, state: &mut State, pod: usize, observed: Observed) {
+        let now = at(state.tick, self.scenario.skew[pod]);
+        match decide(&observed, now, PACE) {
+            Decision::Leave => state.goes_on(pod, Doing::Idle),
+            Decision::Wait(_) => {
+                self.tell(state, &observed);
+                state.goes_on(pod, Doing::Idle);
+            }
+            decision => state.goes_on(pod, Doing::Decided(Shared::new((observed, decision)))),
+        }
+    }
+
+    /// The status tells of the rotation. One that somebody else wrote meanwhile is newer.
+    fn tell(&self, state: &mut State, observed: &Observed) {
+        let meddles = self.scenario.budget.deletions + self.scenario.budget.restores > 0;
+        if let Some(grant) = observed.grant.ours()
+            && meddles
+            && observed.told_rotation == state.told
+        {
+            state.told = grant.value.rotation;
+        }
+    }
+}
+
+pub fn grant_secret(state: &State) -> GrantSecret {
+    state.grant.as_ref().map_or(GrantSecret::Absent, |grant| GrantSecret::Ours(grant.versioned()))
+}
+
+/// One that is older than what the status tells of was put back from a backup; unless somebody wrote both in between.
+fn judge(state: &State, grant: GrantSecret, told: u64) -> GrantSecret {
+    let is_older = |grant: &GrantSecret| grant.ours().is_some_and(|grant| grant.value.rotation < told);
+    let grant = if is_older(&grant) { grant_secret(state) } else { grant };
+    match grant {
+        GrantSecret::Ours(old) if old.value.rotation < told => GrantSecret::Predecessor(old),
+        same => same,
+    }
+}

@@ -1,0 +1,111 @@
+//! What a process remembers between passes, as `operator::memory` does, with ticks instead of a monotonic clock.
+
+use std::collections::BTreeSet;
+
+use pleo_operator::domain::{
+    grant::{AttemptId, Attempts, Claim, Grant, Holder},
+    observed::{Claimant, Sighting},
+};
+
+use crate::state::{PACE, since};
+
+/// A mark, and the tick at which it was seen first.
+type Seen = Option<(AttemptId, u16)>;
+
+/// What a process remembers. A crash loses it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Memory {
+    claim: Seen,
+    failure: Seen,
+    live: Seen,
+    never_sent: BTreeSet<AttemptId>,
+    last_outage: Option<u16>,
+}
+
+impl Memory {
+    /// Nothing was sent for this attempt, and its claim may stand all the same.
+    pub fn never_sent(&mut self, attempt: &AttemptId) {
+        self.never_sent.insert(attempt.clone());
+    }
+
+    /// A call to the API server failed. Where no claim was seen it does not matter: one that comes is first seen later.
+    pub fn outage(&mut self, tick: u16) {
+        self.last_outage = self.claim.as_ref().map(|_| tick);
+    }
+
+    /// What was known of claims, failures and pairs that are gone is of no more use: a new one is first seen anew.
+    pub fn forget_all_but(&mut self, grant: &Grant) {
+        let claim = grant.claim.as_ref().map(|claim| &claim.attempt);
+        let keep = |seen: &mut Seen, mark: Option<&AttemptId>| {
+            if seen.as_ref().map(|(seen, _)| seen) != mark {
+                *seen = None;
+            }
+        };
+        keep(&mut self.claim, claim);
+        keep(&mut self.failure, last_failure(grant));
+        keep(&mut self.live, grant.live.as_ref().map(|live| &live.record.attempt));
+        self.last_outage = self.last_outage.filter(|_| self.claim.is_some());
+        self.never_sent.retain(|attempt| Some(attempt) == claim);
+    }
+
+    /// Where clocks are right, a failure that was seen for a settle time might as well have been seen for ever.
+    pub fn blur(&mut self, tick: u16) {
+        if let Some((_, seen)) = &mut self.failure
+            && since(*seen, tick) >= PACE.settle_time()
+        {
+            *seen = 0;
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What is remembered of this grant. For how long a pair was seen counts only where clocks are wrong; elsewhere it is
+    /// left out, so that states which differ in nothing else are one.
+    pub fn sight(&mut self, grant: &Grant, me: &Holder, tick: u16, clocks_are_wrong: bool) -> Sighting {
+        let claimant = grant.claim.as_ref().map(|claim| self.claimant(claim, me));
+        let claimed = first_seen(&mut self.claim, grant.claim.as_ref().map(|claim| &claim.attempt), tick);
+        let failed = first_seen(&mut self.failure, last_failure(grant), tick);
+        let pair = grant.live.as_ref().filter(|_| clocks_are_wrong).map(|live| &live.record.attempt);
+        let paired = first_seen(&mut self.live, pair, tick);
+        if grant.claim.is_none() {
+            self.last_outage = None;
+        }
+        let claimed = self.last_outage.map_or(claimed, |outage| claimed.max(outage));
+        Sighting {
+            claimant,
+            claim_seen_for: since(claimed, tick),
+            failure_seen_for: since(failed, tick),
+            live_seen_for: since(paired, tick),
+        }
+    }
+
+    /// A pass never meets an attempt of its own process that is under way: here a process makes one pass at a time.
+    fn claimant(&self, claim: &Claim, me: &Holder) -> Claimant {
+        if claim.holder.identity != me.identity {
+            Claimant::Elsewhere
+        } else if self.never_sent.contains(&claim.attempt) {
+            Claimant::NeverSentHere
+        } else {
+            Claimant::DeadHere
+        }
+    }
+}
+
+fn first_seen(seen: &mut Seen, mark: Option<&AttemptId>, tick: u16) -> u16 {
+    match (&seen, mark) {
+        (Some((known, since)), Some(mark)) if known == mark => *since,
+        (_, mark) => {
+            *seen = mark.map(|mark| (mark.clone(), tick));
+            tick
+        }
+    }
+}
+
+fn last_failure(grant: &Grant) -> Option<&AttemptId> {
+    let of = |attempts: &'_ Attempts| attempts.retry.is_some();
+    let candidate = grant.candidate.as_ref().map(|held| &held.record.attempts).filter(|attempts| of(attempts));
+    let live = grant.live.as_ref().map(|held| &held.record.attempts).filter(|attempts| of(attempts));
+    candidate.or(live).and_then(|attempts| attempts.retry.as_ref()).map(|retry| &retry.attempt)
+}

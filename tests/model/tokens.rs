@@ -1,0 +1,107 @@
+//! Tokens by name: `b2` is the second pair that was bought with the consent `b0`. The rules see texts and fingerprints; the
+//! books are kept in these.
+
+use std::{collections::BTreeMap, fmt, sync::LazyLock};
+
+use pleo_operator::domain::{
+    grant::Grant,
+    token::{AccessToken, Fingerprint, RefreshToken},
+    wish::TokenUrl,
+};
+
+/// Where a family lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    Production,
+    Staging,
+}
+
+impl Side {
+    pub fn other(self) -> Self {
+        match self {
+            Self::Production => Self::Staging,
+            Self::Staging => Self::Production,
+        }
+    }
+
+    pub fn url(self) -> TokenUrl {
+        let url = match self {
+            Self::Production => "https://auth.pleo.io/oauth/token",
+            Self::Staging => "https://auth.staging.pleo.io/oauth/token",
+        };
+        serde_json::from_value(url.into()).unwrap()
+    }
+
+    pub fn of(url: &TokenUrl) -> Self {
+        if url.as_str().contains("staging") { Self::Staging } else { Self::Production }
+    }
+}
+
+/// A refresh token and the access token that came with it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token {
+    /// The consent that it descends from.
+    pub family: u8,
+    /// 0: the consent's own.
+    pub number: u8,
+}
+
+/// More than any scenario reaches.
+const FAMILIES: u8 = 6;
+const NUMBERS: u8 = 40;
+
+static NAMES: LazyLock<BTreeMap<Fingerprint, Token>> = LazyLock::new(|| {
+    let all = (0..FAMILIES).flat_map(|family| (0..NUMBERS).map(move |number| Token { family, number }));
+    all.map(|token| (token.refresh().fingerprint(), token)).collect()
+});
+
+impl Token {
+    /// The token that a human brings.
+    pub fn consent(family: u8) -> Self {
+        Self { family, number: 0 }
+    }
+
+    pub fn next(self) -> Self {
+        Self { number: self.number + 1, ..self }
+    }
+
+    pub fn refresh(self) -> RefreshToken {
+        RefreshToken::new(self.to_string())
+    }
+
+    pub fn access(self) -> AccessToken {
+        AccessToken::new(self.to_string())
+    }
+
+    pub fn named(fingerprint: &Fingerprint) -> Self {
+        NAMES[fingerprint]
+    }
+
+    /// The token whose text this is.
+    pub fn read(text: &str) -> Self {
+        let (family, number) = text.split_at(1);
+        Self { family: family.as_bytes()[0] - b'a', number: number.parse().unwrap() }
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", char::from(b'a' + self.family), self.number)
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The live token of a grant.
+pub fn live(grant: &Grant) -> Option<Token> {
+    grant.live.as_ref().map(|live| Token::read(live.refresh.expose()))
+}
+
+/// The candidate of a grant.
+pub fn candidate(grant: &Grant) -> Option<Token> {
+    grant.candidate.as_ref().map(|held| Token::read(held.token.expose()))
+}
