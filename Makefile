@@ -4,7 +4,7 @@ BIN := $(TARGET)/debug
 CRD := crds/pleo.io_pleoconnections.yaml
 MUTANTS := 27.1.0
 .DEFAULT_GOAL := help
-.PHONY: help build demo test simulate model mistakes fuzz mutants e2e check chart consumers crds manifests image testbed nodes cluster sandbox fmt clean lint docs drift dependencies tools
+.PHONY: help build demo test simulate model mistakes mutants e2e check chart consumers crds manifests image testbed nodes cluster sandbox fmt clean lint docs drift dependencies tools
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile

@@ -1,0 +1,125 @@
+//! A ledger that somebody edited: whatever stands there, and whatever the time, no decision panics, none breaks a rule,
+//! and every connection comes to rest.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use pleo_operator::domain::{
+    decide::Decision,
+    grant::RefusedReason,
+    observed::{Claimant, GrantSecret, Observed, PutOff, TokenSecret, Versioned},
+    record::{LEDGER, decode, encode},
+};
+use serde_json::Value;
+
+use super::{
+    judge,
+    scenes::{PRODUCTION, STAGING, Scene, UID, at, candidate, claim_of, deployment, server},
+    text::edit,
+};
+
+/// A scene by name in the first line; then edits of its ledger (`/pointer value`), and what else was seen, a line each.
+pub fn run(bytes: &[u8]) -> &'static str {
+    let text = String::from_utf8_lossy(bytes);
+    let mut lines = text.lines();
+    let mut scene = named(lines.next().unwrap_or_default());
+    let mut data = encode(scene.grant());
+    let mut ledger: Value = serde_json::from_slice(&data[LEDGER]).expect("what encode writes");
+    let mut published = "published";
+    for line in lines {
+        match line.split_once(' ') {
+            _ if line.starts_with('/') => edit(&mut ledger, line),
+            Some(("token", how)) => published = how,
+            Some((what, more)) => see(&mut scene, what, more),
+            None => see(&mut scene, line, ""),
+        }
+    }
+    data.insert(LEDGER.to_owned(), ledger.to_string().into_bytes());
+    let grant = match decode(data) {
+        Ok(value) => GrantSecret::Ours(Versioned { value, version: "edited".into() }),
+        Err(why) => GrantSecret::Unreadable(why),
+    };
+    scene.observed.grant = grant.as_seen_by(UID);
+    if scene.observed.grant.ours().is_some_and(|grant| judge::contradicts_itself(&grant.value)) {
+        return "contradiction";
+    }
+    let scene = with_token_secret(scene, published);
+    let decision = judge::whatever_the_time(&scene);
+    judge::live_on(&scene);
+    judge::restarts_are_noted(&scene);
+    match decision {
+        _ if matches!(scene.observed.grant, GrantSecret::Unreadable(_)) => "unreadable",
+        Decision::Leave => "leave",
+        Decision::Publish(_) => "publish",
+        Decision::Adopt(_) => "adopt",
+        Decision::Retire(_) => "retire",
+        Decision::Tidy(_) => "tidy",
+        Decision::Rotate(_) => "rotate",
+        Decision::Restart(_) => "restart",
+        Decision::Wait(_) => "wait",
+    }
+}
+
+fn named(name: &str) -> Scene {
+    match name {
+        "adopted" => Scene::adopted(),
+        "beside" => Scene::living().with_grant(|grant| grant.candidate = Some(candidate("consent-2", PRODUCTION))),
+        "twice" => Scene::living().with_grant(|grant| grant.candidate = Some(candidate("refresh-7", PRODUCTION))),
+        "claimed" => Scene::living().with_grant(|grant| grant.claim = Some(claim_of("refresh-7", at(600)))),
+        "dead" => Scene::dead(RefusedReason::GrantRefused),
+        "doubt" => Scene::living().with_live_tried(|attempts| attempts.in_doubt = true),
+        _ => Scene::living(),
+    }
+}
+
+/// What was seen beside the ledger. What is no such word changes nothing.
+fn see(scene: &mut Scene, what: &str, more: &str) {
+    let seen: &mut Observed = &mut scene.observed;
+    let number: u64 = more.parse().unwrap_or_default();
+    match what {
+        "now" => scene.now = more.parse::<Timestamp>().unwrap_or_else(|_| at(i64::try_from(number % 100_000).unwrap())),
+        "claimant" => seen.sighting.claimant = claimant(more),
+        "claim-seen-ms" => seen.sighting.claim_seen_for = Duration::from_millis(number),
+        "failure-seen-ms" => seen.sighting.failure_seen_for = Duration::from_millis(number),
+        "live-seen-ms" => seen.sighting.live_seen_for = Duration::from_millis(number),
+        "consent" => *scene = scene.clone().consent(more),
+        "staging" => seen.wish.server = Ok(server(STAGING)),
+        "request" => seen.wish.refresh_request = Some(more.to_owned()),
+        "refresh-before-ms" => seen.wish.refresh_before = Some(Duration::from_millis(number)),
+        "generation" => seen.wish.generation = more.parse().unwrap_or_default(),
+        "suspend" => seen.wish.suspend = true,
+        "deleting" => seen.wish.deleting = true,
+        "restart" => drop(seen.wish.restart_targets.insert(deployment(more))),
+        "retired" => seen.retired = Some(more.to_owned()),
+        "told" => seen.told_rotation = number,
+        "put-off" => seen.put_off = PutOff { tidying: true, retirement: true, restarts: Some(more.to_owned()) },
+        _ => {}
+    }
+}
+
+fn claimant(whose: &str) -> Option<Claimant> {
+    match whose {
+        "under-way" => Some(Claimant::UnderWayHere),
+        "never-sent" => Some(Claimant::NeverSentHere),
+        "dead" => Some(Claimant::DeadHere),
+        "elsewhere" => Some(Claimant::Elsewhere),
+        _ => None,
+    }
+}
+
+fn with_token_secret(scene: Scene, how: &str) -> Scene {
+    let readable = matches!(scene.observed.grant, GrantSecret::Ours(_) | GrantSecret::Predecessor(_));
+    match how {
+        "absent" => scene.seeing(|seen| seen.token = TokenSecret::Absent),
+        "foreign" => scene.seeing(|seen| seen.token = TokenSecret::Foreign),
+        "edited" => scene.seeing(|seen| {
+            if let TokenSecret::Ours(published) = &mut seen.token {
+                published.value.content = None;
+            }
+        }),
+        // As it was before the ledger was edited.
+        "old" => scene,
+        _ if readable => scene.published(),
+        _ => scene,
+    }
+}
