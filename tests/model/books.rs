@@ -195,7 +195,8 @@ impl State {
     pub fn note_grant(&mut self, old: Option<&Grant>, new: &Grant, keeps_backups: bool) {
         let is_backup = old.is_some_and(|old| old.rotation < self.told);
         let (before, after) = (old.and_then(tokens::live), tokens::live(new));
-        let refused = new.refused.as_ref().filter(|refused| old.is_none_or(|old| old.refused.as_ref() != Some(refused)));
+        let refused =
+            new.refused.as_ref().filter(|refused| old.is_none_or(|old| old.refused.as_ref() != Some(refused)));
         let refused = refused.map(|refused| Token::named(&refused.fingerprint));
         let sent_to = refused.and_then(|token| self.requests_side(token, old));
         let candidate = tokens::candidate(new).filter(|candidate| old.and_then(tokens::candidate) != Some(*candidate));
@@ -223,7 +224,8 @@ impl State {
             if !adopted.iter().all(|old| new.remembers(&old.fingerprint)) {
                 books.blame(Fault::Forgotten);
             }
-            if books.committed.len() >= 2 && books.committed.first().map(|token| token.family) != after.map(|token| token.family)
+            if books.committed.len() >= 2
+                && books.committed.first().map(|token| token.family) != after.map(|token| token.family)
             {
                 books.mark(Mark::SecondProved);
             }

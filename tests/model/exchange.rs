@@ -148,7 +148,9 @@ impl World {
 
     /// Makes a claim, to be written next.
     fn begin(&self, state: &mut State, pod: usize, scene: Observed, rotation: &Rotation) {
-        let (GrantSecret::Ours(grant), ClientSecretState::Present(client)) = (&scene.grant, &scene.client) else { return };
+        let (GrantSecret::Ours(grant), ClientSecretState::Present(client)) = (&scene.grant, &scene.client) else {
+            return;
+        };
         let process = &state.pods[pod];
         let name = Name { pod, process: process.process, number: process.attempts + 1 };
         let terms = Terms {
@@ -159,7 +161,9 @@ impl World {
             pace: PACE,
         };
         let now = at(state.tick, self.scenario.skew[pod]);
-        let Some(Claiming { attempt, token }) = attempt::claim(&grant.value, rotation, name.id(), now, terms) else { return };
+        let Some(Claiming { attempt, token }) = attempt::claim(&grant.value, rotation, name.id(), now, terms) else {
+            return;
+        };
         if grant.value.claim.is_some() {
             let mark = if rotation.claim_unused { Mark::UnusedTakenOver } else { Mark::TakenOver };
             state.keep_books(|books| books.mark(mark));
@@ -214,7 +218,14 @@ impl World {
         }
         let to = Side::of(&job.attempt.server);
         state.note_sending(&job, to);
-        state.requests.push(Request { by: job.name, token: job.token, to, answer: None, given_up: None, is_excused: false });
+        state.requests.push(Request {
+            by: job.name,
+            token: job.token,
+            to,
+            answer: None,
+            given_up: None,
+            is_excused: false,
+        });
         let tick = state.tick;
         state.goes_on(pod, Doing::Sent(job, tick));
     }

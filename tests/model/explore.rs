@@ -42,7 +42,13 @@ fn explore(scenario: Scenario) -> Explored {
     let (begun, world) = (Instant::now(), World::new(scenario));
     let properties = world.properties();
     // One thread: only then the first way that is found is the shortest.
-    let checker = world.checker().threads(1).finish_when(HasDiscoveries::AnyFailures).target_state_count(env::var("CAP").ok().and_then(|c| c.parse().ok()).unwrap_or(0)).spawn_bfs().join();
+    let checker = world
+        .checker()
+        .threads(1)
+        .finish_when(HasDiscoveries::AnyFailures)
+        .target_state_count(env::var("CAP").ok().and_then(|c| c.parse().ok()).unwrap_or(0))
+        .spawn_bfs()
+        .join();
     let current = thread::current();
     println!(
         "{}: {} states, {} of them different, {} steps deep, {:.1} s",

@@ -52,9 +52,9 @@ fn a_write_without_an_answer_costs_nothing() {
 #[test]
 fn a_freeze_costs_nothing_as_long_as_others_wait() {
     let budget = Budget { freezes: 1, ..Budget::default() };
-    let quick = Scenario::new(Start::Living, 14, budget, &[TakenOver, FenceClosed]);
-    let quick = Scenario { looks_grow_old: true, ..quick };
-    holds(quick, |quick| Scenario { fine: true, ..quick });
+    let quick = Scenario::new(Start::Living, 17, budget, &[TakenOver, FenceClosed, StoredLate]);
+    let quick = Scenario { fine: true, looks_grow_old: true, ..quick };
+    holds(quick, |quick| Scenario { fine: false, budget: Budget { freezes: 2, ..quick.budget }, ..quick });
 }
 
 /// However long it lasts: who holds a pair keeps it, and who waits for a claim begins to wait anew.
@@ -76,6 +76,6 @@ fn clocks_that_are_apart_cost_nothing_but_rotations_before_their_time() {
 #[test]
 fn a_claim_is_waited_for_while_the_old_token_is_good() {
     let budget = Budget { freezes: 1, ..Budget::default() };
-    let quick = Scenario { life: 300, ..Scenario::new(Start::Renewed, 7, budget, &[StoredLate]) };
-    holds(quick, |quick| Scenario { horizon: 24, budget: Budget { freezes: 1, ..quick.budget }, ..quick });
+    let quick = Scenario { life: 300, ..Scenario::new(Start::Renewed, 22, budget, &[StoredLate, TakenOver]) };
+    holds(quick, |quick| Scenario { life: 600, horizon: 30, budget: Budget { crashes: 1, ..quick.budget }, ..quick });
 }

@@ -47,7 +47,10 @@ fn nothing_is_lost_while_a_connection_is_suspended_and_moved() {
 fn a_grant_that_is_deleted_is_made_anew_from_what_is_in_hand() {
     let budget = Budget { consents: 1, deletions: 1, ..Budget::default() };
     let quick = Scenario::new(Start::Living, 12, budget, &[SecondProved, MadeAnew]);
-    holds(quick, |quick| Scenario { budget: Budget { slow: 1, deletions: 2, lost_writes: 1, ..quick.budget }, ..quick });
+    holds(quick, |quick| Scenario {
+        budget: Budget { slow: 1, deletions: 2, lost_writes: 1, ..quick.budget },
+        ..quick
+    });
 }
 
 #[test]
@@ -62,7 +65,11 @@ fn a_backup_that_is_put_back_is_never_sent() {
 fn a_new_consent_in_the_middle_of_trouble_is_not_lost() {
     let budget = Budget { consents: 1, crashes: 1, lost_answers: 1, ..Budget::default() };
     let quick = Scenario::new(Start::Living, 12, budget, &[SecondProved]);
-    holds(quick, |quick| Scenario { budget: Budget { freezes: 1, lost_writes: 1, ..quick.budget }, horizon: 16, ..quick });
+    holds(quick, |quick| Scenario {
+        budget: Budget { freezes: 1, lost_writes: 1, ..quick.budget },
+        horizon: 16,
+        ..quick
+    });
 }
 
 /// Who thaws with the pair of an older consent in his hands gives way to a newer one that is proved, and to no other.

@@ -224,7 +224,8 @@ impl Model for World {
             }
         }
         if state.left.resets > 0 {
-            let awaited = |index: &usize| state.awaited_by(&state.requests[*index]).is_some_and(|pod| !state.pods[pod].is_frozen);
+            let awaited =
+                |index: &usize| state.awaited_by(&state.requests[*index]).is_some_and(|pod| !state.pods[pod].is_frozen);
             actions.extend((0..state.requests.len()).filter(awaited).map(Action::Reset));
         }
         actions.extend((0..state.late.len()).map(Action::ApplyLate));

@@ -103,7 +103,14 @@ impl World {
     pub fn begin_scenario(&self) -> State {
         let spec = Spec { server: Side::Production, suspended: false, generation: 1 };
         let cached = self.scenario.mistakes.decides_on_cached_spec.then_some(spec);
-        let pod = Shared::new(Pod { process: 1, attempts: 0, memory: Memory::default(), cached, is_frozen: false, doing: Doing::Idle });
+        let pod = Shared::new(Pod {
+            process: 1,
+            attempts: 0,
+            memory: Memory::default(),
+            cached,
+            is_frozen: false,
+            doing: Doing::Idle,
+        });
         let mut state = State {
             tick: 0,
             left: self.scenario.budget,

@@ -192,6 +192,7 @@ impl Pod {
 }
 
 /// Where a process stands.
+#[allow(clippy::large_enum_variant, reason = "one of these for each pod")]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Doing {
     /// Between two passes.

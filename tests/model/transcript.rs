@@ -121,13 +121,15 @@ fn changes(before: &State, after: &State) -> Vec<String> {
         content.map_or_else(
             || "none".to_owned(),
             |content| {
-                let access = content.access.map_or_else(|| "no token".to_owned(), |access| access.token.expose().to_owned());
+                let access =
+                    content.access.map_or_else(|| "no token".to_owned(), |access| access.token.expose().to_owned());
                 format!("{access}, rotation {}, {}", content.rotation, content.state)
             },
         )
     };
     let initial = |state: &State| state.initial.token.map_or_else(|| "empty".to_owned(), |token| token.to_string());
-    let spec = |state: &State| format!("{:?}{}", state.spec.server, if state.spec.suspended { ", suspended" } else { "" });
+    let spec =
+        |state: &State| format!("{:?}{}", state.spec.server, if state.spec.suspended { ", suspended" } else { "" });
     let families = |state: &State| {
         let family = |(family, index): (&crate::state::Family, u8)| {
             let token = tokens::Token { family: index, number: family.current };
@@ -176,7 +178,11 @@ fn told(grant: &Grant) -> String {
         parts.push(format!("live {token}{}", doubt(&live.record.attempts)));
     }
     if let (Some(token), Some(held)) = (tokens::candidate(grant), &grant.candidate) {
-        parts.push(format!("candidate {token} for {:?}{}", Side::of(&held.record.server), doubt(&held.record.attempts)));
+        parts.push(format!(
+            "candidate {token} for {:?}{}",
+            Side::of(&held.record.server),
+            doubt(&held.record.attempts)
+        ));
     }
     if let Some(claim) = &grant.claim {
         parts.push(format!("claim {} on {}", claim.attempt.0, tokens::Token::named(&claim.fingerprint)));
@@ -185,7 +191,13 @@ fn told(grant: &Grant) -> String {
         parts.push(format!("refused {}", tokens::Token::named(&refused.fingerprint)));
     }
     let adopted = grant.adopted.iter().map(|old| {
-        let fate = if old.refused { " refused" } else if old.accepted_as.is_some() { " accepted" } else { "" };
+        let fate = if old.refused {
+            " refused"
+        } else if old.accepted_as.is_some() {
+            " accepted"
+        } else {
+            ""
+        };
         let doubt = if old.in_doubt { " in doubt" } else { "" };
         format!("{}@{:?}{fate}{doubt}", tokens::Token::named(&old.fingerprint), Side::of(&old.server))
     });

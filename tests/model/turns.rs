@@ -28,15 +28,14 @@ impl World {
     pub fn steps_of(&self, state: &State, pod: usize, actions: &mut Vec<Action>) {
         let process = &state.pods[pod];
         if process.is_frozen {
-            return actions.extend([Action::Thaw(pod), Action::Crash(pod)].into_iter().take(1 + usize::from(state.left.crashes > 0)));
-        }
-        let may_freeze = process.doing.job().is_some() || self.scenario.looks_grow_old && process.doing != Doing::Idle;
-        if state.left.freezes > 0 && may_freeze {
-            actions.push(Action::Freeze(pod));
+            return actions.extend(
+                [Action::Thaw(pod), Action::Crash(pod)].into_iter().take(1 + usize::from(state.left.crashes > 0)),
+            );
         }
         let loses = state.left.lost_writes > 0;
         let mut may = |fates: &[Fate], action: fn(usize, Fate) -> Action| {
-            actions.extend(fates.iter().filter(|fate| loses || **fate == Fate::Answered).map(|fate| action(pod, *fate)));
+            actions
+                .extend(fates.iter().filter(|fate| loses || **fate == Fate::Answered).map(|fate| action(pod, *fate)));
         };
         match &process.doing {
             Doing::Idle if state.api_is_down => {}
@@ -68,6 +67,10 @@ impl World {
                 };
                 actions.extend((!is_worth_more).then_some(Action::GiveUp(pod)));
             }
+        }
+        let may_freeze = process.doing.job().is_some() || self.scenario.looks_grow_old && process.doing != Doing::Idle;
+        if state.left.freezes > 0 && may_freeze {
+            actions.push(Action::Freeze(pod));
         }
         if state.left.crashes > 0 && (process.doing != Doing::Idle || !process.memory.is_empty()) {
             actions.push(Action::Crash(pod));
@@ -145,7 +148,9 @@ impl World {
         };
         let consent = state.initial.token.filter(|consent| !is_known(consent));
         let grant = grant.filter(|grant| !is_backup(grant));
-        let live = grant.and_then(|grant| grant.live.as_ref()).filter(|live| Side::of(&live.record.server) == state.spec.server);
+        let live = grant
+            .and_then(|grant| grant.live.as_ref())
+            .filter(|live| Side::of(&live.record.server) == state.spec.server);
         let live = live.map(|live| Token::read(live.refresh.expose()));
         let held = [live, grant.and_then(tokens::candidate), consent];
         !state.spec.suspended && held.into_iter().flatten().any(|token| is_good(&token))
