@@ -183,7 +183,8 @@ impl State {
             if !is_claimed && !is_bereft && !books.is_rolled_back {
                 books.blame(Fault::SentWithoutClaim);
             }
-            if to != family.home && (family.current > 0 || token.number > 0) || !family.named[to as usize] {
+            let is_at_home = to == family.home || family.current == 0 && token.number == 0;
+            if !is_at_home || !family.named[to as usize] || job.scene.wish.token_url() != Some(&to.url()) {
                 books.blame(Fault::WrongServer);
             }
             let known = if is_bereft { Known::May } else { Known::Open };

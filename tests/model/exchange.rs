@@ -347,7 +347,7 @@ impl World {
         state.goes_on(pod, Doing::Idle);
     }
 
-    /// A failure that could not be stored for so long is not worth more. A pair is.
+    /// A failure that could not be stored for so long is not worth more: the claim that stays leads to the same doubt.
     pub fn gives_up(&self, state: &mut State, pod: usize) {
         let Doing::Ended { job, .. } = &state.pods[pod].doing else { return };
         let name = job.name;

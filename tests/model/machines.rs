@@ -53,8 +53,16 @@ fn a_write_without_an_answer_costs_nothing() {
 fn a_freeze_costs_nothing_as_long_as_others_wait() {
     let budget = Budget { freezes: 1, ..Budget::default() };
     let quick = Scenario::new(Start::Living, 17, budget, &[TakenOver, FenceClosed, StoredLate]);
+    holds(quick, |quick| Scenario { budget: Budget { freezes: 2, slow: 1, ..quick.budget }, ..quick });
+}
+
+/// What a process has read grows old, and so does a claim that it has made and not yet written.
+#[test]
+fn a_freeze_between_two_reads_costs_nothing() {
+    let budget = Budget { freezes: 1, ..Budget::default() };
+    let quick = Scenario::new(Start::Living, 14, budget, &[TakenOver, FenceClosed]);
     let quick = Scenario { fine: true, looks_grow_old: true, ..quick };
-    holds(quick, |quick| Scenario { fine: false, budget: Budget { freezes: 2, ..quick.budget }, ..quick });
+    holds(quick, |quick| Scenario { horizon: 17, ..quick });
 }
 
 /// However long it lasts: who holds a pair keeps it, and who waits for a claim begins to wait anew.

@@ -37,6 +37,13 @@ fn a_token_that_may_be_spent_stays_with_its_server() {
 }
 
 #[test]
+fn a_token_that_a_server_refused_is_not_sent_there_again() {
+    let budget = Budget { switches: 3, ..Budget::default() };
+    let quick = Scenario::new(Start::Consented, 3, budget, &[Moved]);
+    holds(quick, |quick| Scenario { budget: Budget { switches: 4, put_backs: 1, ..quick.budget }, ..quick });
+}
+
+#[test]
 fn nothing_is_lost_while_a_connection_is_suspended_and_moved() {
     let budget = Budget { switches: 1, suspensions: 2, slow: 1, ..Budget::default() };
     let quick = Scenario::new(Start::Consented, 12, budget, &[Moved]);

@@ -2,11 +2,11 @@
 
 use pleo_operator::domain::{
     decide::{Decision, Wait, decide},
-    failure::Outcome,
     grant::Grant,
 };
 
 use crate::{
+    books::{Known, known_by},
     exchange::Fate,
     protocol::{Action, World},
     state::{Doing, Look, PACE, Request, State, at, since, tick_of},
@@ -61,10 +61,9 @@ impl World {
                 if !state.api_is_down {
                     may(&[Fate::Answered, Fate::AnswerLost, Fate::Late], Action::Settle);
                 }
-                let is_worth_more = match ending.outcome {
-                    Outcome::Issued(_) => true,
-                    Outcome::Failed(_) => since(*ended, state.tick) <= PACE.claim_length(),
-                };
+                // A pair and a refusal are worth every patience: nobody else knows of them.
+                let is_final = known_by(&ending.outcome) == Known::Dead;
+                let is_worth_more = is_final || since(*ended, state.tick) <= PACE.claim_length();
                 actions.extend((!is_worth_more).then_some(Action::GiveUp(pod)));
             }
         }
