@@ -88,7 +88,7 @@ pub fn due(observed: &Observed) -> Option<Adoption> {
 fn rotation_so_far(observed: &Observed) -> u64 {
     let own = observed.token.published().filter(|published| published.owner.as_ref() == Some(&observed.wish.uid));
     let published = own.and_then(|published| published.content.as_ref()).map_or(0, |content| content.rotation);
-    published.max(observed.told_rotation)
+    published.max(observed.told.rotation)
 }
 
 /// The key to remove, if it is time: right after its token was accepted, and not for ever after, so that a GitOps tool

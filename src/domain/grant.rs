@@ -221,6 +221,12 @@ pub enum RefusedReason {
 }
 
 impl RefusedReason {
+    /// The one that a condition gives as its reason, if it does.
+    pub fn from_told(reason: &str) -> Option<Self> {
+        let all = [Self::GrantRefused, Self::TokenInvalid, Self::RotationLost];
+        all.into_iter().find(|refused| refused.reauth().as_str() == reason)
+    }
+
     /// The reason of the condition.
     pub fn reauth(self) -> ReauthReason {
         match self {

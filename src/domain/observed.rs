@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{
-    grant::Grant,
+    grant::{Grant, RefusedReason},
     projection::Published,
     record::Unreadable,
     token::{ClientCredentials, Fingerprint, RefreshToken},
@@ -26,12 +26,29 @@ pub struct Observed {
     pub token: TokenSecret,
     /// A token Secret that an earlier `secretName` left behind.
     pub retired: Option<String>,
-    /// The rotation that the status tells of.
-    pub told_rotation: u64,
+    /// What the status tells.
+    pub told: Told,
     /// Side jobs that did not work in this pass.
     pub put_off: PutOff,
     /// What this process remembers of claims and failures.
     pub sighting: Sighting,
+}
+
+/// What users were told last. It is a witness: a backup does not bring a status back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Told {
+    /// Successful exchanges.
+    pub rotation: u64,
+    /// That the live token was refused, and how.
+    pub refusal: Option<RefusedReason>,
+}
+
+impl Told {
+    /// Whether a grant is from before that, and was put back: its token is spent, or dead.
+    pub fn outdates(&self, grant: &Grant) -> bool {
+        let was_refused = grant.rotation == self.rotation && grant.live.is_some() && self.refusal.is_some();
+        grant.rotation < self.rotation || was_refused
+    }
 }
 
 /// Side jobs that did not work in this pass: they must not keep the token from being refreshed, and are tried again.
@@ -120,6 +137,14 @@ impl GrantSecret {
     pub fn as_seen_by(self, uid: &str) -> Self {
         match self {
             Self::Ours(grant) if grant.value.connection != uid => Self::Predecessor(grant),
+            same @ (Self::Absent | Self::Ours(_) | Self::Predecessor(_) | Self::Foreign | Self::Unreadable(_)) => same,
+        }
+    }
+
+    /// The same, as it looks to who knows what users were told.
+    pub fn unless_outdated(self, told: Told) -> Self {
+        match self {
+            Self::Ours(grant) if told.outdates(&grant.value) => Self::Predecessor(grant),
             same @ (Self::Absent | Self::Ours(_) | Self::Predecessor(_) | Self::Foreign | Self::Unreadable(_)) => same,
         }
     }

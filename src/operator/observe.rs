@@ -7,13 +7,14 @@ use kube::ResourceExt;
 
 use super::context::{Context, Doing, PassError};
 use crate::{
-    api::{PleoConnection, names},
+    api::{ConditionType, PleoConnection, names},
     cluster::StoreError,
     domain::{
         adoption,
+        grant::RefusedReason,
         observed::{
             ClientSecretState, GrantSecret, InitialGrant, InitialToken, Observed, PutOff, Sharing, Sighting,
-            TokenSecret,
+            TokenSecret, Told,
         },
         token::{ClientCredentials, ClientSecret, InvalidInput, RefreshToken, read_input},
         wish::{InitialGrantRef, Wish},
@@ -90,23 +91,22 @@ async fn judge(
     connection: &PleoConnection,
     wish: &Wish,
 ) -> Result<GrantSecret, PassError> {
-    let is_older =
-        |grant: &GrantSecret| grant.ours().is_some_and(|grant| grant.value.rotation < told_rotation(connection));
+    let told = told(connection);
     let mut grant = grant.as_seen_by(&wish.uid);
-    if is_older(&grant) {
+    if grant.ours().is_some_and(|grant| told.outdates(&grant.value)) {
         // It was read before the connection; somebody may have written both in between.
         let newer = ctx.store.read_grant(&wish.namespace, &wish.name).await.doing("read the grant Secret")?;
         grant = newer.as_seen_by(&wish.uid);
     }
-    Ok(match grant {
-        GrantSecret::Ours(old) if old.value.rotation < told_rotation(connection) => GrantSecret::Predecessor(old),
-        same => same,
-    })
+    Ok(grant.unless_outdated(told))
 }
 
-fn told_rotation(connection: &PleoConnection) -> u64 {
-    let told = connection.status.as_ref().and_then(|status| status.rotation);
-    told.and_then(|told| u64::try_from(told).ok()).unwrap_or_default()
+fn told(connection: &PleoConnection) -> Told {
+    let Some(status) = &connection.status else { return Told::default() };
+    let rotation = status.rotation.and_then(|told| u64::try_from(told).ok()).unwrap_or_default();
+    let reauth = status.conditions.iter().find(|told| told.type_ == ConditionType::ReauthRequired.as_str());
+    let refusal = reauth.and_then(|reauth| RefusedReason::from_told(&reauth.reason));
+    Told { rotation, refusal }
 }
 
 async fn complete(
@@ -126,7 +126,7 @@ async fn complete(
         grant,
         token,
         retired: published_as.filter(|old| *old != wish.secret_name),
-        told_rotation: told_rotation(connection),
+        told: told(connection),
         put_off: PutOff::default(),
         sighting,
         wish,

@@ -4,7 +4,7 @@
 use pleo_operator::domain::{
     decide::{Decision, WaitReason},
     grant::{Grant, RefusedReason},
-    observed::{Claimant, ClientSecretState, GrantSecret, InitialGrant, Sharing, Versioned},
+    observed::{Claimant, ClientSecretState, GrantSecret, InitialGrant, Sharing, Told, Versioned},
     projection,
     wish::SpecProblem,
 };
@@ -202,10 +202,31 @@ fn a_grant_that_begins_anew_goes_on_counting() {
     for told in [0, 7, 9] {
         let mut scene = Scene::living().at(100).consent("consent-2").seeing(|seen| {
             seen.grant = GrantSecret::Absent;
-            seen.told_rotation = told;
+            seen.told.rotation = told;
         });
         scene.exchange(pair("8"));
         assert_eq!(scene.grant().rotation, told.max(7) + 1);
+    }
+}
+
+/// A status is a witness that no backup brings back: of the rotations there were, and of the end of the last one (I3).
+#[test]
+fn what_was_told_shows_which_grant_was_put_back() {
+    let refusal = Some(RefusedReason::GrantRefused);
+    let (living, dead) = (Scene::living(), Scene::dead(RefusedReason::GrantRefused));
+    let seven = living.grant().rotation;
+    assert_eq!(dead.grant().rotation, seven);
+    for (scene, rotation, refusal, is_backup) in [
+        (&living, seven, None, false),
+        (&living, seven, refusal, true),
+        (&living, seven + 1, None, true),
+        (&living, seven - 1, refusal, false),
+        (&dead, seven, refusal, false),
+        (&dead, seven + 1, refusal, true),
+    ] {
+        let seen = scene.observed.grant.clone().unless_outdated(Told { rotation, refusal });
+        assert_eq!(matches!(seen, GrantSecret::Predecessor(_)), is_backup, "{rotation} {refusal:?}");
+        assert_eq!(matches!(seen, GrantSecret::Ours(_)), !is_backup, "{rotation} {refusal:?}");
     }
 }
 

@@ -15,7 +15,7 @@ use pleo_operator::{
         },
         observed::{
             Claimant, ClientSecretState, GrantSecret, InitialGrant, Observed, PutOff, Sharing, Sighting, TokenSecret,
-            Versioned,
+            Told, Versioned,
         },
         record::Unreadable,
         token::{AccessToken, RefreshToken},
@@ -272,6 +272,11 @@ fn sighting() -> BoxedStrategy<Sighting> {
         .boxed()
 }
 
+fn told() -> impl Strategy<Value = Told> {
+    let refusal = option::weighted(0.1, Just(RefusedReason::GrantRefused));
+    (0_u64..9, refusal).prop_map(|(rotation, refusal)| Told { rotation, refusal })
+}
+
 /// A scene: anything that may be seen, at any time.
 pub fn scene() -> BoxedStrategy<Scene> {
     let client = prop_oneof![
@@ -282,8 +287,8 @@ pub fn scene() -> BoxedStrategy<Scene> {
     let put_off =
         (any::<bool>(), any::<bool>()).prop_map(|(tidying, retirement)| PutOff { tidying, retirement, restarts: None });
     let seen = (wish(), client, initial(), grant_secret(), token);
-    (seen, option::weighted(0.1, Just("old-name".to_owned())), 0_u64..9, put_off, sighting(), time())
-        .prop_map(|((wish, client, initial, grant, token), retired, told_rotation, put_off, sighting, now)| {
+    (seen, option::weighted(0.1, Just("old-name".to_owned())), told(), put_off, sighting(), time())
+        .prop_map(|((wish, client, initial, grant, token), retired, told, put_off, sighting, now)| {
             let mut scene = Scene::new();
             let has_claim = grant.ours().is_some_and(|grant| grant.value.claim.is_some());
             scene.observed = Observed {
@@ -293,7 +298,7 @@ pub fn scene() -> BoxedStrategy<Scene> {
                 grant,
                 token: TokenSecret::Absent,
                 retired,
-                told_rotation,
+                told,
                 put_off,
                 sighting: Sighting { claimant: sighting.claimant.filter(|_| has_claim), ..sighting },
             };

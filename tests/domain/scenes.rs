@@ -19,7 +19,7 @@ use pleo_operator::{
         },
         observed::{
             Claimant, ClientSecretState, GrantSecret, InitialGrant, InitialToken, Observed, PutOff, Sharing, Sighting,
-            TokenSecret, Versioned,
+            TokenSecret, Told, Versioned,
         },
         projection::{self, Content, Published},
         report,
@@ -233,7 +233,7 @@ impl Scene {
             grant: GrantSecret::Absent,
             token: TokenSecret::Absent,
             retired: None,
-            told_rotation: 0,
+            told: Told::default(),
             put_off: PutOff::default(),
             sighting: Sighting::default(),
         };

@@ -2,9 +2,12 @@
 
 use pleo_operator::domain::{
     decide::{Decision, decide},
+    grant::RefusedReason,
     observed::{
         ClientSecretState, GrantSecret, InitialGrant, InitialToken, Observed, PutOff, Sharing, Sighting, TokenSecret,
+        Told,
     },
+    problem::consent,
     wish::{Server, Wish},
 };
 
@@ -56,7 +59,7 @@ impl World {
             grant,
             token: look.token.take()?,
             retired: None,
-            told_rotation: told,
+            told,
             put_off: PutOff::default(),
             sighting,
         })
@@ -115,14 +118,13 @@ impl World {
         }
     }
 
-    /// The status tells of the rotation. One that somebody else wrote meanwhile is newer.
+    /// The status tells of the rotation, and of a refusal. One that somebody else wrote meanwhile is newer.
     fn tell(&self, state: &mut State, observed: &Observed) {
         let meddles = self.scenario.budget.deletions + self.scenario.budget.restores > 0;
-        if let Some(grant) = observed.grant.ours()
-            && meddles
-            && observed.told_rotation == state.told
-        {
-            state.told = grant.value.rotation;
+        if meddles && observed.told == state.told {
+            let rotation = observed.grant.ours().map_or(observed.told.rotation, |grant| grant.value.rotation);
+            let refusal = RefusedReason::from_told(consent(observed).reason.as_str());
+            state.told = Told { rotation, refusal };
         }
     }
 }
@@ -132,11 +134,8 @@ pub fn grant_secret(state: &State) -> GrantSecret {
 }
 
 /// One that is older than what the status tells of was put back from a backup; unless somebody wrote both in between.
-fn judge(state: &State, grant: GrantSecret, told: u64) -> GrantSecret {
-    let is_older = |grant: &GrantSecret| grant.ours().is_some_and(|grant| grant.value.rotation < told);
-    let grant = if is_older(&grant) { grant_secret(state) } else { grant };
-    match grant {
-        GrantSecret::Ours(old) if old.value.rotation < told => GrantSecret::Predecessor(old),
-        same => same,
-    }
+fn judge(state: &State, grant: GrantSecret, told: Told) -> GrantSecret {
+    let is_older = grant.ours().is_some_and(|grant| told.outdates(&grant.value));
+    let grant = if is_older { grant_secret(state) } else { grant };
+    grant.unless_outdated(told)
 }

@@ -1,6 +1,7 @@
 //! The scenarios: each is small enough to be explored to its end, and lets other things go wrong. What may go wrong is
 //! counted; whatever order it goes wrong in is tried.
 
+use pleo_operator::domain::observed::Told;
 use stateright::Model;
 
 use crate::{
@@ -116,7 +117,7 @@ impl World {
             left: self.scenario.budget,
             spec,
             initial: Initial { token: None, version: 0 },
-            told: 0,
+            told: Told::default(),
             grant: None,
             token: None,
             versions: Versions::default(),

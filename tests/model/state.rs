@@ -8,7 +8,7 @@ use pleo_operator::domain::{
     attempt::{Attempt, Ending},
     decide::Decision,
     grant::{AttemptId, Grant, Holder},
-    observed::{GrantSecret, Observed, TokenSecret, Versioned},
+    observed::{GrantSecret, Observed, TokenSecret, Told, Versioned},
     projection::Published,
     schedule::Pace,
 };
@@ -51,7 +51,7 @@ pub struct State {
     pub spec: Spec,
     pub initial: Initial,
     /// The rotation in the status. Kept only where somebody may delete or overwrite the grant.
-    pub told: u64,
+    pub told: Told,
     pub grant: Option<Stored<Grant>>,
     pub token: Option<Stored<Published>>,
     pub versions: Versions,
@@ -219,7 +219,7 @@ pub struct Look {
     pub token: Option<TokenSecret>,
     pub grant: Option<GrantSecret>,
     /// The spec and the told rotation: one object.
-    pub connection: Option<(Spec, u64)>,
+    pub connection: Option<(Spec, Told)>,
 }
 
 /// An attempt under way, as `operator::rotate` has it in hand.

@@ -2,8 +2,10 @@
 
 use crate::{
     process::{Pod, Process},
-    world::{World, days, hours, minutes, seconds},
+    world::{NAMESPACE, World, days, hours, minutes, seconds},
 };
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, PostParams};
 use pleo_operator::api::names::grant_secret;
 use pleo_sandbox::script::Step;
 use serde_json::json;
@@ -129,4 +131,26 @@ async fn a_refusal_is_remembered_until_it_can_be_stored() {
     world.until("the refusal is told", refused).await;
     sleep(hours(1)).await;
     assert_eq!(world.pleo.counters("acme").exchanges, 2, "the first, and the one that was refused");
+}
+
+/// Somebody puts a backup back in which the token still lives. The status tells of the refusal, and a backup does not bring
+/// a status back: the token is not sent again (I3).
+#[tokio::test(start_paused = true)]
+async fn a_backup_does_not_revive_a_refused_token() {
+    let (world, _process) = World::with_acme(minutes(15)).await;
+    let secrets: Api<Secret> = Api::namespaced(world.user(), NAMESPACE);
+    let mut backup = secrets.get(&grant_secret("acme")).await.unwrap();
+    world.pleo.revoke("acme");
+    let refused = |world: &World| world.condition("acme", "ReauthRequired") == "True GrantRefused";
+    world.until("the refusal is told", refused).await;
+    backup.metadata.resource_version = None;
+    secrets.replace(&grant_secret("acme"), &PostParams::default(), &backup).await.unwrap();
+    world.request_refresh("acme", "now").await;
+    sleep(days(1)).await;
+    assert_eq!(world.pleo.counters("acme").exchanges, 2, "the first, and the one that was refused");
+    assert!(refused(&world), "{}", world.condition("acme", "ReauthRequired"));
+
+    world.consent("acme").await;
+    sleep(minutes(1)).await;
+    assert!(world.is_ready("acme") && world.token_works("acme"));
 }

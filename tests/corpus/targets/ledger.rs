@@ -91,7 +91,7 @@ fn see(scene: &mut Scene, what: &str, more: &str) {
         "deleting" => seen.wish.deleting = true,
         "restart" => drop(seen.wish.restart_targets.insert(deployment(more))),
         "retired" => seen.retired = Some(more.to_owned()),
-        "told" => seen.told_rotation = number,
+        "told" => seen.told.rotation = number,
         "put-off" => seen.put_off = PutOff { tidying: true, retirement: true, restarts: Some(more.to_owned()) },
         _ => {}
     }

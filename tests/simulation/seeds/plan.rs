@@ -146,7 +146,28 @@ impl Plan {
             trouble,
         };
         plan.events = dice.events(&plan);
+        plan.restore_midway(seed);
+        plan.events.sort_by_key(|(at, _)| *at);
         plan
+    }
+
+    /// In some stories a backup comes back while an answer is awaited. Chance alone seldom does that.
+    fn restore_midway(&mut self, seed: u64) {
+        let mut dice = Dice { rng: Rng::new(seed ^ 0xbac), two_leaders: self.two_leaders };
+        if !dice.one_in(8) {
+            return;
+        }
+        let connection = usize::try_from(dice.rng.below(self.connections.len() as u64)).unwrap();
+        let backup = dice.seconds(0, 400);
+        let (asked, answered) = (backup + dice.seconds(40, 100), dice.seconds(10, 50));
+        let slow = vec![Step::normal().delayed_after(answered)];
+        self.events.extend([
+            (backup, Event::People(connection, Deed::BackUp)),
+            (backup + seconds(1), Event::People(connection, Deed::RequestRefresh)),
+            (asked, Event::Pleo(connection, PleoEvent::Next(slow))),
+            (asked, Event::People(connection, Deed::RequestRefresh)),
+            (asked + dice.seconds(2, 9), Event::People(connection, Deed::Restore)),
+        ]);
     }
 
     /// By how much one clock may differ from another, or from itself.
@@ -235,7 +256,6 @@ impl Dice {
                 events.push((at, event));
             }
         }
-        events.sort_by_key(|(at, _)| *at);
         events
     }
 

@@ -26,20 +26,26 @@ impl Judge {
                 self.object(stage, format!("{name}: {writer} removed the grant, or wrote one that cannot be read"));
             }
             (None, now) if now == before => {}
-            (None, now) => history.meddled_with(stage.now, now.as_ref()),
+            (None, now) => {
+                let is_told = now.as_ref().is_some_and(|now| tells_of_refusal(stage, name, now));
+                history.meddled_with(stage.now, now.as_ref(), is_told);
+            }
         }
     }
 }
 
 impl History {
     /// People, or the garbage collector.
-    fn meddled_with(&mut self, at: Duration, now: Option<&Grant>) {
+    fn meddled_with(&mut self, at: Duration, now: Option<&Grant>, is_told: bool) {
         self.meddled.push(at);
         self.claimed = now.and_then(|now| now.claim.as_ref()).map(|claim| (claim.attempt.clone(), at));
         let knows = |token: &Fingerprint| now.is_some_and(|now| now.remembers(token));
         let forgotten: Vec<Fingerprint> = self.known.iter().filter(|token| !knows(token)).cloned().collect();
         self.forgotten.extend(forgotten);
-        // A backup may know a token as a living one that was refused since.
+        // A backup may know a token as a living one that was refused since; unless the status still tells of that.
+        if is_told {
+            return;
+        }
         let holds = |token: &Fingerprint| now.is_some_and(|now| now.holding(token).is_some());
         self.forgotten.extend(self.refused.keys().map(|(token, _)| token).filter(|token| holds(token)).cloned());
     }
@@ -100,6 +106,14 @@ impl History {
             self.refused.entry(key).or_insert(at);
         }
     }
+}
+
+/// Whether users are told that the pair was refused which a backup brings back.
+fn tells_of_refusal(stage: &Stage, name: &str, backup: &Grant) -> bool {
+    let consent = stage.world.condition(name, "ReauthRequired");
+    let is_refused = ["GrantRefused", "TokenInvalid", "RotationLost"].iter().any(|reason| consent.ends_with(reason));
+    let told = stage.world.connection(name)["status"]["rotation"].as_u64();
+    is_refused && backup.live.is_some() && told == Some(backup.rotation)
 }
 
 fn changes_of_live(stage: &Stage, before: &Grant, now: &Grant) -> Option<String> {
