@@ -3,8 +3,9 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 BIN := $(TARGET)/debug
 CRD := crds/pleo.io_pleoconnections.yaml
 MUTANTS := 27.1.0
+FUZZ := 0.13.2
 .DEFAULT_GOAL := help
-.PHONY: help build demo test simulate model mistakes mutants e2e check chart consumers crds manifests image testbed nodes cluster sandbox fmt clean lint docs drift dependencies tools
+.PHONY: help build demo test simulate model mistakes mutants fuzz e2e check chart consumers crds manifests image testbed nodes cluster sandbox fmt clean lint docs drift dependencies tools
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +32,17 @@ mistakes: ## Puts known mistakes back, one at a time: each must be found; ONLY=c
 mutants: ## Changes the rules and the rotation in every small way: a test must notice each; takes an hour or two
 	@cargo mutants --version >/dev/null 2>&1 || cargo install --locked --debug cargo-mutants@$(MUTANTS)
 	cargo mutants --output $(TARGET)/mutants --jobs 2 $(ARGS)
+
+# No sanitizer: there is no unsafe code to look into, and without one a stable compiler is enough. Needs a C++ compiler.
+FUZZED := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+fuzz: ## Lets a fuzzer look for input that breaks a rule: FOR=60 seconds for each target, or only for ONLY=answer
+	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked --debug cargo-fuzz@$(FUZZ)
+	cargo fuzz build --sanitizer none
+	@for target in $(or $(ONLY),$(FUZZED)); do \
+	    echo "--- $$target"; mkdir -p fuzz/corpus/$$target; \
+	    cargo fuzz run --sanitizer none $$target fuzz/corpus/$$target tests/corpus/seeds/$$target -- \
+	        -max_total_time=$(or $(FOR),60) -timeout=5 -rss_limit_mb=1024 -verbosity=0 -print_final_stats=1 || exit 1; \
+	done
 
 check: lint docs drift dependencies chart ## Checks format, lints, docs, generated files, dependencies, licences and the chart
 

@@ -26,7 +26,7 @@ pub struct Observed {
     pub token: TokenSecret,
     /// A token Secret that an earlier `secretName` left behind.
     pub retired: Option<String>,
-    /// What the status tells.
+    /// What the status and the token Secret tell.
     pub told: Told,
     /// Side jobs that did not work in this pass.
     pub put_off: PutOff,
@@ -34,7 +34,7 @@ pub struct Observed {
     pub sighting: Sighting,
 }
 
-/// What users were told last. It is a witness: a backup does not bring a status back.
+/// What users and pods were told last. It is a witness: who puts a grant back from a backup does not put that back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Told {
     /// Successful exchanges.
@@ -44,6 +44,13 @@ pub struct Told {
 }
 
 impl Told {
+    /// With what the token Secret tells pods: it is written before the status is.
+    pub fn and_by(self, token: &TokenSecret, uid: &str) -> Self {
+        let published = token.published().filter(|published| published.owner.as_deref() == Some(uid));
+        let rotation = published.and_then(|published| published.content.as_ref()).map_or(0, |content| content.rotation);
+        Self { rotation: self.rotation.max(rotation), ..self }
+    }
+
     /// Whether a grant is from before that, and was put back: its token is spent, or dead.
     pub fn outdates(&self, grant: &Grant) -> bool {
         let was_refused = grant.rotation == self.rotation && grant.live.is_some() && self.refusal.is_some();

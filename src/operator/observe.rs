@@ -75,8 +75,9 @@ async fn look(ctx: &Context, cached: &PleoConnection) -> Result<Option<Scene>, P
         let Some(connection) = connection else { return Ok(None) };
         let wish = Wish::read(&connection, &ctx.policy.allowed);
         if wish.secret_name == secret_name {
-            let grant = judge(ctx, grant, &connection, &wish).await?;
-            let observed = complete(ctx, wish, token, grant, &connection).await?;
+            let told = told(&connection).and_by(&token, &wish.uid);
+            let grant = judge(ctx, grant, told, &wish).await?;
+            let observed = complete(ctx, wish, token, grant, told, &connection).await?;
             return Ok(Some(Scene { connection, observed }));
         }
         // Renamed since: what was read is another Secret.
@@ -84,14 +85,8 @@ async fn look(ctx: &Context, cached: &PleoConnection) -> Result<Option<Scene>, P
     }
 }
 
-/// Whose grant it is. One that is older than what the status tells of was put back from a backup: its token is spent.
-async fn judge(
-    ctx: &Context,
-    grant: GrantSecret,
-    connection: &PleoConnection,
-    wish: &Wish,
-) -> Result<GrantSecret, PassError> {
-    let told = told(connection);
+/// Whose grant it is. One that is older than what was told was put back from a backup: its token is spent.
+async fn judge(ctx: &Context, grant: GrantSecret, told: Told, wish: &Wish) -> Result<GrantSecret, PassError> {
     let mut grant = grant.as_seen_by(&wish.uid);
     if grant.ours().is_some_and(|grant| told.outdates(&grant.value)) {
         // It was read before the connection; somebody may have written both in between.
@@ -114,6 +109,7 @@ async fn complete(
     wish: Wish,
     token: TokenSecret,
     grant: GrantSecret,
+    told: Told,
     connection: &PleoConnection,
 ) -> Result<Observed, PassError> {
     let client = client_secret(ctx, &wish).await?;
@@ -126,7 +122,7 @@ async fn complete(
         grant,
         token,
         retired: published_as.filter(|old| *old != wish.secret_name),
-        told: told(connection),
+        told,
         put_off: PutOff::default(),
         sighting,
         wish,

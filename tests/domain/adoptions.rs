@@ -4,14 +4,14 @@
 use pleo_operator::domain::{
     decide::{Decision, WaitReason},
     grant::{Grant, RefusedReason},
-    observed::{Claimant, ClientSecretState, GrantSecret, InitialGrant, Sharing, Told, Versioned},
+    observed::{Claimant, ClientSecretState, GrantSecret, InitialGrant, Sharing, TokenSecret, Told, Versioned},
     projection,
     wish::SpecProblem,
 };
 
 use super::scenes::{
-    PRODUCTION, STAGING, Scene, adopted, at, invalid_grant, live, no_connection, pair, reply, secs, server, silence,
-    token_url,
+    PRODUCTION, STAGING, Scene, UID, adopted, at, invalid_grant, live, no_connection, pair, reply, secs, server,
+    silence, token_url,
 };
 
 /// I9: the living pair is not touched before the new one is proved.
@@ -228,6 +228,17 @@ fn what_was_told_shows_which_grant_was_put_back() {
         assert_eq!(matches!(seen, GrantSecret::Predecessor(_)), is_backup, "{rotation} {refusal:?}");
         assert_eq!(matches!(seen, GrantSecret::Ours(_)), !is_backup, "{rotation} {refusal:?}");
     }
+}
+
+/// The token Secret is written before the status is: it tells of a rotation that the status does not know yet (I4).
+#[test]
+fn pods_were_told_before_users() {
+    let scene = Scene::living();
+    let seven = scene.grant().rotation;
+    let told = Told { rotation: seven - 1, refusal: None };
+    assert_eq!(told.and_by(&scene.observed.token, UID).rotation, seven);
+    assert_eq!(told.and_by(&scene.observed.token, "another uid"), told);
+    assert_eq!(told.and_by(&TokenSecret::Absent, UID), told);
 }
 
 /// Adopting it unchecked could make two connections spend one token; not refreshing could cost the living one.

@@ -194,7 +194,7 @@ impl State {
 
     /// A process writes the grant.
     pub fn note_grant(&mut self, old: Option<&Grant>, new: &Grant, keeps_backups: bool) {
-        let is_backup = old.is_some_and(|old| self.told.outdates(old));
+        let is_backup = old.is_some_and(|old| self.told().outdates(old));
         let (before, after) = (old.and_then(tokens::live), tokens::live(new));
         let refused =
             new.refused.as_ref().filter(|refused| old.is_none_or(|old| old.refused.as_ref() != Some(refused)));

@@ -115,7 +115,7 @@ impl State {
     fn restore(&mut self, index: usize) {
         self.left.restores -= 1;
         let backup = self.books.backups[index].clone();
-        let is_known_as_old = self.told.outdates(&backup);
+        let is_known_as_old = self.told().outdates(&backup);
         self.put_grant(Grant::clone(&backup));
         self.forgive(|token| is_known_as_old && backup.remembers(&token.refresh().fingerprint()));
         self.keep_books(|books| books.is_rolled_back |= !is_known_as_old);

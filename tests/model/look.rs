@@ -50,14 +50,16 @@ impl World {
             look.connection = Some((cached.unwrap_or(state.spec), state.told));
             return None;
         };
+        let (wish, token) = (self.wish(spec), look.token.take()?);
+        let told = told.and_by(&token, &wish.uid);
         let grant = judge(state, look.grant.take()?, told);
         let sighting = self.sight(state, pod, &grant);
         Some(Observed {
-            wish: self.wish(spec),
+            wish,
             client: ClientSecretState::Present(self.client.clone()),
             initial: self.initial(state),
             grant,
-            token: look.token.take()?,
+            token,
             retired: None,
             told,
             put_off: PutOff::default(),
@@ -121,7 +123,7 @@ impl World {
     /// The status tells of the rotation, and of a refusal. One that somebody else wrote meanwhile is newer.
     fn tell(&self, state: &mut State, observed: &Observed) {
         let meddles = self.scenario.budget.deletions + self.scenario.budget.restores > 0;
-        if meddles && observed.told == state.told {
+        if meddles && observed.told == state.told.and_by(&observed.token, &observed.wish.uid) {
             let rotation = observed.grant.ours().map_or(observed.told.rotation, |grant| grant.value.rotation);
             let refusal = RefusedReason::from_told(consent(observed).reason.as_str());
             state.told = Told { rotation, refusal };

@@ -22,7 +22,7 @@ use crate::{
     exchange::Fate,
     human::Deed,
     scenarios::Scenario,
-    state::{Doing, State},
+    state::{Doing, State, UID},
     tokens::Side,
 };
 
@@ -90,7 +90,7 @@ pub struct World {
 impl World {
     pub fn new(scenario: Scenario) -> Self {
         let wish = Wish {
-            uid: "0c5f7d9e-acme".into(),
+            uid: UID.into(),
             namespace: "finance".into(),
             name: "acme".into(),
             generation: 1,

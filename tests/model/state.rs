@@ -21,6 +21,8 @@ use crate::{
     tokens::{Side, Token},
 };
 
+/// The connection's.
+pub const UID: &str = "0c5f7d9e-acme";
 /// The smallest step of time. It tells apart what must be told apart: an instant of sending lies in the tick of its claim
 /// (10 s), a server has settled after two (30 s), an answer is awaited for four (60 s), another pod's claim for five (75 s).
 pub const TICK: Duration = Duration::from_secs(15);
@@ -51,6 +53,7 @@ pub struct State {
     pub spec: Spec,
     pub initial: Initial,
     /// The rotation in the status. Kept only where somebody may delete or overwrite the grant.
+    /// By the status.
     pub told: Told,
     pub grant: Option<Stored<Grant>>,
     pub token: Option<Stored<Published>>,
@@ -247,6 +250,12 @@ impl Doing {
 }
 
 impl State {
+    /// What users and pods were told.
+    pub fn told(&self) -> Told {
+        let token = self.token.as_ref().map_or(TokenSecret::Absent, |token| TokenSecret::Ours(token.versioned()));
+        self.told.and_by(&token, UID)
+    }
+
     /// Changes a pod.
     pub fn change(&mut self, pod: usize, change: impl FnOnce(&mut Pod)) {
         let mut changed = Pod::clone(&self.pods[pod]);

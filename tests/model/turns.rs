@@ -141,7 +141,7 @@ impl World {
             family.alive && family.current == token.number && (is_at_home || token.number > 0)
         };
         let grant: Option<&Grant> = state.grant.as_ref().map(|grant| &*grant.value);
-        let is_backup = |grant: &&Grant| state.told.outdates(grant);
+        let is_backup = |grant: &&Grant| state.told().outdates(grant);
         let is_known = |token: &Token| {
             grant.filter(is_backup).is_some_and(|backup| backup.remembers(&token.refresh().fingerprint()))
         };

@@ -2,9 +2,13 @@
 //! besides, for a seed is another story as soon as the code asks the dice in another order.
 
 /// The seed, and what it found.
-pub const KEPT: [(u64, &str); 4] = [
+pub const KEPT: [(u64, &str); 5] = [
     (34, "a pod with another time of day cut the settle time short, and sent a token that was in doubt too soon (I1)"),
     (49, "the same, after a change of leaders"),
+    (
+        3596,
+        "a backup put back between the write of the token Secret and that of the status was taken for the living grant (I4)",
+    ),
     (4540, "a refusal that could not be stored for longer than its claim was forgotten, and the token sent again (I1)"),
     (4660, "a status that was refused was not tried again when the right was given back (I7)"),
 ];
