@@ -48,7 +48,8 @@ impl Told {
     pub fn and_by(self, token: &TokenSecret, uid: &str) -> Self {
         let published = token.published().filter(|published| published.owner.as_deref() == Some(uid));
         let rotation = published.and_then(|published| published.content.as_ref()).map_or(0, |content| content.rotation);
-        Self { rotation: self.rotation.max(rotation), ..self }
+        // A refusal was the end of the rotation that the status tells of, and of no later one.
+        if rotation > self.rotation { Self { rotation, refusal: None } } else { self }
     }
 
     /// Whether a grant is from before that, and was put back: its token is spent, or dead.

@@ -235,8 +235,12 @@ fn what_was_told_shows_which_grant_was_put_back() {
 fn pods_were_told_before_users() {
     let scene = Scene::living();
     let seven = scene.grant().rotation;
-    let told = Told { rotation: seven - 1, refusal: None };
-    assert_eq!(told.and_by(&scene.observed.token, UID).rotation, seven);
+    let refusal = Some(RefusedReason::GrantRefused);
+    let told = Told { rotation: seven - 1, refusal };
+    let by_both = told.and_by(&scene.observed.token, UID);
+    assert_eq!(by_both, Told { rotation: seven, refusal: None }, "a refusal ends the rotation that it is told with");
+    let same = Told { rotation: seven, refusal };
+    assert_eq!(same.and_by(&scene.observed.token, UID), same);
     assert_eq!(told.and_by(&scene.observed.token, "another uid"), told);
     assert_eq!(told.and_by(&TokenSecret::Absent, UID), told);
 }

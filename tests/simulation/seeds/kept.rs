@@ -2,9 +2,10 @@
 //! besides, for a seed is another story as soon as the code asks the dice in another order.
 
 /// The seed, and what it found.
-pub const KEPT: [(u64, &str); 5] = [
+pub const KEPT: [(u64, &str); 6] = [
     (34, "a pod with another time of day cut the settle time short, and sent a token that was in doubt too soon (I1)"),
     (49, "the same, after a change of leaders"),
+    (270, "a refusal told with an earlier rotation was held against the next consent (I9)"),
     (
         3596,
         "a backup put back between the write of the token Secret and that of the status was taken for the living grant (I4)",
