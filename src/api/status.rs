@@ -19,6 +19,9 @@ pub struct PleoConnectionStatus {
     /// Successful exchanges of this connection so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<i64>,
+    /// The rotation whose refresh token a server refused, until there is a new pair.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_rotation: Option<i64>,
     /// When the last successful exchange was begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_refresh_time: Option<Time>,

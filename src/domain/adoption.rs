@@ -86,7 +86,7 @@ pub fn due(observed: &Observed) -> Option<Adoption> {
 
 /// What pods and users were told last, so that the number never goes back for them when a grant begins anew.
 fn rotation_so_far(observed: &Observed) -> u64 {
-    observed.told.and_by(&observed.token, &observed.wish.uid).rotation
+    observed.told.and_by(&observed.token, &observed.grant, &observed.wish.uid).rotation
 }
 
 /// The key to remove, if it is time: right after its token was accepted, and not for ever after, so that a GitOps tool

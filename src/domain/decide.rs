@@ -290,7 +290,11 @@ impl Look<'_> {
         let skip_backoff = self.asked || halted.is_some();
         let (at, reason) = match (&attempts.retry, halted) {
             (Some(retry), _) => {
-                let seen_for = self.observed.sighting.failure_seen_for;
+                let sighting = &self.observed.sighting;
+                let seen_for = match which {
+                    Which::Candidate => sighting.candidate_failure_seen_for,
+                    Which::Live => sighting.live_failure_seen_for,
+                };
                 (retry_at(retry, skip_backoff, self.now, seen_for), WaitReason::Retry)
             }
             (None, Some(_)) => (self.now, WaitReason::Retry),

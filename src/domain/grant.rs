@@ -221,12 +221,6 @@ pub enum RefusedReason {
 }
 
 impl RefusedReason {
-    /// The one that a condition gives as its reason, if it does.
-    pub fn from_told(reason: &str) -> Option<Self> {
-        let all = [Self::GrantRefused, Self::TokenInvalid, Self::RotationLost];
-        all.into_iter().find(|refused| refused.reauth().as_str() == reason)
-    }
-
     /// The reason of the condition.
     pub fn reauth(self) -> ReauthReason {
         match self {
@@ -349,6 +343,15 @@ impl Grant {
         for old in self.adopted.iter_mut().filter(this) {
             (old.refused, old.in_doubt) = (old.refused || refused, old.in_doubt || in_doubt);
         }
+    }
+
+    /// Whether the last token that a server refused was the live one.
+    pub fn lost_its_pair(&self) -> bool {
+        let was_live = |old: &&Adopted| old.refused && old.accepted_as.is_some();
+        let refused = self.refused.as_ref();
+        refused.is_some_and(|refused| {
+            self.adopted.iter().filter(was_live).any(|old| old.fingerprint == refused.fingerprint)
+        })
     }
 
     /// Whether this token was ever held, for whatever server.

@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use super::{
-    grant::{Grant, RefusedReason},
+    grant::Grant,
     projection::Published,
     record::Unreadable,
     token::{ClientCredentials, Fingerprint, RefreshToken},
     wish::Wish,
 };
+use crate::api::PleoConnectionStatus;
 
 /// What a decision is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -39,23 +40,44 @@ pub struct Observed {
 pub struct Told {
     /// Successful exchanges.
     pub rotation: u64,
-    /// That the live token was refused, and how.
-    pub refusal: Option<RefusedReason>,
+    /// The rotation whose refresh token a server refused.
+    pub refused_rotation: Option<u64>,
 }
 
 impl Told {
-    /// With what the token Secret tells pods: it is written before the status is.
-    pub fn and_by(self, token: &TokenSecret, uid: &str) -> Self {
+    /// What a status tells.
+    pub fn by_status(status: &PleoConnectionStatus) -> Self {
+        let number = |told: Option<i64>| told.and_then(|told| u64::try_from(told).ok());
+        let refused_rotation = number(status.refused_rotation);
+        Self { rotation: number(status.rotation).unwrap_or_default(), refused_rotation }
+    }
+
+    /// With what the token Secret tells pods: it is written before the status is. The number beside the very token that the
+    /// grant holds is no news, it was edited.
+    pub fn and_by(self, token: &TokenSecret, grant: &GrantSecret, uid: &str) -> Self {
         let published = token.published().filter(|published| published.owner.as_deref() == Some(uid));
-        let rotation = published.and_then(|published| published.content.as_ref()).map_or(0, |content| content.rotation);
-        // A refusal was the end of the rotation that the status tells of, and of no later one.
-        if rotation > self.rotation { Self { rotation, refusal: None } } else { self }
+        let Some(content) = published.and_then(|published| published.content.as_ref()) else { return self };
+        let held = grant.ours().and_then(|grant| grant.value.live.as_ref()).and_then(|live| live.access.as_ref());
+        let is_news = content.access.as_ref().is_none_or(|access| held != Some(&access.token));
+        let rotation = if is_news { self.rotation.max(content.rotation) } else { self.rotation };
+        Self { rotation, ..self }
     }
 
     /// Whether a grant is from before that, and was put back: its token is spent, or dead.
     pub fn outdates(&self, grant: &Grant) -> bool {
-        let was_refused = grant.rotation == self.rotation && grant.live.is_some() && self.refusal.is_some();
+        let was_refused = grant.live.is_some() && self.refused_rotation == Some(grant.rotation);
         grant.rotation < self.rotation || was_refused
+    }
+
+    /// What is to be told, with this grant; none: with no grant of this connection's own.
+    pub fn next(self, grant: Option<&Grant>) -> Self {
+        let Some(grant) = grant else { return self };
+        let refused_rotation = match grant.live {
+            Some(_) => None,
+            None if grant.lost_its_pair() => Some(grant.rotation),
+            None => self.refused_rotation,
+        };
+        Self { rotation: grant.rotation, refused_rotation }
     }
 }
 
@@ -194,8 +216,10 @@ pub struct Sighting {
     pub claimant: Option<Claimant>,
     /// For how long that claim has been seen, without a failed API call since.
     pub claim_seen_for: Duration,
-    /// For how long the last failure has been seen.
-    pub failure_seen_for: Duration,
+    /// For how long the candidate's last failure has been seen.
+    pub candidate_failure_seen_for: Duration,
+    /// For how long the live token's last failure has been seen.
+    pub live_failure_seen_for: Duration,
     /// For how long the live pair has been seen: it is at least that old, whatever the wall clock says.
     pub live_seen_for: Duration,
 }

@@ -53,7 +53,14 @@ pub fn consent(observed: &Observed) -> Consent {
     match &observed.grant {
         GrantSecret::Ours(grant) => consent_of_grant(&grant.value, observed, news),
         GrantSecret::Predecessor(_) if news => not_tried(),
-        GrantSecret::Predecessor(_) => restored(observed),
+        GrantSecret::Predecessor(_) => Consent {
+            reason: ReauthReason::GrantRestored,
+            message: format!(
+                "the Secret {} is older than this connection (restored from a backup, or a deleted namesake's); an old token presented now could kill a living authorisation: {}",
+                names::grant_secret(&observed.wish.name),
+                way_back(observed)
+            ),
+        },
         GrantSecret::Absent if news => not_tried(),
         GrantSecret::Absent => not_authorized(observed),
         GrantSecret::Foreign | GrantSecret::Unreadable(_) => Consent {
@@ -102,26 +109,6 @@ fn consent_of_grant(grant: &Grant, observed: &Observed, news: bool) -> Consent {
         }
         None => not_authorized(observed),
     }
-}
-
-/// What was told stays true: a backup revives no token that a server refused.
-fn restored(observed: &Observed) -> Consent {
-    let secret = names::grant_secret(&observed.wish.name);
-    let (reason, what) = match observed.told.refusal {
-        Some(refused) => (
-            refused.reauth(),
-            format!(
-                "the server refused the refresh token, and the Secret {secret} was put back from a backup since; what it holds is not sent again"
-            ),
-        ),
-        None => (
-            ReauthReason::GrantRestored,
-            format!(
-                "the Secret {secret} is older than this connection (restored from a backup, or a deleted namesake's); an old token presented now could kill a living authorisation"
-            ),
-        ),
-    };
-    Consent { reason, message: format!("{what}: {}", way_back(observed)) }
 }
 
 fn not_tried() -> Consent {

@@ -6,8 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{
     decide::{Turn, turn},
-    grant::Grant,
-    observed::{Claimant, Observed},
+    observed::{Claimant, Observed, Told},
     problem::{self, Problem},
     projection::whole_seconds,
     schedule::Pace,
@@ -64,7 +63,6 @@ pub fn status(
         });
     }
     let generation = observed.wish.generation;
-    let grant = observed.grant.ours().map(|grant| &grant.value);
     PleoConnectionStatus {
         observed_generation: Some(generation),
         conditions: conditions.into_iter().map(|finding| finding.condition(previous, generation, now)).collect(),
@@ -76,7 +74,7 @@ pub fn status(
             .and_then(|published| published.content.as_ref())
             .and_then(|content| content.access.as_ref())
             .map(|access| time(access.expires_at)),
-        ..history(grant, previous)
+        ..history(observed, previous)
     }
 }
 
@@ -141,12 +139,20 @@ fn secret_name(observed: &Observed, previous: &PleoConnectionStatus) -> Option<S
 }
 
 /// What the ledger tells of the past; what it told last, where there is none.
-fn history(grant: Option<&Grant>, previous: &PleoConnectionStatus) -> PleoConnectionStatus {
-    let Some(grant) = grant else { return previous.clone() };
+fn history(observed: &Observed, previous: &PleoConnectionStatus) -> PleoConnectionStatus {
+    let grant = observed.grant.ours().map(|grant| &grant.value);
+    let Told { rotation, refused_rotation } = observed.told.next(grant);
+    let number = |rotation| i64::try_from(rotation).unwrap_or(i64::MAX);
+    let (told, refused_rotation) = (number(rotation), refused_rotation.map(number));
+    let Some(grant) = grant else {
+        let rotation = Some(told).filter(|told| *told > 0).or(previous.rotation);
+        return PleoConnectionStatus { rotation, refused_rotation, ..previous.clone() };
+    };
     let live = grant.live.as_ref().map(|live| &live.record);
     let attempts = grant.candidate.as_ref().map(|held| &held.record.attempts).or(live.map(|live| &live.attempts));
     PleoConnectionStatus {
-        rotation: Some(i64::try_from(grant.rotation).unwrap_or(i64::MAX)),
+        rotation: Some(told),
+        refused_rotation,
         last_refresh_time: live.map(|live| time(live.issued_at)).or_else(|| previous.last_refresh_time.clone()),
         failures: Some(attempts.map_or(0, |attempts| i32::try_from(attempts.failures).unwrap_or(i32::MAX))),
         last_failure: grant.last_failure.as_ref().map(|failure| LastFailure {

@@ -36,6 +36,8 @@ pub struct Context {
     pub tracker: TaskTracker,
     /// The term is over: no new exchange.
     pub over: CancellationToken,
+    /// The process is to end.
+    pub stopping: CancellationToken,
 }
 
 /// What the flags say, for every connection alike.

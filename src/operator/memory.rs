@@ -13,7 +13,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::domain::{
-    grant::{AttemptId, Attempts, Claim, Grant, Holder},
+    grant::{AttemptId, Claim, Grant, Holder},
     observed::{Claimant, Sighting},
 };
 
@@ -37,7 +37,8 @@ struct State {
 #[derive(Default)]
 struct Seen {
     claim: Option<(AttemptId, Instant)>,
-    failure: Option<(AttemptId, Instant)>,
+    candidate_failure: Option<(AttemptId, Instant)>,
+    live_failure: Option<(AttemptId, Instant)>,
     live: Option<(AttemptId, Instant)>,
     errors: u32,
     refusals: u32,
@@ -72,13 +73,17 @@ impl Memory {
         let claimant = grant.claim.as_ref().map(|claim| claimant(&state, claim, me));
         let seen = state.seen.entry(grant.connection.clone()).or_default();
         let claim_since = since(&mut seen.claim, grant.claim.as_ref().map(|claim| &claim.attempt), now);
-        let failure_since = since(&mut seen.failure, last_failure(grant), now);
+        let candidate = grant.candidate.as_ref().and_then(|held| held.record.attempts.retry.as_ref());
+        let live = grant.live.as_ref().and_then(|held| held.record.attempts.retry.as_ref());
+        let candidate_failed = since(&mut seen.candidate_failure, candidate.map(|retry| &retry.attempt), now);
+        let live_failed = since(&mut seen.live_failure, live.map(|retry| &retry.attempt), now);
         let live_since = since(&mut seen.live, grant.live.as_ref().map(|live| &live.record.attempt), now);
         let claim_since = last_outage.map_or(claim_since, |outage| claim_since.max(outage));
         Sighting {
             claimant,
             claim_seen_for: now.saturating_duration_since(claim_since),
-            failure_seen_for: now.saturating_duration_since(failure_since),
+            candidate_failure_seen_for: now.saturating_duration_since(candidate_failed),
+            live_failure_seen_for: now.saturating_duration_since(live_failed),
             live_seen_for: now.saturating_duration_since(live_since),
         }
     }
@@ -122,13 +127,6 @@ fn since(seen: &mut Option<(AttemptId, Instant)>, mark: Option<&AttemptId>, now:
             now
         }
     }
-}
-
-fn last_failure(grant: &Grant) -> Option<&AttemptId> {
-    let of = |attempts: &'_ Attempts| attempts.retry.is_some();
-    let candidate = grant.candidate.as_ref().map(|held| &held.record.attempts).filter(|attempts| of(attempts));
-    let live = grant.live.as_ref().map(|held| &held.record.attempts).filter(|attempts| of(attempts));
-    candidate.or(live).and_then(|attempts| attempts.retry.as_ref()).map(|retry| &retry.attempt)
 }
 
 fn claimant(state: &State, claim: &Claim, me: &Holder) -> Claimant {

@@ -7,11 +7,10 @@ use kube::ResourceExt;
 
 use super::context::{Context, Doing, PassError};
 use crate::{
-    api::{ConditionType, PleoConnection, names},
+    api::{PleoConnection, names},
     cluster::StoreError,
     domain::{
         adoption,
-        grant::RefusedReason,
         observed::{
             ClientSecretState, GrantSecret, InitialGrant, InitialToken, Observed, PutOff, Sharing, Sighting,
             TokenSecret, Told,
@@ -75,8 +74,7 @@ async fn look(ctx: &Context, cached: &PleoConnection) -> Result<Option<Scene>, P
         let Some(connection) = connection else { return Ok(None) };
         let wish = Wish::read(&connection, &ctx.policy.allowed);
         if wish.secret_name == secret_name {
-            let told = told(&connection).and_by(&token, &wish.uid);
-            let grant = judge(ctx, grant, told, &wish).await?;
+            let (grant, told) = judge(ctx, grant, &token, &connection, &wish).await?;
             let observed = complete(ctx, wish, token, grant, told, &connection).await?;
             return Ok(Some(Scene { connection, observed }));
         }
@@ -86,22 +84,23 @@ async fn look(ctx: &Context, cached: &PleoConnection) -> Result<Option<Scene>, P
 }
 
 /// Whose grant it is. One that is older than what was told was put back from a backup: its token is spent.
-async fn judge(ctx: &Context, grant: GrantSecret, told: Told, wish: &Wish) -> Result<GrantSecret, PassError> {
+async fn judge(
+    ctx: &Context,
+    grant: GrantSecret,
+    token: &TokenSecret,
+    connection: &PleoConnection,
+    wish: &Wish,
+) -> Result<(GrantSecret, Told), PassError> {
+    let by_status = connection.status.as_ref().map(Told::by_status).unwrap_or_default();
+    let told = |grant: &GrantSecret| by_status.and_by(token, grant, &wish.uid);
     let mut grant = grant.as_seen_by(&wish.uid);
-    if grant.ours().is_some_and(|grant| told.outdates(&grant.value)) {
+    if grant.ours().is_some_and(|ours| told(&grant).outdates(&ours.value)) {
         // It was read before the connection; somebody may have written both in between.
         let newer = ctx.store.read_grant(&wish.namespace, &wish.name).await.doing("read the grant Secret")?;
         grant = newer.as_seen_by(&wish.uid);
     }
-    Ok(grant.unless_outdated(told))
-}
-
-fn told(connection: &PleoConnection) -> Told {
-    let Some(status) = &connection.status else { return Told::default() };
-    let rotation = status.rotation.and_then(|told| u64::try_from(told).ok()).unwrap_or_default();
-    let reauth = status.conditions.iter().find(|told| told.type_ == ConditionType::ReauthRequired.as_str());
-    let refusal = reauth.and_then(|reauth| RefusedReason::from_told(&reauth.reason));
-    Told { rotation, refusal }
+    let told = told(&grant);
+    Ok((grant.unless_outdated(told), told))
 }
 
 async fn complete(

@@ -29,6 +29,9 @@ use crate::{
 /// restarts.
 const MAX_STEPS: usize = 12;
 
+/// Who leads no more may have written what it saw last. Another leader, by mistake, would do so again and again.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
 /// One look at a connection, and all that follows from it.
 ///
 /// # Errors
@@ -72,7 +75,8 @@ pub async fn pass(ctx: &Arc<Context>, connection: &PleoConnection) -> Result<Act
             },
             Step::Refused(why) => {
                 // Both are tried again in the same while.
-                let (Told::Yes | Told::Refused) = tell::status(ctx, &mut scene, Some(&why)).await?;
+                let (Told::Yes | Told::BySomebodyElse | Told::Refused) =
+                    tell::status(ctx, &mut scene, Some(&why)).await?;
                 return Ok(Action::requeue(ctx.memory.was_refused(&scene.observed.wish.uid)));
             }
         }
@@ -136,6 +140,7 @@ fn wake_up(ctx: &Context, scene: &Scene, until: Option<Timestamp>, told: &Told) 
             ctx.memory.went_through(uid);
             None
         }
+        Told::BySomebodyElse => Some(LOOK_AGAIN),
         Told::Refused => Some(ctx.memory.was_refused(uid)),
     };
     due.into_iter().chain(again).min().map_or_else(Action::await_change, Action::requeue)

@@ -233,7 +233,7 @@ async fn store(ctx: &Context, wish: &Wish, attempt: &Attempt, ending: &Ending, c
             return Rotated::LookAgain;
         }
         sleep(pause).await;
-        pause = (pause * 2).min(MAX_PAUSE);
+        pause = (pause * 2).min(max_pause(ctx, ending, answered));
         match reread(ctx, wish, attempt, ending).await {
             Reread::Now(grant) => known = Some(*grant),
             Reread::NotYet => {}
@@ -242,20 +242,28 @@ async fn store(ctx: &Context, wish: &Wish, attempt: &Attempt, ending: &Ending, c
     }
 }
 
-/// A pair in hand is worth every patience, and so is a refusal: nobody else knows that this token must not be sent again.
-/// Another failure is not: the claim that stays leads to the same doubt.
+/// A pair in hand is worth every patience, and so is a refusal, until this process is to end: nobody else knows that this
+/// token must not be sent again. Another failure is not: the claim that stays leads to the same doubt.
 fn is_not_worth_more(ctx: &Context, ending: &Ending, answered: Instant) -> bool {
-    let is_final = match &ending.outcome {
+    let is_worth_more = match &ending.outcome {
         Outcome::Issued(_) => true,
         Outcome::Failed(failure) => match failure.kind {
-            FailureKind::Refused(_) => true,
+            FailureKind::Refused(_) => !ctx.stopping.is_cancelled(),
             FailureKind::NotSent
             | FailureKind::Throttled
             | FailureKind::OutcomeUnknown
             | FailureKind::Misconfigured(_) => false,
         },
     };
-    !is_final && answered.elapsed() > ctx.policy.pace.claim_length()
+    !is_worth_more && answered.elapsed() > ctx.policy.pace.claim_length()
+}
+
+/// Pods wait for a pair. For a refusal that cannot be stored for so long, nobody does.
+fn max_pause(ctx: &Context, ending: &Ending, answered: Instant) -> Duration {
+    match ending.outcome {
+        Outcome::Failed(_) if answered.elapsed() > ctx.policy.pace.claim_length() => 15 * MAX_PAUSE,
+        Outcome::Issued(_) | Outcome::Failed(_) => MAX_PAUSE,
+    }
 }
 
 fn stored(ctx: &Context, ending: &Ending, grant: Versioned<Grant>, answered: Instant) -> Rotated {

@@ -101,6 +101,7 @@ impl Operator {
                 metrics: Arc::clone(&self.metrics),
                 tracker: tracker.clone(),
                 over: stop.child_token(),
+                stopping: stop.clone(),
             });
             tokio::select! {
                 biased;

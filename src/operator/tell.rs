@@ -20,8 +20,10 @@ const STATUS_TRIES: usize = 3;
 /// Whether the status says what is.
 #[must_use = "a status that was refused must be written later: nobody tells us when the right is given back"]
 pub enum Told {
-    /// It does, or somebody else's newer one does.
+    /// It does.
     Yes,
+    /// Somebody else wrote one since we looked.
+    BySomebodyElse,
     /// The API server does not let us write it.
     Refused,
 }
@@ -47,7 +49,7 @@ pub async fn status(ctx: &Context, scene: &mut Scene, refused: Option<&str>) -> 
         };
         match newer.filter(same) {
             Some(newer) => scene.connection = newer,
-            None => return Ok(Told::Yes),
+            None => return Ok(Told::BySomebodyElse),
         }
     }
     Err(StoreError::Conflict).doing("write the status")
@@ -75,7 +77,7 @@ pub async fn status_before_exchange(ctx: &Context, scene: &mut Scene) {
     }
     match status(ctx, scene, None).await {
         // What comes of the exchange will be told in any case.
-        Ok(Told::Yes | Told::Refused) => {}
+        Ok(Told::Yes | Told::BySomebodyElse | Told::Refused) => {}
         Err(error) => debug!("the status was not written before the exchange: {error}"),
     }
 }

@@ -212,37 +212,62 @@ fn a_grant_that_begins_anew_goes_on_counting() {
 /// A status is a witness that no backup brings back: of the rotations there were, and of the end of the last one (I3).
 #[test]
 fn what_was_told_shows_which_grant_was_put_back() {
-    let refusal = Some(RefusedReason::GrantRefused);
     let (living, dead) = (Scene::living(), Scene::dead(RefusedReason::GrantRefused));
     let seven = living.grant().rotation;
     assert_eq!(dead.grant().rotation, seven);
-    for (scene, rotation, refusal, is_backup) in [
+    for (scene, rotation, refused_rotation, is_backup) in [
         (&living, seven, None, false),
-        (&living, seven, refusal, true),
+        (&living, seven, Some(seven), true),
         (&living, seven + 1, None, true),
-        (&living, seven - 1, refusal, false),
-        (&dead, seven, refusal, false),
-        (&dead, seven + 1, refusal, true),
+        (&living, seven - 1, Some(seven - 1), false),
+        (&dead, seven, Some(seven), false),
+        (&dead, seven + 1, Some(seven), true),
     ] {
-        let seen = scene.observed.grant.clone().unless_outdated(Told { rotation, refusal });
-        assert_eq!(matches!(seen, GrantSecret::Predecessor(_)), is_backup, "{rotation} {refusal:?}");
-        assert_eq!(matches!(seen, GrantSecret::Ours(_)), !is_backup, "{rotation} {refusal:?}");
+        let seen = scene.observed.grant.clone().unless_outdated(Told { rotation, refused_rotation });
+        assert_eq!(matches!(seen, GrantSecret::Predecessor(_)), is_backup, "{rotation} {refused_rotation:?}");
+        assert_eq!(matches!(seen, GrantSecret::Ours(_)), !is_backup, "{rotation} {refused_rotation:?}");
     }
+}
+
+/// Whatever becomes of the grant afterwards, a backup of that rotation is known until there is a new pair.
+#[test]
+fn the_end_of_a_rotation_is_told_until_the_next_one() {
+    let told = |scene: &Scene, before: Told| before.next(scene.observed.grant.ours().map(|grant| &grant.value));
+    let mut scene = Scene::living().at(850);
+    let seven = Told { rotation: 7, refused_rotation: None };
+    assert_eq!(told(&scene, Told::default()), seven);
+    scene.exchange(invalid_grant());
+    let ended = told(&scene, seven);
+    assert_eq!(ended, Told { rotation: 7, refused_rotation: Some(7) });
+    assert_eq!(ended.next(None), ended, "also when the Secret is deleted");
+    let mut scene = scene.consent("consent-2").at(900);
+    scene.exchange(invalid_grant());
+    assert_eq!(told(&scene, ended), ended, "a consent that is refused ended no rotation, and began none");
+    assert_eq!(told(&Scene::living(), Told { rotation: 6, refused_rotation: Some(6) }), seven);
+}
+
+/// What a human's new consent is refused with says nothing about the pair that lived before (I9).
+#[test]
+fn a_refused_consent_does_not_outdate_the_living_pair() {
+    let mut scene = Scene::new().consent("consent-1").seeing(|seen| seen.told.rotation = 7);
+    scene.exchange(invalid_grant());
+    assert_eq!(scene.observed.told.next(Some(scene.grant())).refused_rotation, None);
 }
 
 /// The token Secret is written before the status is: it tells of a rotation that the status does not know yet (I4).
 #[test]
 fn pods_were_told_before_users() {
     let scene = Scene::living();
-    let seven = scene.grant().rotation;
-    let refusal = Some(RefusedReason::GrantRefused);
-    let told = Told { rotation: seven - 1, refusal };
-    let by_both = told.and_by(&scene.observed.token, UID);
-    assert_eq!(by_both, Told { rotation: seven, refusal: None }, "a refusal ends the rotation that it is told with");
-    let same = Told { rotation: seven, refusal };
-    assert_eq!(same.and_by(&scene.observed.token, UID), same);
-    assert_eq!(told.and_by(&scene.observed.token, "another uid"), told);
-    assert_eq!(told.and_by(&TokenSecret::Absent, UID), told);
+    let six = Told { rotation: 6, refused_rotation: Some(6) };
+    let (token, seven) = (&scene.observed.token, scene.grant());
+    let by_both = |grant: &GrantSecret, uid: &str| six.and_by(token, grant, uid).rotation;
+    let mut old = seven.clone();
+    old.live.as_mut().unwrap().access = None;
+    let old = GrantSecret::Ours(Versioned { value: old, version: "1".into() });
+    assert_eq!(by_both(&old, UID), 7);
+    assert_eq!(by_both(&GrantSecret::Absent, UID), 7);
+    assert_eq!(by_both(&old, "another uid"), 6);
+    assert_eq!(by_both(&scene.observed.grant, UID), 6, "the grant's own token, and a number that somebody edited");
 }
 
 /// Adopting it unchecked could make two connections spend one token; not refreshing could cost the living one.

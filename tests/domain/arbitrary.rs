@@ -262,19 +262,20 @@ fn sighting() -> BoxedStrategy<Sighting> {
         Claimant::Elsewhere,
         Claimant::Elsewhere,
     ]);
-    (claimant, 0_u64..600_000, 0_u64..900_000)
-        .prop_map(|(claimant, claim_ms, failure_ms)| Sighting {
+    (claimant, 0_u64..600_000, 0_u64..900_000, 0_u64..900_000)
+        .prop_map(|(claimant, claim_ms, candidate_failure_ms, live_failure_ms)| Sighting {
             claimant: Some(claimant),
             claim_seen_for: Duration::from_millis(claim_ms),
-            failure_seen_for: Duration::from_millis(failure_ms),
+            candidate_failure_seen_for: Duration::from_millis(candidate_failure_ms),
+            live_failure_seen_for: Duration::from_millis(live_failure_ms),
             live_seen_for: Duration::ZERO,
         })
         .boxed()
 }
 
 fn told() -> impl Strategy<Value = Told> {
-    let refusal = option::weighted(0.1, Just(RefusedReason::GrantRefused));
-    (0_u64..9, refusal).prop_map(|(rotation, refusal)| Told { rotation, refusal })
+    (0_u64..9, option::weighted(0.1, 0_u64..9))
+        .prop_map(|(rotation, refused_rotation)| Told { rotation, refused_rotation })
 }
 
 /// A scene: anything that may be seen, at any time.

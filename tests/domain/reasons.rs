@@ -262,7 +262,6 @@ fn every_reason_of_reauth_required_is_told_with_its_status_and_its_way_back() {
     let unproved_and_moved = Scene::adopted()
         .seeing(|seen| seen.initial = Scene::new().observed.initial)
         .wishing(|wish| wish.server = Ok(server(STAGING)));
-    let refusal = Some(RefusedReason::TokenInvalid);
     let mut rows = vec![
         (R::GrantValid, Scene::living(), "False", ""),
         (R::GrantValid, halted(HaltReason::InvalidClient), "False", ""),
@@ -278,7 +277,6 @@ fn every_reason_of_reauth_required_is_told_with_its_status_and_its_way_back() {
         (R::ServerChanged, moved, "True", "change the spec back"),
         (R::ServerChanged, unproved_and_moved, "True", "change the spec back"),
         (R::GrantRestored, predecessor(Scene::new()), "True", put),
-        (R::TokenInvalid, predecessor(Scene::new()).seeing(|seen| seen.told.refusal = refusal), "True", put),
     ];
     for (reason, scene, status, way_back) in &rows {
         let told = consent(scene);

@@ -328,7 +328,8 @@ impl Scene {
     pub fn go_to(&mut self, time: Timestamp) {
         let passed = Duration::try_from(time.duration_since(self.now)).unwrap_or_default();
         self.observed.sighting.claim_seen_for += passed;
-        self.observed.sighting.failure_seen_for += passed;
+        self.observed.sighting.candidate_failure_seen_for += passed;
+        self.observed.sighting.live_failure_seen_for += passed;
         self.now = time;
     }
 

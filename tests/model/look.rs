@@ -2,19 +2,17 @@
 
 use pleo_operator::domain::{
     decide::{Decision, decide},
-    grant::RefusedReason,
     observed::{
         ClientSecretState, GrantSecret, InitialGrant, InitialToken, Observed, PutOff, Sharing, Sighting, TokenSecret,
         Told,
     },
-    problem::consent,
     wish::{Server, Wish},
 };
 
 use crate::{
     protocol::World,
     shared::Shared,
-    state::{Doing, Look, PACE, Spec, State, at},
+    state::{Doing, Look, PACE, Spec, State, UID, at},
 };
 
 impl World {
@@ -51,8 +49,7 @@ impl World {
             return None;
         };
         let (wish, token) = (self.wish(spec), look.token.take()?);
-        let told = told.and_by(&token, &wish.uid);
-        let grant = judge(state, look.grant.take()?, told);
+        let (grant, told) = judge(state, look.grant.take()?, &token, told);
         let sighting = self.sight(state, pod, &grant);
         Some(Observed {
             wish,
@@ -120,13 +117,11 @@ impl World {
         }
     }
 
-    /// The status tells of the rotation, and of a refusal. One that somebody else wrote meanwhile is newer.
+    /// The status tells of the rotation, and of its end. One that somebody else wrote meanwhile is newer.
     fn tell(&self, state: &mut State, observed: &Observed) {
         let meddles = self.scenario.budget.deletions + self.scenario.budget.restores > 0;
-        if meddles && observed.told == state.told.and_by(&observed.token, &observed.wish.uid) {
-            let rotation = observed.grant.ours().map_or(observed.told.rotation, |grant| grant.value.rotation);
-            let refusal = RefusedReason::from_told(consent(observed).reason.as_str());
-            state.told = Told { rotation, refusal };
+        if meddles && observed.told == state.told.and_by(&observed.token, &observed.grant, UID) {
+            state.told = observed.told.next(observed.grant.ours().map(|grant| &grant.value));
         }
     }
 }
@@ -135,9 +130,11 @@ pub fn grant_secret(state: &State) -> GrantSecret {
     state.grant.as_ref().map_or(GrantSecret::Absent, |grant| GrantSecret::Ours(grant.versioned()))
 }
 
-/// One that is older than what the status tells of was put back from a backup; unless somebody wrote both in between.
-fn judge(state: &State, grant: GrantSecret, told: Told) -> GrantSecret {
-    let is_older = grant.ours().is_some_and(|grant| told.outdates(&grant.value));
+/// One that is older than what was told was put back from a backup; unless somebody wrote both in between.
+fn judge(state: &State, grant: GrantSecret, token: &TokenSecret, by_status: Told) -> (GrantSecret, Told) {
+    let told = |grant: &GrantSecret| by_status.and_by(token, grant, UID);
+    let is_older = grant.ours().is_some_and(|ours| told(&grant).outdates(&ours.value));
     let grant = if is_older { grant_secret(state) } else { grant };
-    grant.unless_outdated(told)
+    let told = told(&grant);
+    (grant.unless_outdated(told), told)
 }

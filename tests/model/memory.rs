@@ -16,7 +16,8 @@ type Seen = Option<(AttemptId, u16)>;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Memory {
     claim: Seen,
-    failure: Seen,
+    candidate_failure: Seen,
+    live_failure: Seen,
     live: Seen,
     never_sent: BTreeSet<AttemptId>,
     last_outage: Option<u16>,
@@ -42,7 +43,9 @@ impl Memory {
             }
         };
         keep(&mut self.claim, claim);
-        keep(&mut self.failure, last_failure(grant));
+        let [candidate, live] = failures(grant);
+        keep(&mut self.candidate_failure, candidate);
+        keep(&mut self.live_failure, live);
         keep(&mut self.live, grant.live.as_ref().map(|live| &live.record.attempt));
         self.last_outage = self.last_outage.filter(|_| self.claim.is_some());
         self.never_sent.retain(|attempt| Some(attempt) == claim);
@@ -50,10 +53,10 @@ impl Memory {
 
     /// Where clocks are right, a failure that was seen for a settle time might as well have been seen for ever.
     pub fn blur(&mut self, tick: u16) {
-        if let Some((_, seen)) = &mut self.failure
-            && since(*seen, tick) >= PACE.settle_time()
-        {
-            *seen = 0;
+        for (_, seen) in self.candidate_failure.iter_mut().chain(&mut self.live_failure) {
+            if since(*seen, tick) >= PACE.settle_time() {
+                *seen = 0;
+            }
         }
     }
 
@@ -66,7 +69,9 @@ impl Memory {
     pub fn sight(&mut self, grant: &Grant, me: &Holder, tick: u16, clocks_are_wrong: bool) -> Sighting {
         let claimant = grant.claim.as_ref().map(|claim| self.claimant(claim, me));
         let claimed = first_seen(&mut self.claim, grant.claim.as_ref().map(|claim| &claim.attempt), tick);
-        let failed = first_seen(&mut self.failure, last_failure(grant), tick);
+        let [candidate, live] = failures(grant);
+        let candidate_failed = first_seen(&mut self.candidate_failure, candidate, tick);
+        let live_failed = first_seen(&mut self.live_failure, live, tick);
         let pair = grant.live.as_ref().filter(|_| clocks_are_wrong).map(|live| &live.record.attempt);
         let paired = first_seen(&mut self.live, pair, tick);
         if grant.claim.is_none() {
@@ -76,7 +81,8 @@ impl Memory {
         Sighting {
             claimant,
             claim_seen_for: since(claimed, tick),
-            failure_seen_for: since(failed, tick),
+            candidate_failure_seen_for: since(candidate_failed, tick),
+            live_failure_seen_for: since(live_failed, tick),
             live_seen_for: since(paired, tick),
         }
     }
@@ -103,9 +109,12 @@ fn first_seen(seen: &mut Seen, mark: Option<&AttemptId>, tick: u16) -> u16 {
     }
 }
 
-fn last_failure(grant: &Grant) -> Option<&AttemptId> {
-    let of = |attempts: &'_ Attempts| attempts.retry.is_some();
-    let candidate = grant.candidate.as_ref().map(|held| &held.record.attempts).filter(|attempts| of(attempts));
-    let live = grant.live.as_ref().map(|held| &held.record.attempts).filter(|attempts| of(attempts));
-    candidate.or(live).and_then(|attempts| attempts.retry.as_ref()).map(|retry| &retry.attempt)
+/// The last failure of the candidate, and that of the live token.
+fn failures(grant: &Grant) -> [Option<&AttemptId>; 2] {
+    let candidate = grant.candidate.as_ref().and_then(|held| last_failure(&held.record.attempts));
+    [candidate, grant.live.as_ref().and_then(|held| last_failure(&held.record.attempts))]
+}
+
+fn last_failure(attempts: &Attempts) -> Option<&AttemptId> {
+    attempts.retry.as_ref().map(|retry| &retry.attempt)
 }

@@ -15,6 +15,7 @@ use pleo_operator::domain::{
 
 use crate::{
     books::Books,
+    look,
     memory::Memory,
     scenarios::Budget,
     shared::Shared,
@@ -253,7 +254,7 @@ impl State {
     /// What users and pods were told.
     pub fn told(&self) -> Told {
         let token = self.token.as_ref().map_or(TokenSecret::Absent, |token| TokenSecret::Ours(token.versioned()));
-        self.told.and_by(&token, UID)
+        self.told.and_by(&token, &look::grant_secret(self), UID)
     }
 
     /// Changes a pod.

@@ -5,7 +5,7 @@ use crate::{
     world::{NAMESPACE, World, days, hours, minutes, seconds},
 };
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, PostParams};
+use kube::api::{Api, DeleteParams, PostParams};
 use pleo_operator::api::names::grant_secret;
 use pleo_sandbox::script::Step;
 use serde_json::json;
@@ -133,6 +133,19 @@ async fn a_refusal_is_remembered_until_it_can_be_stored() {
     assert_eq!(world.pleo.counters("acme").exchanges, 2, "the first, and the one that was refused");
 }
 
+/// Nobody is held up by it: a process that is to end gives the API server as long as a claim stands.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_cannot_be_stored_does_not_keep_a_process_from_ending() {
+    let (world, process) = World::with_acme(minutes(15)).await;
+    world.pleo.script("acme", [Step::error("invalid_grant").delayed_after(seconds(5))]);
+    world.next_exchange("acme", minutes(15)).await;
+    process.client.cut_off();
+    sleep(minutes(5)).await;
+    let began = world.server.elapsed();
+    process.stop().await;
+    assert!(world.server.elapsed() - began < minutes(1), "it was kept for longer than that already");
+}
+
 /// Somebody puts a backup back in which the token still lives. The status tells of the refusal, and a backup does not bring
 /// a status back: the token is not sent again (I3).
 #[tokio::test(start_paused = true)]
@@ -148,7 +161,14 @@ async fn a_backup_does_not_revive_a_refused_token() {
     world.request_refresh("acme", "now").await;
     sleep(days(1)).await;
     assert_eq!(world.pleo.counters("acme").exchanges, 2, "the first, and the one that was refused");
-    assert!(refused(&world), "{}", world.condition("acme", "ReauthRequired"));
+    assert_eq!(world.condition("acme", "ReauthRequired"), "True GrantRestored");
+
+    // A tool that does not overwrite is helped by who deletes the Secret first.
+    secrets.delete(&grant_secret("acme"), &DeleteParams::default()).await.unwrap();
+    sleep(minutes(1)).await;
+    secrets.create(&PostParams::default(), &backup).await.unwrap();
+    sleep(days(1)).await;
+    assert_eq!(world.pleo.counters("acme").exchanges, 2);
 
     world.consent("acme").await;
     sleep(minutes(1)).await;

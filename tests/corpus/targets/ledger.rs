@@ -80,7 +80,10 @@ fn see(scene: &mut Scene, what: &str, more: &str) {
         "now" => scene.now = more.parse::<Timestamp>().unwrap_or_else(|_| at(i64::try_from(number % 100_000).unwrap())),
         "claimant" => seen.sighting.claimant = claimant(more),
         "claim-seen-ms" => seen.sighting.claim_seen_for = Duration::from_millis(number),
-        "failure-seen-ms" => seen.sighting.failure_seen_for = Duration::from_millis(number),
+        "failure-seen-ms" => {
+            let passed = Duration::from_millis(number);
+            (seen.sighting.candidate_failure_seen_for, seen.sighting.live_failure_seen_for) = (passed, passed);
+        }
         "live-seen-ms" => seen.sighting.live_seen_for = Duration::from_millis(number),
         "consent" => *scene = scene.clone().consent(more),
         "staging" => seen.wish.server = Ok(server(STAGING)),
@@ -92,6 +95,7 @@ fn see(scene: &mut Scene, what: &str, more: &str) {
         "restart" => drop(seen.wish.restart_targets.insert(deployment(more))),
         "retired" => seen.retired = Some(more.to_owned()),
         "told" => seen.told.rotation = number,
+        "refused-rotation" => seen.told.refused_rotation = Some(number),
         "put-off" => seen.put_off = PutOff { tidying: true, retirement: true, restarts: Some(more.to_owned()) },
         _ => {}
     }

@@ -27,8 +27,7 @@ impl Judge {
             }
             (None, now) if now == before => {}
             (None, now) => {
-                let is_told = now.as_ref().is_some_and(|now| tells_of_refusal(stage, name, now));
-                history.meddled_with(stage.now, now.as_ref(), is_told);
+                history.meddled_with(stage.now, now.as_ref());
             }
         }
     }
@@ -36,18 +35,23 @@ impl Judge {
 
 impl History {
     /// People, or the garbage collector.
-    fn meddled_with(&mut self, at: Duration, now: Option<&Grant>, is_told: bool) {
+    fn meddled_with(&mut self, at: Duration, now: Option<&Grant>) {
         self.meddled.push(at);
         self.claimed = now.and_then(|now| now.claim.as_ref()).map(|claim| (claim.attempt.clone(), at));
         let knows = |token: &Fingerprint| now.is_some_and(|now| now.remembers(token));
         let forgotten: Vec<Fingerprint> = self.known.iter().filter(|token| !knows(token)).cloned().collect();
         self.forgotten.extend(forgotten);
-        // A backup may know a token as a living one that was refused since; unless the status still tells of that.
-        if is_told {
-            return;
-        }
+        // A backup may know a token as a living one that was refused since; unless users were told of its end.
         let holds = |token: &Fingerprint| now.is_some_and(|now| now.holding(token).is_some());
-        self.forgotten.extend(self.refused.keys().map(|(token, _)| token).filter(|token| holds(token)).cloned());
+        let revived = self.refused.keys().map(|(token, _)| token).filter(|token| holds(token));
+        self.forgotten.extend(revived.filter(|token| !self.told_dead.contains(*token)).cloned());
+    }
+
+    /// Users are told that the last pair is dead.
+    pub(super) fn end_is_told(&mut self) {
+        let refused = self.refused.keys().map(|(token, _)| token);
+        let was_live = |token: &&Fingerprint| self.commits.iter().any(|commit| commit.refresh == **token);
+        self.told_dead.extend(refused.filter(was_live).cloned());
     }
 
     /// An operator wrote: what is wrong with that.
@@ -106,14 +110,6 @@ impl History {
             self.refused.entry(key).or_insert(at);
         }
     }
-}
-
-/// Whether users are told that the pair was refused which a backup brings back.
-fn tells_of_refusal(stage: &Stage, name: &str, backup: &Grant) -> bool {
-    let consent = stage.world.condition(name, "ReauthRequired");
-    let is_refused = ["GrantRefused", "TokenInvalid", "RotationLost"].iter().any(|reason| consent.ends_with(reason));
-    let told = stage.world.connection(name)["status"]["rotation"].as_u64();
-    is_refused && backup.live.is_some() && told == Some(backup.rotation)
 }
 
 fn changes_of_live(stage: &Stage, before: &Grant, now: &Grant) -> Option<String> {

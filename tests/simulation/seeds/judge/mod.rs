@@ -65,6 +65,8 @@ struct History {
     known: BTreeSet<Fingerprint>,
     /// What the operators cannot know any more: people took the ledger away.
     forgotten: BTreeSet<Fingerprint>,
+    /// Refresh tokens of pairs whose end users were told of. Who deletes the connection takes that away.
+    told_dead: BTreeSet<Fingerprint>,
     /// When people changed the grant, or took it away.
     meddled: Vec<Duration>,
     /// When the connection was deleted.
@@ -172,10 +174,16 @@ impl Judge {
             if writer.is_some() && !change.key.resource.starts_with("leases") {
                 self.said.push_str(&object.map(Value::to_string).unwrap_or_default());
             }
-            if change.key.resource == "pleoconnections.pleo.io"
-                && let Some(history) = self.histories.get_mut(&change.key.name).filter(|_| object.is_none())
-            {
-                history.deleted.push(stage.now);
+            let history = self.histories.get_mut(&change.key.name);
+            if let Some(history) = history.filter(|_| change.key.resource == "pleoconnections.pleo.io") {
+                match object {
+                    Some(connection) if tells_of_the_end(connection) => history.end_is_told(),
+                    Some(_) => {}
+                    None => {
+                        history.deleted.push(stage.now);
+                        history.told_dead.clear();
+                    }
+                }
             }
             return;
         }
@@ -200,3 +208,10 @@ impl Judge {
 
 /// The times of a plan's clocks are not those of the judge: this much may lie between.
 const SLACK: Duration = Duration::from_millis(1500);
+
+/// Whether users are told that the pair is dead.
+fn tells_of_the_end(connection: &Value) -> bool {
+    let reasons = ["GrantRefused", "TokenInvalid", "RotationLost"];
+    let told = connection["status"]["conditions"].as_array().into_iter().flatten();
+    told.filter(|told| told["type"] == "ReauthRequired").any(|told| reasons.iter().any(|dead| told["reason"] == *dead))
+}
