@@ -4,7 +4,12 @@ use std::{net::SocketAddr, time::Duration};
 
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
 
-use crate::{api::GoDuration, domain::wish::AllowedServer, telemetry::logs::LogFormat};
+use crate::{
+    api::GoDuration,
+    domain::wish::AllowedServer,
+    telemetry::logs::LogFormat,
+    web::address::{PublicUrl, ReturnSite},
+};
 
 /// Keeps Pleo OAuth 2.0 tokens fresh in Kubernetes Secrets.
 #[derive(Debug, Parser)]
@@ -56,6 +61,16 @@ pub struct RunArgs {
     /// How many pods are told of rotations in a second, by an annotation; 0: none.
     #[arg(long, env = "PLEO_NOTIFY_PODS_PER_SECOND", default_value_t = 50, value_name = "N")]
     pub notify_pods_per_second: u16,
+    /// Under which https URL people reach the pages to consent on; the authorisation server must have URL/callback as a
+    /// redirect URI. Without it there are no links.
+    #[arg(long, env = "PLEO_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<PublicUrl>,
+    /// Where those pages are served, in plain HTTP; an Ingress or a gateway stands in front.
+    #[arg(long, env = "PLEO_LINK_ADDRESS", default_value = "0.0.0.0:8081", value_name = "ADDRESS")]
+    pub link_address: SocketAddr,
+    /// A site that a link may lead on to in the end (`?return=`; scheme, host and port); repeat for several.
+    #[arg(long = "allowed-return", env = "PLEO_ALLOWED_RETURN", value_delimiter = ',', value_name = "URL")]
+    pub allowed_returns: Vec<ReturnSite>,
     /// Where /livez, /readyz and /metrics are served.
     #[arg(long, env = "PLEO_ADMIN_ADDRESS", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     pub admin_address: SocketAddr,

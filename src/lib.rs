@@ -82,3 +82,4 @@ pub mod domain;
 pub mod operator;
 pub mod pleo;
 pub mod telemetry;
+pub mod web;

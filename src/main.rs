@@ -14,8 +14,13 @@ use pleo_operator::{
     operator::{context::Policy, run::Operator},
     pleo::HttpTokenEndpoint,
     telemetry::{admin, logs, metrics::Metrics},
+    web::{self, visit::Site},
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -64,15 +69,39 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot listen on {}: choose another --admin-address", args.admin_address))?;
     let served = CancellationToken::new();
+    let pages = pages(&args, client.clone(), &served).await?;
     let admin = tokio::spawn(admin::serve(listener, Arc::clone(&metrics), served.clone()));
     let holder = holder(&args)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), identity = holder.identity, "starting");
     operator(args, client, namespace, holder, metrics).run(stop).await;
     served.cancel();
     // A scraper that never finishes its request must not hold us up.
-    let _ = tokio::time::timeout(Duration::from_secs(2), admin).await;
+    let _ = tokio::time::timeout(Duration::from_secs(2), futures::future::join(admin, pages)).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The pages to consent on, where people are told of them. Each replica serves them, leading or not.
+async fn pages(args: &RunArgs, client: kube::Client, stop: &CancellationToken) -> anyhow::Result<JoinHandle<()>> {
+    let Some(address) = args.public_url.clone() else { return Ok(tokio::spawn(async {})) };
+    let listener = TcpListener::bind(args.link_address)
+        .await
+        .with_context(|| format!("cannot listen on {}: choose another --link-address", args.link_address))?;
+    tracing::info!(address = %args.link_address, public = %address, "serving pages to consent on");
+    let site = Site {
+        store: Store::new(client),
+        clock: Arc::new(SystemClock),
+        address,
+        returns: args.allowed_returns.clone(),
+        allowed: AllowedServers::new(args.allowed_servers.clone()),
+        namespaces: args.namespaces.clone(),
+    };
+    let serving = web::server::serve(listener, Arc::new(site), stop.clone());
+    Ok(tokio::spawn(async {
+        if let Err(error) = serving.await {
+            tracing::error!("the pages to consent on are not served any more: {error}");
+        }
+    }))
 }
 
 fn operator(args: RunArgs, client: kube::Client, namespace: String, holder: Holder, metrics: Arc<Metrics>) -> Operator {
@@ -86,6 +115,7 @@ fn operator(args: RunArgs, client: kube::Client, namespace: String, holder: Hold
             namespaces: args.namespaces.into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
             allowed: AllowedServers::new(args.allowed_servers),
             pace: Pace { request_timeout: args.request_timeout },
+            links: args.public_url.map(|address| address.base().to_owned()),
             concurrency: args.concurrency,
             notify_pods_per_second: args.notify_pods_per_second,
         },

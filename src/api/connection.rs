@@ -140,6 +140,10 @@ pub struct ClientSpec {
     /// How the client authenticates: Body (the default) or Basic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authentication: Option<Authentication>,
+    /// What a human is asked to consent to (RFC 6749 section 3.3). Default: what the server gives by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 256), regex(pattern = r"^[\x21\x23-\x5B\x5D-\x7E]+$")))]
+    pub scopes: Vec<String>,
 }
 
 /// How the client authenticates (RFC 6749 section 2.3.1).

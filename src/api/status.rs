@@ -37,6 +37,9 @@ pub struct PleoConnectionStatus {
     /// The last exchange that failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<LastFailure>,
+    /// While a human is needed: where to consent, in a browser. Whoever has it may connect an account.
+    #[serde(rename = "authorizationURL", default, skip_serializing_if = "Option::is_none")]
+    pub authorization_url: Option<String>,
     /// The Secret that pods mount.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_name: Option<String>,

@@ -5,6 +5,7 @@ pub mod client;
 pub mod connections;
 mod error;
 pub mod events;
+pub mod inputs;
 pub mod lease;
 mod own_writes;
 pub mod pods;

@@ -47,25 +47,7 @@ pub fn news<'a>(initial: &'a InitialGrant, grant: &GrantSecret, server: &TokenUr
 pub fn due(observed: &Observed) -> Option<Adoption> {
     let server = observed.wish.token_url()?;
     let token = news(&observed.initial, &observed.grant, server).filter(|token| token.sharing == Sharing::Alone)?;
-    let uid = &observed.wish.uid;
-    let (mut grant, replaces) = match &observed.grant {
-        GrantSecret::Absent => (Grant::new(uid, rotation_so_far(observed)), None),
-        GrantSecret::Ours(known) => (known.value.clone(), Some(known.version.clone())),
-        GrantSecret::Predecessor(known) => {
-            // Nothing of it is used but the memory of what must not be adopted again, its living token included.
-            let old = &known.value;
-            let live = old.live.as_ref().map(|live| Adopted {
-                fingerprint: live.record.fingerprint.clone(),
-                server: live.record.server.clone(),
-                accepted_as: Some(old.rotation),
-                refused: false,
-                in_doubt: false,
-            });
-            let adopted = old.adopted.iter().cloned().chain(live).collect();
-            (Grant { adopted, ..Grant::new(uid, rotation_so_far(observed)) }, Some(known.version.clone()))
-        }
-        GrantSecret::Foreign | GrantSecret::Unreadable(_) => return None,
-    };
+    let (mut grant, replaces) = base(observed)?;
     let fingerprint = token.fingerprint.clone();
     grant.drop_candidate(false);
     let before = |old: &Adopted| old.fingerprint == fingerprint && old.server == *server;
@@ -82,6 +64,30 @@ pub fn due(observed: &Observed) -> Option<Adoption> {
         },
     });
     Some(Adoption { grant, replaces, fingerprint })
+}
+
+/// The grant to go on from, and the version of its Secret to replace (none: create it). None where there is a Secret that is
+/// not ours to write.
+pub fn base(observed: &Observed) -> Option<(Grant, Option<String>)> {
+    let uid = &observed.wish.uid;
+    match &observed.grant {
+        GrantSecret::Absent => Some((Grant::new(uid, rotation_so_far(observed)), None)),
+        GrantSecret::Ours(known) => Some((known.value.clone(), Some(known.version.clone()))),
+        GrantSecret::Predecessor(known) => {
+            // Nothing of it is used but the memory of what must not be adopted again, its living token included.
+            let old = &known.value;
+            let live = old.live.as_ref().map(|live| Adopted {
+                fingerprint: live.record.fingerprint.clone(),
+                server: live.record.server.clone(),
+                accepted_as: Some(old.rotation),
+                refused: false,
+                in_doubt: false,
+            });
+            let adopted = old.adopted.iter().cloned().chain(live).collect();
+            Some((Grant { adopted, ..Grant::new(uid, rotation_so_far(observed)) }, Some(known.version.clone())))
+        }
+        GrantSecret::Foreign | GrantSecret::Unreadable(_) => None,
+    }
 }
 
 /// What pods and users were told last, so that the number never goes back for them when a grant begins anew.

@@ -12,9 +12,10 @@ use super::{
         Adopted, AttemptId, Attempts, Claim, FailureRecord, Grant, Halt, HaltReason, Holder, Live, LiveRecord, Refused,
         RefusedReason, Retry, Which,
     },
+    link::{Code, CodeRecord, VisitEnd},
     schedule::{MAX_BACKOFF, Pace, backoff},
     time::later,
-    token::{Fingerprint, RefreshToken},
+    token::{Fingerprint, Presented, RefreshToken},
     wish::TokenUrl,
 };
 
@@ -55,8 +56,8 @@ pub struct Terms {
 pub struct Claiming {
     /// To be stored first; holds the grant as it is with the claim.
     pub attempt: Attempt,
-    /// To be sent once: whoever sends it gives it away.
-    pub token: RefreshToken,
+    /// To be sent once: whoever sends it gives it away. A code is nowhere else from here on.
+    pub token: Presented,
 }
 
 /// Claims the token that was decided on. None if the grant does not hold it.
@@ -64,14 +65,27 @@ pub fn claim(grant: &Grant, rotation: &Rotation, id: AttemptId, now: Timestamp, 
     let (token, fingerprint, server) = match rotation.which {
         Which::Candidate => {
             let held = grant.candidate.as_ref()?;
-            (held.token.clone(), held.record.fingerprint.clone(), held.record.server.clone())
+            let token = Presented::Refresh(held.token.clone());
+            (token, held.record.fingerprint.clone(), held.record.server.clone())
         }
         Which::Live => {
             let held = grant.live.as_ref()?;
-            (held.refresh.clone(), held.record.fingerprint.clone(), held.record.server.clone())
+            let token = Presented::Refresh(held.refresh.clone());
+            (token, held.record.fingerprint.clone(), held.record.server.clone())
+        }
+        Which::Code => {
+            let Code { code, verifier, record } = grant.code.clone()?;
+            let CodeRecord { fingerprint, server, redirect_uri, .. } = record;
+            (Presented::Code { code, verifier, redirect_uri }, fingerprint, server)
         }
     };
     let mut claimed = grant.clone();
+    if rotation.which == Which::Code {
+        claimed.code = None;
+    }
+    if let Some(abandoned) = &grant.claim {
+        claimed.end_visit(&abandoned.fingerprint, VisitEnd::Lost);
+    }
     if let Some(abandoned) = grant.claim.as_ref().filter(|_| !rotation.claim_unused) {
         claimed.last_sent_at = claimed.last_sent_at.max(Some(abandoned.started_at));
         // Whoever made it may have sent its token, whichever of the two that was.
@@ -156,16 +170,25 @@ fn commit(grant: &mut Grant, attempt: &Attempt, issued: &Issued, ending: &Ending
     if grant.live.as_ref().is_some_and(|live| live.record.attempt == attempt.id) {
         return Settled::StoredBefore;
     }
+    if attempt.which == Which::Code && issued.refresh.is_none() {
+        let what = "the server gave no refresh token for the code: the client must be allowed to have one";
+        let failure = Failure::new(FailureKind::Misconfigured(Misconfiguration::Client), what);
+        return end_of_code(grant, attempt, &failure, ending.ended_at);
+    }
     let held = grant.holding(&attempt.fingerprint);
     let Some(refresh) = refresh_token(attempt, issued).filter(|_| is_newest(grant, attempt, held)) else {
-        return Settled::SomebodyElse;
+        return replaced(grant, attempt);
     };
     let before = held.and_then(|which| grant.attempts_mut(which)).map(|attempts| attempts.clone());
     grant.rotation = grant.rotation.saturating_add(1);
     grant.refused = None;
     if held == Some(Which::Candidate) {
         grant.candidate = None;
+    } else if is_older(grant, attempt) {
+        grant.drop_candidate(false);
     }
+    grant.invitation = None;
+    grant.end_visit(&attempt.fingerprint, VisitEnd::Connected);
     let rotation = grant.rotation;
     let sent = |old: &&mut Adopted| old.fingerprint == attempt.fingerprint && old.server == attempt.server;
     grant.adopted.iter_mut().filter(sent).for_each(|old| old.accepted_as = Some(rotation));
@@ -195,11 +218,11 @@ fn commit(grant: &mut Grant, attempt: &Attempt, issued: &Issued, ending: &Ending
 fn is_newest(grant: &Grant, attempt: &Attempt, held: Option<Which>) -> bool {
     let wiped = || grant.adopted.iter().any(|old| old.fingerprint == attempt.fingerprint && old.refused);
     match (attempt.which, held) {
-        (Which::Candidate | Which::Live, Some(_)) => true,
+        (Which::Candidate | Which::Live | Which::Code, Some(_)) => true,
         // Wiped, because somebody else presented it after we had spent it: then our pair is the living one.
         (Which::Live, None) => grant.live.is_none() && wiped(),
         // Dropped or wiped. If it, or a consent after it, was accepted for somebody else, that pair is newer than ours.
-        (Which::Candidate, None) => {
+        (Which::Candidate | Which::Code, None) => {
             let ours = grant.adopted.iter().rposition(|old| old.fingerprint == attempt.fingerprint);
             grant.adopted.iter().skip(ours.unwrap_or(0)).all(|consent| consent.accepted_as.is_none() || consent.refused)
         }
@@ -211,6 +234,7 @@ fn refresh_token(attempt: &Attempt, issued: &Issued) -> Option<RefreshToken> {
     let sent = || match attempt.which {
         Which::Candidate => attempt.claimed.candidate.as_ref().map(|held| held.token.clone()),
         Which::Live => attempt.claimed.live.as_ref().map(|held| held.refresh.clone()),
+        Which::Code => None,
     };
     issued.refresh.clone().or_else(sent)
 }
@@ -229,6 +253,9 @@ fn without_access(grant: &mut Grant, before: Attempts, attempt: &Attempt, at: Ti
 
 /// The failure, by the table of failures: what it means for the token decides what follows.
 fn release(grant: &mut Grant, attempt: &Attempt, failure: &Failure, at: Timestamp) -> Settled {
+    if attempt.which == Which::Code {
+        return end_of_code(grant, attempt, failure, at);
+    }
     // Read anew before a refusal is taken as final: if another token stands there, somebody newer won.
     let Some(which) = grant.holding(&attempt.fingerprint) else { return Settled::SomebodyElse };
     if grant.last_failure.as_ref().is_some_and(|last| last.attempt == attempt.id) {
@@ -272,8 +299,43 @@ fn release(grant: &mut Grant, attempt: &Attempt, failure: &Failure, at: Timestam
     Settled::Changed
 }
 
+/// A newer consent has won. A human who waits is told.
+fn replaced(grant: &mut Grant, attempt: &Attempt) -> Settled {
+    let waits = grant.visit.as_ref().is_some_and(|visit| visit.code == attempt.fingerprint && visit.end.is_none());
+    grant.end_visit(&attempt.fingerprint, VisitEnd::Replaced);
+    if waits { Settled::Changed } else { Settled::SomebodyElse }
+}
+
+/// A code has one try. What became of it is told to the human, who can consent again.
+fn end_of_code(grant: &mut Grant, attempt: &Attempt, failure: &Failure, at: Timestamp) -> Settled {
+    if grant.last_failure.as_ref().is_some_and(|last| last.attempt == attempt.id) {
+        return Settled::StoredBefore;
+    }
+    record_failure(grant, attempt, failure, at);
+    let (end, refused, in_doubt) = match failure.kind {
+        FailureKind::Refused(_) => (VisitEnd::Refused, true, false),
+        FailureKind::Misconfigured(_) => (VisitEnd::Misconfigured, false, false),
+        FailureKind::NotSent | FailureKind::Throttled => (VisitEnd::Failed, false, false),
+        FailureKind::OutcomeUnknown => (VisitEnd::Failed, false, true),
+    };
+    for old in grant.adopted.iter_mut().filter(|old| old.fingerprint == attempt.fingerprint) {
+        (old.refused, old.in_doubt) = (refused, in_doubt);
+    }
+    grant.end_visit(&attempt.fingerprint, end);
+    Settled::Changed
+}
+
+/// Whether the candidate is from a consent before the one that is proved now.
+fn is_older(grant: &Grant, attempt: &Attempt) -> bool {
+    let place = |of: &Fingerprint| grant.adopted.iter().rposition(|old| old.fingerprint == *of);
+    let candidate = grant.candidate.as_ref().map(|held| place(&held.record.fingerprint));
+    attempt.which == Which::Code && candidate.is_some_and(|candidate| candidate < place(&attempt.fingerprint))
+}
+
 fn wipe(grant: &mut Grant, which: Which, refused: Refused) {
     match which {
+        // Never held while it is under way.
+        Which::Code => {}
         Which::Candidate => grant.drop_candidate(true),
         Which::Live => {
             // Remembered with the consents: a copy of it must never be taken for a new one.

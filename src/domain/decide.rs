@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::{
     adoption::{self, Adoption, Tidying},
     grant::{Attempts, Claim, Grant, Which},
+    link,
     observed::{Claimant, ClientSecretState, GrantSecret, Observed, PutOff, TokenSecret},
     projection::{self, Content},
     restarts::{self, Restart},
@@ -31,8 +32,12 @@ pub enum Decision {
     Retire(String),
     /// Remove the spent token from the initial grant.
     Tidy(Tidying),
-    /// Send a refresh token.
+    /// Send a refresh token, or a code.
     Rotate(Rotation),
+    /// Write the grant without a code, or a claim on one, that nobody will exchange any more.
+    Forget(Box<Grant>),
+    /// Make the link anew by which a human can consent.
+    Invite,
     /// Restart workloads that cannot read the new token otherwise.
     Restart(Restart),
     /// Nothing, until then or until something changes.
@@ -42,7 +47,7 @@ pub enum Decision {
 /// A token to be sent now.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rotation {
-    /// Which of the two.
+    /// Which of them.
     pub which: Which,
     /// The row of failures begins anew: a halt was lifted.
     pub resumes: bool,
@@ -103,6 +108,9 @@ pub fn decide(observed: &Observed, now: Timestamp, pace: Pace) -> Decision {
         return Decision::Wait(Wait { until: expiry_of_published(observed, now), reason: WaitReason::Change });
     }
     let turn = turn(observed, now, pace);
+    if let Some(grant) = link::forgotten(observed, is_abandoned(observed, now, pace), now) {
+        return Decision::Forget(Box::new(grant));
+    }
     if let Some(content) = publication(observed, now, &turn) {
         return Decision::Publish(content);
     }
@@ -127,8 +135,11 @@ pub fn decide(observed: &Observed, now: Timestamp, pace: Pace) -> Decision {
     if let Some(restart) = restarts::due(observed, now) {
         return Decision::Restart(restart);
     }
-    let restart = restarts::next(observed, now);
-    Decision::Wait(Wait { until: [next, recheck, flip, restart].into_iter().flatten().min(), reason })
+    if link::is_due(observed, now) {
+        return Decision::Invite;
+    }
+    let (restart, link) = (restarts::next(observed, now), link::next(observed));
+    Decision::Wait(Wait { until: [next, recheck, flip, restart, link].into_iter().flatten().min(), reason })
 }
 
 /// A Secret that is not ours, or not to be understood: nothing is touched or sent.
@@ -191,9 +202,9 @@ pub fn turn(observed: &Observed, now: Timestamp, pace: Pace) -> Turn {
     };
     let request = wish.refresh_request.as_ref().filter(|request| grant.value.handled_request.as_ref() != Some(request));
     let look = Look { observed, grant: &grant.value, server, client, over, asked: request.is_some(), now };
-    let choices = [look.candidate(), look.live()].into_iter().flatten();
+    let choices = [look.code(), look.candidate(), look.live()].into_iter().flatten();
     let spaced = choices.map(|choice| Choice { at: choice.at.max(look.spaced()), ..choice });
-    // The candidate comes first: `min_by_key` keeps the first of equals, and whatever is due counts as due now.
+    // The newest consent comes first: `min_by_key` keeps the first of equals, and whatever is due counts as due now.
     let Some(choice) = spaced.min_by_key(|choice| choice.at.max(now)) else { return Turn::Never };
     if choice.at > now {
         return Turn::At(choice.at, choice.reason);
@@ -231,6 +242,14 @@ fn claim_gate<'a>(grant: &'a Grant, observed: &Observed, now: Timestamp, pace: P
     }
 }
 
+/// Whether a claim stands that nobody will end.
+fn is_abandoned(observed: &Observed, now: Timestamp, pace: Pace) -> bool {
+    observed.grant.ours().is_some_and(|grant| match claim_gate(&grant.value, observed, now, pace) {
+        Gate::TakeOver(_) => true,
+        Gate::Free | Gate::Until(_) => false,
+    })
+}
+
 struct Choice {
     which: Which,
     at: Timestamp,
@@ -249,6 +268,12 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
+    fn code(&self) -> Option<Choice> {
+        let record = &self.grant.code.as_ref()?.record;
+        let at_home = record.server == *self.server;
+        at_home.then_some(Choice { which: Which::Code, at: self.now, reason: WaitReason::Retry, resumes: false })
+    }
+
     fn candidate(&self) -> Option<Choice> {
         let record = &self.grant.candidate.as_ref()?.record;
         if record.server != *self.server {
@@ -293,7 +318,7 @@ impl Look<'_> {
                 let sighting = &self.observed.sighting;
                 let seen_for = match which {
                     Which::Candidate => sighting.candidate_failure_seen_for,
-                    Which::Live => sighting.live_failure_seen_for,
+                    Which::Live | Which::Code => sighting.live_failure_seen_for,
                 };
                 (retry_at(retry, skip_backoff, self.now, seen_for), WaitReason::Retry)
             }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
+    link::{Code, Invitation, Visit, VisitEnd},
     time::later,
     token::{AccessToken, Fingerprint, RefreshToken},
     wish::TokenUrl,
@@ -25,6 +26,8 @@ pub struct Grant {
     pub live: Option<Live>,
     /// A token that was adopted from the initial grant and not yet proved.
     pub candidate: Option<Candidate>,
+    /// A code that a browser brought and nobody has claimed yet.
+    pub code: Option<Code>,
     /// Who is sending a token right now, or was when it died.
     pub claim: Option<Claim>,
     /// The last token that a server called dead.
@@ -37,6 +40,10 @@ pub struct Grant {
     pub handled_request: Option<String>,
     /// When the last request was started of which a byte may have left.
     pub last_sent_at: Option<Timestamp>,
+    /// While a human is needed: what links are made from.
+    pub invitation: Option<Invitation>,
+    /// The last consent by link, and what became of it.
+    pub visit: Option<Visit>,
     /// For which rotation each workload was restarted last.
     pub restarts: Vec<Restarted>,
     /// Members of the ledger that a newer operator wrote and we do not know: kept as they are.
@@ -282,6 +289,8 @@ pub enum Which {
     Candidate,
     /// The one that a server gave us.
     Live,
+    /// No token yet: the code that a browser brought.
+    Code,
 }
 
 impl Grant {
@@ -292,12 +301,15 @@ impl Grant {
             rotation,
             live: None,
             candidate: None,
+            code: None,
             claim: None,
             refused: None,
             adopted: Vec::new(),
             last_failure: None,
             handled_request: None,
             last_sent_at: None,
+            invitation: None,
+            visit: None,
             restarts: Vec::new(),
             unknown: Map::new(),
         }
@@ -361,11 +373,20 @@ impl Grant {
             || self.refused.as_ref().is_some_and(|refused| refused.fingerprint == *fingerprint)
     }
 
+    /// Tells the human who waits for what becomes of this code.
+    pub fn end_visit(&mut self, code: &Fingerprint, end: VisitEnd) {
+        for visit in self.visit.iter_mut().filter(|visit| visit.code == *code) {
+            visit.end = Some(end);
+        }
+    }
+
     /// What was tried with one of our tokens.
     pub fn attempts_mut(&mut self, which: Which) -> Option<&mut Attempts> {
         match which {
             Which::Candidate => self.candidate.as_mut().map(|held| &mut held.record.attempts),
             Which::Live => self.live.as_mut().map(|held| &mut held.record.attempts),
+            // It is tried once.
+            Which::Code => None,
         }
     }
 }

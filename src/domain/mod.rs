@@ -11,6 +11,7 @@
 //! | [`observed`] | what was seen, all of it in one value? |
 //! | [`decide`] | what is to be done now? |
 //! | [`adoption`], [`attempt`] | how does the grant change, step by step? |
+//! | [`link`] | how does a human consent in a browser? |
 //! | [`projection`] | what do pods get? |
 //! | [`restarts`] | which workloads must be restarted to get it? |
 //! | [`report`] | what is the user told? |
@@ -20,6 +21,7 @@ pub mod attempt;
 pub mod decide;
 pub mod failure;
 pub mod grant;
+pub mod link;
 pub mod observed;
 pub mod problem;
 pub mod projection;

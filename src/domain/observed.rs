@@ -29,6 +29,8 @@ pub struct Observed {
     pub retired: Option<String>,
     /// What the status and the token Secret tell.
     pub told: Told,
+    /// Where people reach this operator, for links; none: there are no links.
+    pub links: Option<String>,
     /// Side jobs that did not work in this pass.
     pub put_off: PutOff,
     /// What this process remembers of claims and failures.

@@ -79,7 +79,9 @@ fn consent_of_grant(grant: &Grant, observed: &Observed, news: bool) -> Consent {
         let message = "the server accepted the grant when it was last asked".to_owned();
         return Consent { reason: ReauthReason::GrantValid, message };
     }
-    if candidate.is_some_and(fits) || news {
+    let code = grant.code.as_ref().map(|code| &code.record.server);
+    let waits = grant.visit.as_ref().is_some_and(|visit| visit.end.is_none());
+    if candidate.is_some_and(fits) || code.is_some_and(fits) || waits || news {
         return not_tried();
     }
     if let Some(other) = live.or(candidate) {

@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 use super::{
     grant::{Adopted, Candidate, CandidateRecord, Claim, FailureRecord, Grant, Live, LiveRecord, Refused, Restarted},
-    token::{AccessToken, RefreshToken},
+    link::{Code, CodeRecord, Invitation, InvitationRecord, Visit},
+    token::{AccessToken, AuthorizationCode, CodeVerifier, LinkKey, RefreshToken},
 };
 
 /// The data of a Secret.
@@ -20,8 +21,11 @@ pub const LEDGER: &str = "ledger";
 const REFRESH: &str = "refresh_token";
 const ACCESS: &str = "access_token";
 const CANDIDATE: &str = "candidate_refresh_token";
+const CODE: &str = "authorization_code";
+const VERIFIER: &str = "code_verifier";
+const LINK_KEY: &str = "link_key";
 /// All keys that a grant Secret may have from us. Others are somebody else's, and are kept.
-pub const KEYS: [&str; 4] = [LEDGER, REFRESH, ACCESS, CANDIDATE];
+pub const KEYS: [&str; 7] = [LEDGER, REFRESH, ACCESS, CANDIDATE, CODE, VERIFIER, LINK_KEY];
 
 /// Why a grant Secret is left alone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -45,6 +49,8 @@ struct Stored {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     candidate: Option<CandidateRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    code: Option<CodeRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     claim: Option<Claim>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     refused: Option<Refused>,
@@ -56,6 +62,10 @@ struct Stored {
     handled_request: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_sent_at: Option<jiff::Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    invitation: Option<InvitationRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "understood")]
+    visit: Option<Visit>,
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "known")]
     restarts: Vec<Restarted>,
     #[serde(flatten)]
@@ -69,6 +79,11 @@ fn known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Restarted>, D
     Ok(entries.iter().filter_map(|entry| serde_json::from_value(entry.clone()).ok()).collect())
 }
 
+/// Nor must what a page shows.
+fn understood<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Visit>, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(deserializer)?).ok())
+}
+
 /// A grant as the data of its Secret.
 pub fn encode(grant: &Grant) -> Data {
     // Taken apart by name, so that a part that is forgotten here does not compile.
@@ -77,12 +92,15 @@ pub fn encode(grant: &Grant) -> Data {
         rotation,
         live,
         candidate,
+        code,
         claim,
         refused,
         adopted,
         last_failure,
         handled_request,
         last_sent_at,
+        invitation,
+        visit,
         restarts,
         unknown,
     } = grant.clone();
@@ -97,18 +115,28 @@ pub fn encode(grant: &Grant) -> Data {
     if let Some(candidate) = &candidate {
         put(CANDIDATE, candidate.token.expose());
     }
+    if let Some(code) = &code {
+        put(CODE, code.code.expose());
+        put(VERIFIER, code.verifier.expose());
+    }
+    if let Some(invitation) = &invitation {
+        put(LINK_KEY, invitation.key.expose());
+    }
     let stored = Stored {
         format: FORMAT,
         connection,
         rotation,
         live: live.map(|live| live.record),
         candidate: candidate.map(|candidate| candidate.record),
+        code: code.map(|code| code.record),
         claim,
         refused,
         adopted,
         last_failure,
         handled_request,
         last_sent_at,
+        invitation: invitation.map(|invitation| invitation.record),
+        visit,
         restarts,
         unknown,
     };
@@ -149,18 +177,30 @@ pub fn decode(mut data: Data) -> Result<Grant, Unreadable> {
         (None, None) => None,
         _ => return Err(Unreadable::Damaged("its candidate_refresh_token is not the one that its ledger speaks of")),
     };
+    // What a human can bring again is worth nothing if it is damaged, and costs nothing.
+    let code = read_code(stored.code, token(CODE)?, token(VERIFIER)?);
+    let key = token(LINK_KEY)?.map(LinkKey::new);
+    let invitation = stored.invitation.zip(key).map(|(record, key)| Invitation { key, record });
     Ok(Grant {
         connection: stored.connection,
         rotation: stored.rotation,
         live,
         candidate,
+        code,
         claim: stored.claim,
         refused: stored.refused,
         adopted: stored.adopted,
         last_failure: stored.last_failure,
         handled_request: stored.handled_request,
         last_sent_at: stored.last_sent_at,
+        invitation,
+        visit: stored.visit,
         restarts: stored.restarts,
         unknown: stored.unknown,
     })
+}
+
+fn read_code(record: Option<CodeRecord>, code: Option<String>, verifier: Option<String>) -> Option<Code> {
+    let (record, code, verifier) = (record?, AuthorizationCode::new(code?), CodeVerifier::new(verifier?));
+    (code.fingerprint() == record.fingerprint).then_some(Code { code, verifier, record })
 }

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{
     decide::{Turn, turn},
+    link,
     observed::{Claimant, Observed, Told},
     problem::{self, Problem},
     projection::whole_seconds,
@@ -67,6 +68,7 @@ pub fn status(
         observed_generation: Some(generation),
         conditions: conditions.into_iter().map(|finding| finding.condition(previous, generation, now)).collect(),
         next_refresh_time: next.map(time),
+        authorization_url: link::url(observed, now),
         secret_name: secret_name(observed, previous),
         expiration_time: observed
             .token

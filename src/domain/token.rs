@@ -23,6 +23,12 @@ pub enum Refresh {}
 pub enum Access {}
 /// Marks a client secret.
 pub enum Client {}
+/// Marks an authorisation code.
+pub enum Code {}
+/// Marks a code verifier.
+pub enum Verifier {}
+/// Marks a key that links are made from.
+pub enum Link {}
 
 /// What a new pair is bought with, once.
 pub type RefreshToken = Opaque<Refresh>;
@@ -30,6 +36,47 @@ pub type RefreshToken = Opaque<Refresh>;
 pub type AccessToken = Opaque<Access>;
 /// What the client proves itself with.
 pub type ClientSecret = Opaque<Client>;
+
+/// What the first pair is bought with after a consent by link, once (RFC 6749 section 4.1.2).
+pub type AuthorizationCode = Opaque<Code>;
+/// What proves that a code was asked for by us (RFC 7636).
+pub type CodeVerifier = Opaque<Verifier>;
+/// What links, states and verifiers are made from.
+pub type LinkKey = Opaque<Link>;
+
+/// What an exchange spends.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Presented {
+    /// RFC 6749 section 6.
+    Refresh(RefreshToken),
+    /// RFC 6749 section 4.1.3.
+    Code {
+        /// The code.
+        code: AuthorizationCode,
+        /// The verifier of its challenge.
+        verifier: CodeVerifier,
+        /// As the human was sent to the server with.
+        redirect_uri: String,
+    },
+}
+
+impl Presented {
+    /// The token or the code. Callers hand it to the server it belongs to, nobody else.
+    pub fn expose(&self) -> &str {
+        match self {
+            Self::Refresh(token) => token.expose(),
+            Self::Code { code, .. } => code.expose(),
+        }
+    }
+
+    /// Of the token or the code.
+    pub fn fingerprint(&self) -> Fingerprint {
+        match self {
+            Self::Refresh(token) => token.fingerprint(),
+            Self::Code { code, .. } => code.fingerprint(),
+        }
+    }
+}
 
 impl<Kind> Opaque<Kind> {
     /// Takes the text exactly as it is.

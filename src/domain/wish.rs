@@ -30,6 +30,8 @@ pub struct Wish {
     pub authentication: Authentication,
     /// The Secret with `client_id` and `client_secret`.
     pub client_secret_name: String,
+    /// What a human is asked to consent to; empty: what the server gives by default.
+    pub scopes: Vec<String>,
     /// Where the first refresh token stands.
     pub initial_grant: Option<InitialGrantRef>,
     /// The Secret that pods mount.
@@ -67,6 +69,8 @@ impl TokenUrl {
 pub struct Server {
     /// Its token endpoint.
     pub token_url: TokenUrl,
+    /// Where humans are sent to consent, or why they cannot be.
+    pub authorization_url: Result<String, String>,
     /// Trusted for it beside the system's roots, in PEM.
     pub ca_bundle: Option<String>,
 }
@@ -95,6 +99,8 @@ pub enum SpecProblem {
 
 const PRODUCTION: &str = "https://auth.pleo.io/oauth/token";
 const STAGING: &str = "https://auth.staging.pleo.io/oauth/token";
+const PRODUCTION_CONSENT: &str = "https://auth.pleo.io/oauth/authorize";
+const STAGING_CONSENT: &str = "https://auth.staging.pleo.io/oauth/authorize";
 const DEFAULT_RETRY_TIMEOUT: Duration = Duration::from_secs(72 * 3600);
 
 impl Wish {
@@ -112,6 +118,7 @@ impl Wish {
             server,
             authentication: spec.client.authentication.unwrap_or_default(),
             client_secret_name: spec.client.secret_ref.name.clone(),
+            scopes: spec.client.scopes.clone(),
             initial_grant: spec.initial_grant.as_ref().map(|initial| InitialGrantRef {
                 secret: initial.secret_ref.name.clone(),
                 key: initial.secret_ref.key.clone().unwrap_or_else(|| names::REFRESH_TOKEN_KEY.to_owned()),
@@ -204,7 +211,30 @@ fn server(spec: &PleoConnectionSpec, allowed: &AllowedServers) -> Result<Server,
     if !allowed.0.contains(&origin(&url)) {
         return Err(SpecProblem::NotAllowed(origin(&url)));
     }
-    Ok(Server { token_url: TokenUrl(url.into()), ca_bundle })
+    let authorization_url = authorization_url(spec, allowed);
+    Ok(Server { token_url: TokenUrl(url.into()), authorization_url, ca_bundle })
+}
+
+/// A human is sent nowhere but to a server on the list: whoever may edit a connection must not be able to send people to a
+/// page of his choice.
+fn authorization_url(spec: &PleoConnectionSpec, allowed: &AllowedServers) -> Result<String, String> {
+    let text = match (&spec.server, spec.environment) {
+        (Some(server), _) => server.authorization_url.as_deref().ok_or("spec.server.authorizationURL is missing")?,
+        (None, Some(Environment::Staging)) => STAGING_CONSENT,
+        (None, Some(Environment::Production) | None) => PRODUCTION_CONSENT,
+    };
+    let url = Url::parse(text).map_err(|_| "spec.server.authorizationURL is not a URL")?;
+    let is_plain = url.scheme() == "https" && url.username().is_empty() && url.password().is_none();
+    if !is_plain || url.fragment().is_some() {
+        return Err("spec.server.authorizationURL must be an https URL without a user or a fragment".to_owned());
+    }
+    if !allowed.0.contains(&origin(&url)) {
+        return Err(format!(
+            "spec.server.authorizationURL is not on the operator's list: --allowed-server {}",
+            origin(&url)
+        ));
+    }
+    Ok(url.into())
 }
 
 fn check_ca_bundle(bundle: &str) -> Result<(), SpecProblem> {

@@ -51,6 +51,8 @@ pub struct Policy {
     pub allowed: AllowedServers,
     /// How patient to be.
     pub pace: Pace,
+    /// Where people reach this operator, for links; none: there are no links.
+    pub links: Option<String>,
     /// How many connections are worked on at once.
     pub concurrency: u16,
     /// How many pods are told of rotations in a second; 0: none.

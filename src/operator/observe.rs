@@ -2,21 +2,18 @@
 //! write first, so that their versions are older than all else; the connection last and live, because a cached one may
 //! point the grant at the wrong server.
 
-use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
 use super::context::{Context, Doing, PassError};
 use crate::{
-    api::{PleoConnection, names},
-    cluster::StoreError,
+    api::PleoConnection,
+    cluster::{StoreError, inputs},
     domain::{
         adoption,
         observed::{
-            ClientSecretState, GrantSecret, InitialGrant, InitialToken, Observed, PutOff, Sharing, Sighting,
-            TokenSecret, Told,
+            ClientSecretState, GrantSecret, InitialGrant, Observed, PutOff, Sharing, Sighting, TokenSecret, Told,
         },
-        token::{ClientCredentials, ClientSecret, InvalidInput, RefreshToken, read_input},
-        wish::{InitialGrantRef, Wish},
+        wish::Wish,
     },
 };
 
@@ -122,6 +119,7 @@ async fn complete(
         token,
         retired: published_as.filter(|old| *old != wish.secret_name),
         told,
+        links: ctx.policy.links.clone(),
         put_off: PutOff::default(),
         sighting,
         wish,
@@ -134,36 +132,10 @@ pub fn sight(ctx: &Context, grant: &GrantSecret) -> Sighting {
     grant.ours().map(|grant| ctx.memory.sight(&grant.value, &ctx.policy.holder, last_outage)).unwrap_or_default()
 }
 
-/// Secrets that people write are read only if they are of type `Opaque`: no service account's token, no grant of ours.
-fn opaque<'a>(secret: Option<&'a Secret>, name: &str, holds: &str) -> Result<&'a Secret, String> {
-    let secret = secret.ok_or_else(|| format!("there is no Secret {name}: create it, of type Opaque, with {holds}"))?;
-    match secret.type_.as_deref() {
-        Some(names::OPAQUE_SECRET_TYPE) => Ok(secret),
-        other => Err(format!(
-            "the Secret {name} is of type {}, and only Opaque ones are read: create it anew with {holds}",
-            other.unwrap_or("unknown")
-        )),
-    }
-}
-
-fn value<'a>(secret: &'a Secret, key: &str) -> Option<Result<&'a str, InvalidInput>> {
-    secret.data.as_ref().and_then(|data| data.get(key)).map(|value| read_input(&value.0))
-}
-
 async fn client_secret(ctx: &Context, wish: &Wish) -> Result<ClientSecretState, PassError> {
     let name = &wish.client_secret_name;
     let secret = ctx.store.read_secret(&wish.namespace, name).await.doing("read the client Secret")?;
-    Ok(credentials(secret.as_ref(), name).map_or_else(ClientSecretState::Missing, ClientSecretState::Present))
-}
-
-fn credentials(secret: Option<&Secret>, name: &str) -> Result<ClientCredentials, String> {
-    let (id_key, secret_key) = (names::CLIENT_ID_KEY, names::CLIENT_SECRET_KEY);
-    let secret = opaque(secret, name, "the keys client_id and client_secret")?;
-    let bad = |key: &str, why: InvalidInput| format!("{key} in the Secret {name} {why}: write it anew");
-    let id = value(secret, id_key).ok_or_else(|| format!("the Secret {name} has no key {id_key}: add it"))?;
-    let id = id.map_err(|why| bad(id_key, why))?.to_owned();
-    let secret = value(secret, secret_key).transpose().map_err(|why| bad(secret_key, why))?;
-    Ok(ClientCredentials { id, secret: secret.map(ClientSecret::new) })
+    Ok(inputs::credentials(secret.as_ref(), name).map_or_else(ClientSecretState::Missing, ClientSecretState::Present))
 }
 
 async fn initial_grant(ctx: &Context, wish: &Wish, grant: &GrantSecret) -> Result<InitialGrant, PassError> {
@@ -179,7 +151,7 @@ async fn initial_grant(ctx: &Context, wish: &Wish, grant: &GrantSecret) -> Resul
         }
         read => read.doing("read the initial-grant Secret")?,
     };
-    let mut initial = initial_token(secret.as_ref(), reference);
+    let mut initial = inputs::initial_token(secret.as_ref(), reference);
     let server = wish.token_url();
     let is_news = server.is_some_and(|server| adoption::news(&initial, grant, server).is_some());
     if let InitialGrant::Present(token) = &mut initial
@@ -193,38 +165,4 @@ async fn initial_grant(ctx: &Context, wish: &Wish, grant: &GrantSecret) -> Resul
         };
     }
     Ok(initial)
-}
-
-fn initial_token(secret: Option<&Secret>, reference: &InitialGrantRef) -> InitialGrant {
-    let InitialGrantRef { secret: name, key, keep: _ } = reference;
-    let secret = match opaque(secret, name, &format!("a refresh token under the key {key}")) {
-        Ok(secret) => secret,
-        Err(why) => return InitialGrant::Missing(why),
-    };
-    match value(secret, key) {
-        None => InitialGrant::Missing(format!("the Secret {name} has no key {key}: put a refresh token there")),
-        Some(Err(why)) => InitialGrant::Invalid(format!(
-            "what stands in the Secret {name} under the key {key} {why}: put the refresh token there as it was received"
-        )),
-        Some(Ok(text)) => {
-            let token = RefreshToken::new(text);
-            InitialGrant::Present(InitialToken {
-                fingerprint: token.fingerprint(),
-                version: secret.resource_version().unwrap_or_default(),
-                copied: is_copied(secret, key, text),
-                sharing: Sharing::Alone,
-                token,
-            })
-        }
-    }
-}
-
-/// Whether the copy that `kubectl apply` keeps of what was applied holds the token, plain or in base64. The copy is read, not
-/// searched: Go escapes `<`, `>` and `&` in JSON, others do not. One that cannot be read is taken to hold it.
-fn is_copied(secret: &Secret, key: &str, text: &str) -> bool {
-    let Some(copy) = secret.annotations().get(names::LAST_APPLIED_ANNOTATION) else { return false };
-    let Ok(copy) = serde_json::from_str::<Secret>(copy) else { return true };
-    let same = |value: &String| read_input(value.as_bytes()) == Ok(text);
-    copy.string_data.is_some_and(|data| data.get(key).is_some_and(same))
-        || copy.data.is_some_and(|data| data.get(key).is_some_and(|value| read_input(&value.0) == Ok(text)))
 }

@@ -3,6 +3,7 @@
 //! that the next decision sees it without a read.
 
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use super::{
     context::{Context, Doing, PassError},
@@ -12,8 +13,11 @@ use crate::{
     cluster::StoreError,
     domain::{
         adoption::{Adoption, Tidying},
-        observed::{InitialGrant, TokenSecret},
+        grant::Grant,
+        link,
+        observed::{GrantSecret, InitialGrant, TokenSecret},
         projection::Content,
+        token::LinkKey,
     },
 };
 
@@ -68,6 +72,27 @@ pub async fn adopt(ctx: &Context, scene: &Scene, adoption: Adoption) -> Result<S
         }
         Step::LookAgain | Step::Refused(_) => step,
     })
+}
+
+/// Writes the grant as it was decided on: what it held that is of no use any more is gone.
+///
+/// # Errors
+/// If the API server gave no answer.
+pub async fn grant(ctx: &Context, scene: &mut Scene, grant: Grant) -> Result<Step, PassError> {
+    let replaces = scene.observed.grant.ours().map(|grant| grant.version.clone());
+    let written = ctx.store.write_grant(&scene.observed.wish, grant, replaces.as_deref()).await;
+    settled(written, "write the grant Secret", |grant| scene.observed.grant = GrantSecret::Ours(grant))
+}
+
+/// Makes a key for the link by which a human can consent.
+///
+/// # Errors
+/// If the API server gave no answer.
+pub async fn invite(ctx: &Context, scene: &mut Scene) -> Result<Step, PassError> {
+    let key = LinkKey::new(format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()));
+    let Some((grant, replaces)) = link::invite(&scene.observed, key, ctx.now()) else { return Ok(Step::LookAgain) };
+    let written = ctx.store.write_grant(&scene.observed.wish, grant, replaces.as_deref()).await;
+    settled(written, "write the grant Secret", |grant| scene.observed.grant = GrantSecret::Ours(grant))
 }
 
 /// Deletes the token Secret of an earlier `secretName`. That it does not work keeps nothing else from being done.

@@ -59,6 +59,8 @@ pub async fn pass(ctx: &Arc<Context>, connection: &PleoConnection) -> Result<Act
                 tell::status_before_exchange(ctx, &mut scene).await;
                 exchange(ctx, &mut scene, rotation).await?
             }
+            Decision::Forget(grant) => publish::grant(ctx, &mut scene, *grant).await?,
+            Decision::Invite => publish::invite(ctx, &mut scene).await?,
             Decision::Restart(restart) => restart::workloads(ctx, &mut scene, &restart).await?,
             Decision::Wait(wait) => {
                 pods::tell(ctx, &scene, false);

@@ -71,7 +71,7 @@ pub async fn rotate(ctx: Arc<Context>, job: Job) -> Result<Rotated, PassError> {
         pace: ctx.policy.pace,
     };
     let id = ctx.memory.next_attempt(&ctx.policy.holder);
-    let Some(Claiming { attempt, token }) =
+    let Some(Claiming { attempt, token: presented }) =
         attempt::claim(&job.grant.value, &job.rotation, id, stopwatch.started_at(), terms)
     else {
         return Ok(Rotated::LookAgain);
@@ -87,7 +87,7 @@ pub async fn rotate(ctx: Arc<Context>, job: Job) -> Result<Rotated, PassError> {
         server: job.server,
         authentication: job.wish.authentication,
         client: job.client,
-        token,
+        presented,
         fence: fence(&ctx, stopwatch, &sent_at),
     };
     let ending = send(&ctx, exchange, &sent_at).await;
@@ -163,6 +163,7 @@ fn tell(wish: &Wish, attempt: &Attempt, ending: &Ending) {
     let which = match attempt.which {
         Which::Candidate => "new consent",
         Which::Live => "live",
+        Which::Code => "consent by link",
     };
     let (namespace, connection, id) = (&wish.namespace, &wish.name, &attempt.id.0);
     let rotation = attempt.claimed.rotation;

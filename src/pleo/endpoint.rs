@@ -1,4 +1,4 @@
-//! The one thing that is ever sent: a refresh token, bought into a new pair (RFC 6749 section 6).
+//! The one thing that is ever sent: a refresh token, or once a code, bought into a new pair (RFC 6749 sections 4.1.3 and 6).
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::{
     api::Authentication,
     domain::{
         failure::Outcome,
-        token::{ClientCredentials, RefreshToken},
+        token::{ClientCredentials, Presented},
         wish::Server,
     },
 };
@@ -22,7 +22,7 @@ pub struct Exchange {
     /// As whom.
     pub client: ClientCredentials,
     /// What is spent.
-    pub token: RefreshToken,
+    pub presented: Presented,
     /// Asked once more when the connection stands, right before the first byte of the request leaves.
     pub fence: Fence,
 }

@@ -26,6 +26,7 @@ use crate::{
     domain::{
         failure::{Failure, FailureKind, Outcome},
         schedule::SEND_WITHIN,
+        token::Presented,
         wish::Server,
     },
 };
@@ -142,9 +143,17 @@ fn client(server: &Server, fence: Fence, connection: Arc<Connection>) -> Result<
 #[error("it took too long until the connection stood, or the lease was lost: nothing was sent")]
 struct TooLate;
 
-/// RFC 6749 section 6, with the client in the body or in the header (section 2.3.1).
+/// RFC 6749 sections 4.1.3 and 6, with the client in the body or in the header (section 2.3.1).
 fn request(client: &Client, exchange: &Exchange) -> Result<Request, reqwest::Error> {
-    let mut form = vec![("grant_type", "refresh_token"), ("refresh_token", exchange.token.expose())];
+    let mut form = match &exchange.presented {
+        Presented::Refresh(token) => vec![("grant_type", "refresh_token"), ("refresh_token", token.expose())],
+        Presented::Code { code, verifier, redirect_uri } => vec![
+            ("grant_type", "authorization_code"),
+            ("code", code.expose()),
+            ("redirect_uri", redirect_uri.as_str()),
+            ("code_verifier", verifier.expose()),
+        ],
+    };
     let url: Result<Url, _> = exchange.server.token_url.as_str().parse();
     let mut post = client.post(url.map_or_else(|_| exchange.server.token_url.as_str().to_owned(), String::from));
     match (exchange.authentication, &exchange.client.secret) {

@@ -18,7 +18,7 @@ use pleo_operator::{
         failure::{Failure, FailureKind, Misconfiguration, Outcome, Refusal},
         grant::Grant,
         observed::Sighting,
-        token::{ClientCredentials, ClientSecret, RefreshToken},
+        token::{ClientCredentials, ClientSecret, Presented, RefreshToken},
         wish::Server as Target,
     },
     pleo::{Exchange, Fence, HttpTokenEndpoint, TokenEndpoint},
@@ -196,7 +196,7 @@ async fn send(scene: &Scene, fence: Fence, request_timeout: Duration) -> Outcome
         server: wish.server.clone().expect("a server"),
         authentication: wish.authentication,
         client: ClientCredentials { id: CLIENT_ID.into(), secret: Some(ClientSecret::new(CLIENT_SECRET)) },
-        token: RefreshToken::new(token.clone()),
+        presented: Presented::Refresh(RefreshToken::new(token.clone())),
         fence,
     };
     let endpoint = HttpTokenEndpoint::new(Arc::new(Standing(scene.now)), request_timeout);
@@ -207,7 +207,11 @@ async fn send(scene: &Scene, fence: Fence, request_timeout: Duration) -> Outcome
 fn due(url: &str, authentication: Authentication) -> Scene {
     let mut grant = Grant::new(UID, 7);
     grant.live = Some(live(SPENT, url, at(0), secs(900)));
-    let server = Target { token_url: token_url(url), ca_bundle: Some(TRUSTED.pem()) };
+    let server = Target {
+        token_url: token_url(url),
+        authorization_url: Err("nobody consents here".into()),
+        ca_bundle: Some(TRUSTED.pem()),
+    };
     let scene = Scene::new().wishing(|wish| {
         (wish.server, wish.authentication) = (Ok(server), authentication);
     });

@@ -4,7 +4,7 @@
 use pleo_operator::domain::{
     decide::{Decision, WaitReason},
     grant::{Grant, RefusedReason},
-    observed::{Claimant, ClientSecretState, GrantSecret, InitialGrant, Sharing, TokenSecret, Told, Versioned},
+    observed::{Claimant, ClientSecretState, GrantSecret, InitialGrant, Sharing, Told, Versioned},
     projection,
     wish::SpecProblem,
 };

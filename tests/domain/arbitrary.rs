@@ -300,6 +300,7 @@ pub fn scene() -> BoxedStrategy<Scene> {
                 token: TokenSecret::Absent,
                 retired,
                 told,
+                links: None,
                 put_off,
                 sighting: Sighting { claimant: sighting.claimant.filter(|_| has_claim), ..sighting },
             };

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Who may import whom. A room may always import itself.
-const ROOMS: [(&str, &[&str]); 8] = [
+const ROOMS: [(&str, &[&str]); 9] = [
     ("api", &[]),
     ("clock", &[]),
     ("domain", &["api"]),
@@ -16,7 +16,8 @@ const ROOMS: [(&str, &[&str]); 8] = [
     ("pleo", &["domain", "api", "clock"]),
     ("telemetry", &["domain", "api", "clock"]),
     ("operator", &["cluster", "pleo", "telemetry", "domain", "api", "clock"]),
-    ("cli", &["operator", "cluster", "pleo", "telemetry", "domain", "api", "clock"]),
+    ("web", &["cluster", "domain", "api", "clock"]),
+    ("cli", &["web", "operator", "cluster", "pleo", "telemetry", "domain", "api", "clock"]),
 ];
 
 /// What the domain must do without: waiting, clocks, chance, and everything outside the process.

@@ -24,6 +24,7 @@ mod commits;
 mod crd;
 mod failures;
 mod house;
+mod links;
 mod properties;
 mod reasons;
 mod restarts;

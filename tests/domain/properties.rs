@@ -35,6 +35,8 @@ struct Held<'a> {
 
 fn held(grant: &Grant, which: Which) -> Option<Held<'_>> {
     match which {
+        // Held by nobody but who sends it.
+        Which::Code => None,
         Which::Candidate => grant.candidate.as_ref().map(|held| Held {
             fingerprint: &held.record.fingerprint,
             server: &held.record.server,

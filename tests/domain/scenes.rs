@@ -17,6 +17,7 @@ use pleo_operator::{
             Adopted, AttemptId, Attempts, Candidate, CandidateRecord, Claim, Grant, Holder, Live, LiveRecord, Refused,
             RefusedReason, Which,
         },
+        link,
         observed::{
             Claimant, ClientSecretState, GrantSecret, InitialGrant, InitialToken, Observed, PutOff, Sharing, Sighting,
             TokenSecret, Told, Versioned,
@@ -25,7 +26,7 @@ use pleo_operator::{
         report,
         restarts::{self, Tried},
         schedule::Pace,
-        token::{AccessToken, ClientCredentials, ClientSecret, Fingerprint, RefreshToken},
+        token::{AccessToken, ClientCredentials, ClientSecret, Fingerprint, LinkKey, RefreshToken},
         wish::{InitialGrantRef, Server, TokenUrl, Wish},
     },
     pleo::answer::interpret,
@@ -53,7 +54,7 @@ pub fn token_url(url: &str) -> TokenUrl {
 }
 
 pub fn server(url: &str) -> Server {
-    Server { token_url: token_url(url), ca_bundle: None }
+    Server { token_url: token_url(url), authorization_url: Ok(url.replace("/token", "/authorize")), ca_bundle: None }
 }
 
 pub fn fingerprint(token: &str) -> Fingerprint {
@@ -212,6 +213,7 @@ impl Scene {
             server: Ok(server(PRODUCTION)),
             authentication: Authentication::Body,
             client_secret_name: "pleo-client".into(),
+            scopes: Vec::new(),
             initial_grant: Some(InitialGrantRef {
                 secret: "acme-grant".into(),
                 key: "refresh_token".into(),
@@ -234,6 +236,7 @@ impl Scene {
             token: TokenSecret::Absent,
             retired: None,
             told: Told::default(),
+            links: None,
             put_off: PutOff::default(),
             sighting: Sighting::default(),
         };
@@ -413,6 +416,16 @@ impl Scene {
                     self.done.push("restart");
                     let tried = Tried { done: restart.targets, perhaps: Vec::new() };
                     let grant = restarts::note(&self.observed, &tried, self.now).expect("a grant");
+                    self.store(grant);
+                }
+                Decision::Forget(grant) => {
+                    self.done.push("forget");
+                    self.store(*grant);
+                }
+                Decision::Invite => {
+                    self.done.push("invite");
+                    let key = LinkKey::new(format!("key-{}", self.now));
+                    let (grant, _) = link::invite(&self.observed, key, self.now).expect("a grant");
                     self.store(grant);
                 }
                 end @ (Decision::Rotate(_) | Decision::Wait(_) | Decision::Leave) => return end,

@@ -131,6 +131,7 @@ fn exchange_if_due(scene: &mut Scene, event: Event, pleo: &mut Server, books: &m
     let Decision::Rotate(rotation) = scene.rest() else { return Ok(()) };
     let grant = scene.grant();
     let (token, in_doubt) = match rotation.which {
+        Which::Code => unreachable!("nobody consents by link here"),
         Which::Candidate => grant.candidate.as_ref().map(|held| (&held.token, held.record.attempts.in_doubt)),
         Which::Live => grant.live.as_ref().map(|held| (&held.refresh, held.record.attempts.in_doubt)),
     }

@@ -52,7 +52,12 @@ impl World {
                     self.claim(state, pod, fate);
                 }
             }
-            Decision::Leave | Decision::Wait(_) | Decision::Retire(_) | Decision::Restart(_) => {
+            Decision::Leave
+            | Decision::Wait(_)
+            | Decision::Retire(_)
+            | Decision::Restart(_)
+            | Decision::Forget(_)
+            | Decision::Invite => {
                 unreachable!("nothing of this kind is in the model: {decision:?}")
             }
         }

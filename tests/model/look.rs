@@ -6,7 +6,7 @@ use pleo_operator::domain::{
         ClientSecretState, GrantSecret, InitialGrant, InitialToken, Observed, PutOff, Sharing, Sighting, TokenSecret,
         Told,
     },
-    wish::{Server, Wish},
+    wish::Wish,
 };
 
 use crate::{
@@ -59,6 +59,7 @@ impl World {
             token,
             retired: None,
             told,
+            links: None,
             put_off: PutOff::default(),
             sighting,
         })
@@ -67,7 +68,7 @@ impl World {
     fn wish(&self, spec: Spec) -> Wish {
         Wish {
             generation: spec.generation,
-            server: Ok(Server { token_url: spec.server.url(), ca_bundle: None }),
+            server: Ok(spec.server.server()),
             suspend: spec.suspended,
             ..self.wish.clone()
         }

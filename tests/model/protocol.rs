@@ -12,7 +12,7 @@ use pleo_operator::{
         grant::Grant,
         observed::Observed,
         token::{ClientCredentials, ClientSecret},
-        wish::{InitialGrantRef, Server, Wish},
+        wish::{InitialGrantRef, Wish},
     },
 };
 use stateright::{Model, Property};
@@ -95,9 +95,10 @@ impl World {
             name: "acme".into(),
             generation: 1,
             deleting: false,
-            server: Ok(Server { token_url: Side::Production.url(), ca_bundle: None }),
+            server: Ok(Side::Production.server()),
             authentication: Authentication::Body,
             client_secret_name: "pleo-client".into(),
+            scopes: Vec::new(),
             initial_grant: Some(InitialGrantRef {
                 secret: "acme-grant".into(),
                 key: "refresh_token".into(),

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt, sync::LazyLock};
 use pleo_operator::domain::{
     grant::Grant,
     token::{AccessToken, Fingerprint, RefreshToken},
-    wish::TokenUrl,
+    wish::{Server, TokenUrl},
 };
 
 /// Where a family lives.
@@ -22,6 +22,11 @@ impl Side {
             Self::Production => Self::Staging,
             Self::Staging => Self::Production,
         }
+    }
+
+    pub fn server(self) -> Server {
+        let authorization_url = Ok(self.url().as_str().replace("/token", "/authorize"));
+        Server { token_url: self.url(), authorization_url, ca_bundle: None }
     }
 
     pub fn url(self) -> TokenUrl {

@@ -94,9 +94,11 @@ fn seen(state: &State, pod: usize) -> &'static str {
             Decision::Rotate(rotation) => match rotation.which {
                 Which::Candidate => ": the candidate is to be sent",
                 Which::Live => ": the live token is to be sent",
+                Which::Code => ": the code is to be sent",
             },
             Decision::Tidy(_) => ": the initial grant is to be tidied",
-            Decision::Leave | Decision::Retire(_) | Decision::Restart(_) | Decision::Wait(_) => "",
+            Decision::Forget(_) => ": the code is to be forgotten",
+            Decision::Leave | Decision::Retire(_) | Decision::Restart(_) | Decision::Invite | Decision::Wait(_) => "",
         },
         Doing::Claiming(_) | Doing::Claimed(_) | Doing::Sent(..) | Doing::Ended { .. } => "",
     }
@@ -109,7 +111,8 @@ fn deed(state: &State, pod: usize) -> &'static str {
         Decision::Adopt(_) => "adopts the consent",
         Decision::Rotate(_) => "claims",
         Decision::Tidy(_) => "tidies the initial grant",
-        Decision::Leave | Decision::Retire(_) | Decision::Restart(_) | Decision::Wait(_) => "acts",
+        Decision::Forget(_) => "forgets the code",
+        Decision::Leave | Decision::Retire(_) | Decision::Restart(_) | Decision::Invite | Decision::Wait(_) => "acts",
     }
 }
 

@@ -13,6 +13,7 @@ use pleo_operator::{
     api::Authentication,
     clock::Clock,
     domain::{
+        self,
         failure::{Failure, FailureKind, Outcome},
         grant::Holder,
         token::RefreshToken,
@@ -21,7 +22,7 @@ use pleo_operator::{
 };
 use pleo_sandbox::{
     authority::{
-        self, Authority, Client, Counters, Credentials, ExchangeId, ExchangeRecord, Lifetimes, RefreshRequest,
+        self, Authority, Client, Counters, Credentials, ExchangeId, ExchangeRecord, Lifetimes, Presented, TokenRequest,
     },
     script::{HttpReply, Reply, ReplyBody, Scripts, Step, Wait},
 };
@@ -217,11 +218,11 @@ impl Pleo {
 
 /// The server's side of an exchange.
 impl Pleo {
-    async fn serve(self, mut sent: Sent, request: RefreshRequest, reply: oneshot::Sender<(usize, Reply)>) {
+    async fn serve(self, mut sent: Sent, request: TokenRequest, reply: oneshot::Sender<(usize, Reply)>) {
         sent.at = self.now();
         sent.claims = held_claims(&self.0.time);
         let number = self.state().sent.len();
-        if sent.is_at_home(&self.state().authority, &request.refresh_token) {
+        if sent.is_at_home(&self.state().authority, request.presented.text()) {
             let id = self.state().authority.begin(sent.at, request);
             sent.exchange = Some(id);
             self.state().sent.push(Arc::new(sent));
@@ -352,14 +353,22 @@ async fn send(
     outcome
 }
 
-fn request(exchange: &Exchange) -> RefreshRequest {
+fn request(exchange: &Exchange) -> TokenRequest {
     let secret = exchange.client.secret.as_ref().map(|secret| secret.expose().to_owned());
     let authentication = match exchange.authentication {
         Authentication::Body => authority::Authentication::Body,
         Authentication::Basic => authority::Authentication::Basic,
     };
     let credentials = Credentials { client_id: exchange.client.id.clone(), client_secret: secret, authentication };
-    RefreshRequest { credentials, refresh_token: exchange.token.expose().to_owned() }
+    let presented = match &exchange.presented {
+        domain::token::Presented::Refresh(token) => Presented::RefreshToken(token.expose().to_owned()),
+        domain::token::Presented::Code { code, verifier, redirect_uri } => Presented::Code {
+            code: code.expose().to_owned(),
+            redirect_uri: redirect_uri.clone(),
+            verifier: verifier.expose().to_owned(),
+        },
+    };
+    TokenRequest { credentials, presented }
 }
 
 fn read(reply: &HttpReply, clock: &Clock) -> Outcome {

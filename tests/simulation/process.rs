@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use axum::Router;
 use jiff::{SignedDuration, Timestamp};
 use pleo_operator::{
     clock::{Clock, WallClock},
@@ -12,6 +13,7 @@ use pleo_operator::{
     domain::{grant::Holder, schedule::Pace, wish::AllowedServers},
     operator::{context::Policy, run::Operator},
     telemetry::metrics::Metrics,
+    web::{address::PublicUrl, server::router, visit::Site},
 };
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -63,6 +65,8 @@ pub struct Pod {
     pub lease: String,
     pub lease_duration: Duration,
     pub request_timeout: Duration,
+    /// Where people reach it, if they do.
+    pub public: Option<PublicUrl>,
 }
 
 impl Pod {
@@ -74,12 +78,18 @@ impl Pod {
             // Renewed once in a while only: a Lease of 15 s is most of the work in a story of days.
             lease_duration: Duration::from_secs(3600),
             request_timeout: Duration::from_secs(60),
+            public: None,
         }
     }
 
     /// A Lease of its own: two of these lead at once.
     pub fn with_lease(self, lease: &str) -> Self {
         Self { lease: lease.into(), ..self }
+    }
+
+    /// With pages to consent on, under this address.
+    pub fn with_pages(self, address: &str) -> Self {
+        Self { public: Some(address.parse().expect("an address")), ..self }
     }
 
     /// A Lease that lasts as long as it does by default, for stories about the loss of it.
@@ -102,16 +112,26 @@ impl Pod {
                 namespaces: Vec::new(),
                 allowed: AllowedServers::new(Vec::new()),
                 pace: Pace { request_timeout: self.request_timeout },
+                links: self.public.as_ref().map(|address| address.base().to_owned()),
                 concurrency: 32,
                 notify_pods_per_second: 50,
             },
             lease: LeaseConfig { namespace: NAMESPACE.into(), name: self.lease.clone(), duration: self.lease_duration },
             metrics: Arc::clone(&metrics),
         };
+        let pages = self.public.clone().map(|address| {
+            // A store of its own, as in the program: what it writes wakes the controllers.
+            let (store, clock) = (Store::new(client.kube()), Arc::new(self.clock.clone()));
+            let (returns, allowed) = (vec![RETURNS.parse().expect("a site")], AllowedServers::new(Vec::new()));
+            router(Arc::new(Site { store, clock, address, returns, allowed, namespaces: Vec::new() }))
+        });
         let running = tokio::spawn(operator.run(stop.clone()));
-        Process { pod: self.clone(), holder, client, metrics, stop, running }
+        Process { pod: self.clone(), holder, client, metrics, pages, stop, running }
     }
 }
+
+/// Where people may be led on to.
+pub const RETURNS: &str = "https://app.example.com";
 
 /// A process under way.
 pub struct Process {
@@ -120,6 +140,8 @@ pub struct Process {
     /// Its line to the API server.
     pub client: SimClient,
     pub metrics: Arc<Metrics>,
+    /// What people see.
+    pub pages: Option<Router>,
     stop: CancellationToken,
     running: JoinHandle<()>,
 }

@@ -50,7 +50,7 @@ impl Sent {
             at: Duration::ZERO,
             process: process.clone(),
             token_url: exchange.server.token_url.as_str().to_owned(),
-            token: exchange.token.fingerprint(),
+            token: exchange.presented.fingerprint(),
             claims: Vec::new(),
             exchange: None,
             issued: None,

@@ -68,6 +68,8 @@ fn look(seen: &Observed, now: Timestamp) -> Decision {
         | Decision::Adopt(_)
         | Decision::Retire(_)
         | Decision::Tidy(_)
+        | Decision::Forget(_)
+        | Decision::Invite
         | Decision::Restart(_) => {}
     }
     decision
@@ -115,6 +117,7 @@ fn held(grant: &Grant, which: Which) -> Option<(&Fingerprint, &TokenUrl)> {
     match which {
         Which::Candidate => grant.candidate.as_ref().map(|held| (&held.record.fingerprint, &held.record.server)),
         Which::Live => grant.live.as_ref().map(|held| (&held.record.fingerprint, &held.record.server)),
+        Which::Code => grant.code.as_ref().map(|held| (&held.record.fingerprint, &held.record.server)),
     }
 }
 
@@ -124,7 +127,7 @@ fn is_refused(grant: &Grant, which: Which) -> bool {
     let Some((fingerprint, server)) = held(grant, which) else { return false };
     match which {
         Which::Live => grant.refused.as_ref().is_some_and(|refused| refused.fingerprint == *fingerprint),
-        Which::Candidate => {
+        Which::Candidate | Which::Code => {
             grant.adopted.iter().any(|old| old.fingerprint == *fingerprint && old.server == *server && old.refused)
         }
     }

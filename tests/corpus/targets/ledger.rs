@@ -56,6 +56,8 @@ pub fn run(bytes: &[u8]) -> &'static str {
         Decision::Tidy(_) => "tidy",
         Decision::Rotate(_) => "rotate",
         Decision::Restart(_) => "restart",
+        Decision::Forget(_) => "forget",
+        Decision::Invite => "invite",
         Decision::Wait(_) => "wait",
     }
 }
@@ -91,6 +93,7 @@ fn see(scene: &mut Scene, what: &str, more: &str) {
         "refresh-before-ms" => seen.wish.refresh_before = Some(Duration::from_millis(number)),
         "generation" => seen.wish.generation = more.parse().unwrap_or_default(),
         "suspend" => seen.wish.suspend = true,
+        "links" => seen.links = Some("https://pleo.example.com".to_owned()),
         "deleting" => seen.wish.deleting = true,
         "restart" => drop(seen.wish.restart_targets.insert(deployment(more))),
         "retired" => seen.retired = Some(more.to_owned()),

@@ -5,14 +5,17 @@
 //! [`Authority::begin`], [`Authority::rotate`] and [`Authority::finish`].
 
 mod client;
+mod consent;
 mod exchange;
 mod family;
 mod mint;
 mod record;
 
 pub use client::{Authentication, Client, Credentials};
+pub use consent::{AuthorizationError, AuthorizationRequest, CODE_LIFE};
 pub use record::{
-    AccessRefusal, Counters, Delivery, ExchangeId, ExchangeRecord, FamilyId, FamilyState, Life, Outcome, Refusal,
+    AccessRefusal, Counters, Delivery, ExchangeId, ExchangeRecord, FamilyId, FamilyState, GrantType, Life, Outcome,
+    Refusal,
 };
 
 use crate::duration;
@@ -42,19 +45,53 @@ impl Default for Lifetimes {
     }
 }
 
-/// What a client sends to refresh.
+/// What a client sends to the token endpoint.
 #[derive(Clone, PartialEq, Eq)]
-pub struct RefreshRequest {
+pub struct TokenRequest {
     /// Who it says it is.
     pub credentials: Credentials,
-    /// The token to be spent.
-    pub refresh_token: String,
+    /// What is to be spent.
+    pub presented: Presented,
+}
+
+/// What is presented at the token endpoint, to be spent.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Presented {
+    /// `grant_type=refresh_token`
+    RefreshToken(String),
+    /// `grant_type=authorization_code`
+    Code {
+        /// As it came with the redirect.
+        code: String,
+        /// The one of the authorisation request, again.
+        redirect_uri: String,
+        /// What the challenge was made from (RFC 7636).
+        verifier: String,
+    },
+}
+
+impl Presented {
+    /// The token or the code.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::RefreshToken(token) => token,
+            Self::Code { code, .. } => code,
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::RefreshToken(_) => Kind::Refresh,
+            Self::Code { .. } => Kind::Code,
+        }
+    }
 }
 
 /// Shows everything but the token.
-impl fmt::Debug for RefreshRequest {
+impl fmt::Debug for TokenRequest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("RefreshRequest").field("credentials", &self.credentials).finish_non_exhaustive()
+        formatter.debug_struct("TokenRequest").field("credentials", &self.credentials).finish_non_exhaustive()
     }
 }
 
@@ -85,11 +122,13 @@ pub struct Authority {
     connections: BTreeMap<String, Connection>,
     families: BTreeMap<FamilyId, Family>,
     tokens: BTreeMap<String, Token>,
+    /// What each code was issued for.
+    codes: BTreeMap<String, AuthorizationRequest>,
     /// Presentations of tokens that were never issued, so that their repetition is seen as well.
     unknown: BTreeMap<String, u64>,
     issued: Vec<String>,
     exchanges: Vec<ExchangeRecord>,
-    under_way: BTreeMap<ExchangeId, RefreshRequest>,
+    under_way: BTreeMap<ExchangeId, TokenRequest>,
     malformed: u64,
     mint: Mint,
 }
@@ -125,6 +164,7 @@ impl Authority {
             connections: BTreeMap::new(),
             families: BTreeMap::new(),
             tokens: BTreeMap::new(),
+            codes: BTreeMap::new(),
             unknown: BTreeMap::new(),
             issued: Vec::new(),
             exchanges: Vec::new(),
@@ -139,6 +179,13 @@ impl Authority {
         self.clients.insert(client_id.to_owned(), client);
     }
 
+    /// Users of this client may be sent back there from now on.
+    pub fn allow_redirect(&mut self, client_id: &str, redirect_uri: &str) {
+        if let Some(client) = self.clients.get_mut(client_id) {
+            client.redirect_uris.push(redirect_uri.to_owned());
+        }
+    }
+
     /// Sets the lives of tokens that are issued to a connection from now on.
     pub fn set_lifetimes(&mut self, connection: &str, lifetimes: Lifetimes) {
         self.connections.entry(connection.to_owned()).or_default().lifetimes = Some(lifetimes);
@@ -148,6 +195,18 @@ impl Authority {
     /// client it belongs to the one of the connection's last consent, at first to the server's own.
     /// Returns the first refresh token.
     pub fn consent(&mut self, now: Duration, connection: &str, client_id: Option<&str>) -> String {
+        let id = self.begin_family(connection, client_id);
+        let lifetimes = self.lifetimes(connection);
+        let refresh = self.issue(Kind::Refresh, id, 1, now.saturating_add(lifetimes.refresh));
+        if let Some(family) = self.families.get_mut(&id) {
+            family.refresh.clone_from(&refresh);
+            family.token_number = 1;
+        }
+        refresh
+    }
+
+    /// A family without a token.
+    fn begin_family(&mut self, connection: &str, client_id: Option<&str>) -> FamilyId {
         let default_client = self.default_client.clone();
         let id = FamilyId(u64::try_from(self.families.len()).unwrap_or(u64::MAX).saturating_add(1));
         let entry = self.connections.entry(connection.to_owned()).or_default();
@@ -155,10 +214,8 @@ impl Authority {
         entry.client = Some(client_id.clone());
         entry.families.push(id);
         entry.counters.families += 1;
-        let lifetimes = entry.lifetimes.unwrap_or(self.lifetimes);
-        let refresh = self.issue(Kind::Refresh, id, 1, now.saturating_add(lifetimes.refresh));
-        self.families.insert(id, Family::new(connection, client_id, refresh.clone()));
-        refresh
+        self.families.insert(id, Family::new(connection, client_id));
+        id
     }
 
     /// The user takes every consent of a connection back: all its tokens are dead at once.

@@ -66,7 +66,12 @@ async fn clients(State(control): State<Control>) -> Answer {
         let clients = state.authority.clients();
         clients
             .map(|(id, client)| {
-                json!({ "id": id, "public": client.secret.is_none(), "authentications": client.authentications })
+                json!({
+                    "id": id,
+                    "public": client.secret.is_none(),
+                    "authentications": client.authentications,
+                    "redirect_uris": client.redirect_uris,
+                })
             })
             .collect()
     });
@@ -74,7 +79,7 @@ async fn clients(State(control): State<Control>) -> Answer {
 }
 
 async fn set_client(State(control): State<Control>, Path(id): Path<String>, body: String) -> Answer {
-    const WRITE: &str = r#"{"secret": "…", "authentications": ["body", "basic"]}; a public client has no secret"#;
+    const WRITE: &str = r#"{"secret": "…", "authentications": ["body", "basic"], "redirect_uris": ["https://…"]}; a public client has no secret"#;
     let id = checked_id(&id)?;
     let client: Client = read(&body, WRITE)?;
     if client.authentications.is_empty() {

@@ -1,6 +1,6 @@
 //! A finished exchange as a line for people. Pure; there is no token in a record, so none in a line.
 
-use crate::authority::{Delivery, ExchangeRecord, Outcome, Refusal};
+use crate::authority::{Delivery, ExchangeRecord, GrantType, Outcome, Refusal};
 use crate::duration;
 use std::time::Duration;
 
@@ -8,7 +8,11 @@ use std::time::Duration;
 #[must_use]
 pub fn describe(record: &ExchangeRecord) -> String {
     let name = record.connection.as_deref().unwrap_or("(no connection)");
-    let mut line = format!("{name}: refresh #{} -> {}", record.number, result(record));
+    let what = match record.grant_type {
+        GrantType::RefreshToken => "refresh",
+        GrantType::AuthorizationCode => "code exchange",
+    };
+    let mut line = format!("{name}: {what} #{} -> {}", record.number, result(record));
     if record.presentation > 1 {
         line.push_str(&format!(", token sent {} times", record.presentation));
     }
@@ -48,6 +52,8 @@ fn reason(refusal: Refusal) -> &'static str {
         Refusal::SpentToken => "spent token, its family is dead now",
         Refusal::ExpiredToken => "expired token, its family is dead now",
         Refusal::DeadFamily => "its family was dead before",
+        Refusal::WrongRedirectUri => "wrong redirect_uri, the code is spent",
+        Refusal::WrongVerifier => "wrong code_verifier, the code is spent",
         Refusal::AlreadyJudged => "judged before",
     }
 }

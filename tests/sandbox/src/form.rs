@@ -34,6 +34,13 @@ pub(crate) fn basic(credentials: &str) -> Result<(String, String), &'static str>
     Ok((decode(id)?, decode(secret.get(1..).unwrap_or_default())?))
 }
 
+/// Encodes a value for a query.
+pub(crate) fn encode(value: &str) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+    let encoded = |byte: u8| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    value.bytes().map(encoded).collect()
+}
+
 fn decode(text: &[u8]) -> Result<String, &'static str> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text;

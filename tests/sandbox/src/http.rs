@@ -2,8 +2,9 @@
 //! of no socket; the work itself is done in `shared`.
 
 mod body;
+mod consent;
 
-use crate::authority::{Authentication, Credentials, RefreshRequest};
+use crate::authority::{Authentication, Credentials, Presented, TokenRequest};
 use crate::form;
 use crate::script::{HttpReply, Reply, ReplyBody};
 use crate::shared::Shared;
@@ -34,20 +35,20 @@ impl Malformed {
     }
 }
 
-/// Answers one request.
-pub(crate) async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<WireBody>, Cut> {
+/// Answers one request. The `origin` is this server's own name.
+pub(crate) async fn handle(
+    shared: Arc<Shared>,
+    origin: &str,
+    request: Request<Incoming>,
+) -> Result<Response<WireBody>, Cut> {
     let method = request.method().clone();
     match (request.uri().path(), &method) {
         ("/oauth/token", &Method::POST) => token(shared, request).await,
         ("/oauth/token", _) => Ok(not_allowed("POST")),
         ("/v1/me", &Method::GET) => Ok(me(&shared, request.headers())),
         ("/v1/me", _) => Ok(not_allowed("GET")),
-        ("/oauth/authorize", _) => Ok(plain(
-            501,
-            "not_implemented",
-            "The sandbox has no consent page: ask its control path for a consent, see README.md",
-        )),
-        _ => Ok(plain(404, "not_found", "There is POST /oauth/token and GET /v1/me")),
+        ("/oauth/authorize", _) => Ok(consent::authorize(&shared, origin, request).await),
+        _ => Ok(plain(404, "not_found", "There is POST /oauth/token, GET /oauth/authorize and GET /v1/me")),
     }
 }
 
@@ -75,7 +76,7 @@ async fn token(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respon
     Ok(response)
 }
 
-async fn read(request: Request<Incoming>) -> Result<RefreshRequest, Malformed> {
+async fn read(request: Request<Incoming>) -> Result<TokenRequest, Malformed> {
     if request.uri().query().is_some() {
         return Err(Malformed::request("Parameters belong into the body, not into the URL"));
     }
@@ -92,18 +93,23 @@ async fn read(request: Request<Incoming>) -> Result<RefreshRequest, Malformed> {
     })?;
     let mut form = form::parse(&body.to_bytes()).map_err(Malformed::request)?;
     let credentials = credentials(&parts.headers, &mut form)?;
-    match form.get("grant_type").map(String::as_str) {
-        Some("refresh_token") => {}
-        Some(_) => {
-            return Err(Malformed(400, "unsupported_grant_type", "The sandbox knows grant_type=refresh_token"));
-        }
-        None => return Err(Malformed::request("grant_type is missing")),
-    }
     if form.contains_key("scope") {
         return Err(Malformed(400, "invalid_scope", "No scope was granted, so none can be asked for"));
     }
-    let refresh_token = form.remove("refresh_token").ok_or(Malformed::request("refresh_token is missing"))?;
-    Ok(RefreshRequest { credentials, refresh_token })
+    let mut take = |name: &str, missing: &'static str| form.remove(name).ok_or(Malformed::request(missing));
+    let presented = match take("grant_type", "grant_type is missing")?.as_str() {
+        "refresh_token" => Presented::RefreshToken(take("refresh_token", "refresh_token is missing")?),
+        "authorization_code" => Presented::Code {
+            code: take("code", "code is missing")?,
+            redirect_uri: take("redirect_uri", "redirect_uri is missing")?,
+            verifier: take("code_verifier", "code_verifier is missing")?,
+        },
+        _ => {
+            let known = "The sandbox knows grant_type=refresh_token and authorization_code";
+            return Err(Malformed(400, "unsupported_grant_type", known));
+        }
+    };
+    Ok(TokenRequest { credentials, presented })
 }
 
 fn is_form(headers: &HeaderMap) -> bool {

@@ -9,7 +9,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustls::ServerConfig;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,6 +51,15 @@ impl Listener {
         self.address
     }
 
+    /// Scheme, host and port of the server, as clients on this machine reach it.
+    pub(crate) fn origin(&self) -> String {
+        let mut address = self.address;
+        if address.ip().is_unspecified() {
+            address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        }
+        format!("https://{address}")
+    }
+
     /// Begins to listen again; nothing happens if it does.
     pub(crate) async fn resume(&self) -> io::Result<()> {
         let mut running = self.running.lock().await;
@@ -72,6 +81,7 @@ impl Listener {
     fn serve(&self, socket: TcpListener) -> Running {
         let (stop, mut stopped) = oneshot::channel();
         let (acceptor, shared) = (self.acceptor.clone(), self.shared.clone());
+        let origin: Arc<str> = self.origin().into();
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             loop {
@@ -79,7 +89,7 @@ impl Listener {
                     _ = &mut stopped => break,
                     accepted = socket.accept() => match accepted {
                         Ok((stream, _)) => {
-                            connections.spawn(connection(stream, acceptor.clone(), shared.clone()));
+                            connections.spawn(connection(stream, acceptor.clone(), shared.clone(), origin.clone()));
                         }
                         // Out of file descriptors, most likely: give connections time to end.
                         Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -94,7 +104,7 @@ impl Listener {
     }
 }
 
-async fn connection(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>) {
+async fn connection(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>, origin: Arc<str>) {
     let _ = stream.set_nodelay(true);
     let cut = Arc::new(AtomicBool::new(false));
     let stream = Cuttable { stream, cut: cut.clone() };
@@ -102,10 +112,10 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared
         return;
     };
     let service = service_fn(move |request: Request<Incoming>| {
-        let (shared, cut) = (shared.clone(), cut.clone());
+        let (shared, origin, cut) = (shared.clone(), origin.clone(), cut.clone());
         async move {
             let version = request.version();
-            let response = http::handle(shared, request).await;
+            let response = http::handle(shared, &origin, request).await;
             // HTTP/2 resets the stream alone: other connections of the tester may share the socket.
             if matches!(response, Err(Cut)) && version != Version::HTTP_2 {
                 cut.store(true, Ordering::Relaxed);

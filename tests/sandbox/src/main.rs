@@ -57,6 +57,9 @@ struct Arguments {
     #[arg(long, value_name = "SECRET", env = "PLEO_SANDBOX_CLIENT_SECRET", hide_env_values = true)]
     #[arg(default_value = "sandbox-secret")]
     client_secret: String,
+    /// Where users of the client may be sent back to, to the letter; for http://127.0.0.1:PORT/… any port will do.
+    #[arg(long = "redirect-uri", value_name = "URI")]
+    redirect_uris: Vec<String>,
     /// Consent to a connection at once; its first refresh token goes to FILE as it is, without a
     /// newline, or else to standard output as REFRESH_TOKEN_name=…
     #[arg(long = "connection", value_name = "NAME[=FILE]", value_parser = connection)]
@@ -168,6 +171,7 @@ fn options(arguments: &Arguments) -> Options {
         lifetimes: Lifetimes { access: arguments.access_lifetime, refresh: arguments.refresh_lifetime },
         client_id: arguments.client_id.clone(),
         client_secret: Some(arguments.client_secret.clone()).filter(|secret| !secret.is_empty()),
+        redirect_uris: arguments.redirect_uris.clone(),
         seed: arguments.seed,
         on_exchange: Some(Arc::new(log)),
     }

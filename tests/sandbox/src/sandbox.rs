@@ -10,7 +10,6 @@ use crate::script::{Script, Step};
 use crate::shared::{Shared, Timeout};
 use start::{Servers, Started};
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -41,7 +40,7 @@ impl Sandbox {
         format!("{}/oauth/token", self.origin())
     }
 
-    /// The authorisation endpoint. There is no consent page behind it: see [`Sandbox::consent`].
+    /// The authorisation endpoint, with a consent page for people. Without one: [`Sandbox::consent`].
     #[must_use]
     pub fn authorization_url(&self) -> String {
         format!("{}/oauth/authorize", self.origin())
@@ -56,11 +55,7 @@ impl Sandbox {
     /// Scheme, host and port of the server.
     #[must_use]
     pub fn origin(&self) -> String {
-        let mut address = self.servers.listener.address();
-        if address.ip().is_unspecified() {
-            address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        }
-        format!("https://{address}")
+        self.servers.listener.origin()
     }
 
     /// The control path, if there is one.
@@ -130,6 +125,11 @@ impl Sandbox {
     /// Registers a client, or replaces it; a public one has no secret.
     pub fn set_client(&self, client_id: &str, secret: Option<&str>) {
         self.replace_client(client_id, Client::new(secret.map(str::to_owned)));
+    }
+
+    /// The client's users may be sent back there from now on.
+    pub fn allow_redirect(&self, client_id: &str, redirect_uri: &str) {
+        self.shared.change(|state, _| state.authority.allow_redirect(client_id, redirect_uri));
     }
 
     /// The same, with a choice of how it may authenticate.

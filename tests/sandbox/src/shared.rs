@@ -1,7 +1,7 @@
 //! The one state behind both listeners and the Rust API: authority and scripts under a lock, and
 //! the news of every change. The only place that brings clock and authority together.
 
-use crate::authority::{Authority, ExchangeId, ExchangeRecord, RefreshRequest};
+use crate::authority::{Authority, ExchangeId, ExchangeRecord, TokenRequest};
 use crate::script::{ANY, Reply, Scripts, Step, Wait};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -115,7 +115,7 @@ impl Shared {
     }
 
     /// One exchange from begin to finish. Whoever calls must let it run to its end, client or not.
-    pub(crate) async fn exchange(&self, request: RefreshRequest) -> Reply {
+    pub(crate) async fn exchange(&self, request: TokenRequest) -> Reply {
         let mut begun = self.begin(request);
         self.wait(begun.step.before, &begun).await;
         let judged = begun.step.rotates().then(|| {
@@ -136,7 +136,7 @@ impl Shared {
         reply
     }
 
-    fn begin(&self, request: RefreshRequest) -> Begun {
+    fn begin(&self, request: TokenRequest) -> Begun {
         self.change(|state, now| {
             let id = state.authority.begin(now, request);
             let name = state.authority.exchange(id).and_then(|record| record.connection.clone());

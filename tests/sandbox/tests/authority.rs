@@ -1,8 +1,8 @@
 //! The rules of the authorisation server, each named by a test. Pure: no socket, no clock.
 
 use pleo_sandbox::authority::{
-    AccessRefusal, Authentication, Authority, Client, Credentials, Delivery, Life, Lifetimes, Outcome, Pair,
-    RefreshRequest, Refusal,
+    AccessRefusal, Authentication, Authority, AuthorizationRequest, Client, Credentials, Delivery, Life, Lifetimes,
+    Outcome, Pair, Presented, Refusal, TokenRequest,
 };
 use std::time::Duration;
 
@@ -18,23 +18,23 @@ fn authority() -> Authority {
     Authority::new(1, lifetimes, "client", Client::new(Some("secret".into())))
 }
 
-fn request(token: &str) -> RefreshRequest {
+fn request(token: &str) -> TokenRequest {
     request_by("client", Some("secret"), token)
 }
 
-fn request_by(id: &str, secret: Option<&str>, token: &str) -> RefreshRequest {
-    RefreshRequest {
+fn request_by(id: &str, secret: Option<&str>, token: &str) -> TokenRequest {
+    TokenRequest {
         credentials: Credentials {
             client_id: id.into(),
             client_secret: secret.map(Into::into),
             authentication: Authentication::Body,
         },
-        refresh_token: token.into(),
+        presented: Presented::RefreshToken(token.into()),
     }
 }
 
 /// A whole exchange at one instant.
-fn exchange(authority: &mut Authority, now: Duration, request: RefreshRequest) -> Result<Pair, Refusal> {
+fn exchange(authority: &mut Authority, now: Duration, request: TokenRequest) -> Result<Pair, Refusal> {
     let id = authority.begin(now, request);
     let result = authority.rotate(now, id);
     let status = if let Err(refusal) = &result { refusal.status() } else { 200 };
@@ -178,7 +178,8 @@ fn a_wrong_client_is_refused_and_the_grant_untouched() {
 #[test]
 fn a_client_authenticates_in_the_ways_it_may_only() {
     let mut authority = authority();
-    let basic_only = Client { secret: Some("secret".into()), authentications: vec![Authentication::Basic] };
+    let secret = Client::new(Some("secret".into()));
+    let basic_only = Client { authentications: vec![Authentication::Basic], ..secret };
     authority.set_client("client", basic_only);
     let first = authority.consent(at(0), "acme", None);
     assert_eq!(refresh(&mut authority, at(1), &first), Err(Refusal::InvalidClient));
@@ -328,4 +329,31 @@ fn the_rules_and_the_scripts_know_no_clock_no_socket_and_no_async() {
             assert!(!text.contains(word), "{}: {word}", file.display());
         }
     }
+}
+
+/// RFC 6749 section 4.1.2: codes are short-lived.
+#[test]
+fn a_code_that_is_too_old_buys_nothing() {
+    let mut authority = authority();
+    let asked = AuthorizationRequest {
+        client_id: "client".into(),
+        redirect_uri: "https://operator.example.com/callback".into(),
+        state: None,
+        // Of the verifier in RFC 7636 appendix B.
+        challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM".into(),
+    };
+    let presented = |code: &str| TokenRequest {
+        presented: Presented::Code {
+            code: code.into(),
+            redirect_uri: asked.redirect_uri.clone(),
+            verifier: "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk".into(),
+        },
+        ..request("")
+    };
+    let (quick, slow) = (authority.allow(at(0), "acme", asked.clone()), authority.allow(at(0), "acme", asked.clone()));
+    assert!(exchange(&mut authority, at(59), presented(&quick)).is_ok());
+    assert_eq!(exchange(&mut authority, at(60), presented(&slow)), Err(Refusal::ExpiredToken));
+    let (first, second) = (&authority.families("acme")[0], &authority.families("acme")[1]);
+    assert_eq!((first.life, first.token_number), (Life::Alive, 1));
+    assert_eq!((second.life, second.token_number), (Life::KilledByReplay, 0));
 }

@@ -13,13 +13,30 @@ pub struct Client {
     /// The ways to authenticate that the server accepts from it; all of them by default.
     #[serde(default = "every_authentication")]
     pub authentications: Vec<Authentication>,
+    /// Where its users may be sent back to, each to the letter.
+    #[serde(default)]
+    pub redirect_uris: Vec<String>,
 }
 
 impl Client {
     /// A client with a secret, or a public one without, that may authenticate in either way.
     #[must_use]
     pub fn new(secret: Option<String>) -> Self {
-        Self { secret, authentications: every_authentication() }
+        Self { secret, authentications: every_authentication(), redirect_uris: Vec::new() }
+    }
+
+    /// Whether its users may be sent back there: to the letter, but for the port of a loopback address (RFC 8252
+    /// section 7.3), which a program on the user's machine cannot choose beforehand.
+    pub(super) fn may_send_users_to(&self, redirect_uri: &str) -> bool {
+        let any_port = |uri: &str| {
+            let rest = uri.strip_prefix("http://127.0.0.1:").or_else(|| uri.strip_prefix("http://[::1]:"))?;
+            let (port, path) = rest.split_at(rest.find('/')?);
+            port.parse::<u16>().ok().map(|_| path.to_owned())
+        };
+        self.redirect_uris.iter().any(|registered| {
+            let both_loopback = any_port(registered).zip(any_port(redirect_uri));
+            registered == redirect_uri || both_loopback.is_some_and(|(registered, asked)| registered == asked)
+        })
     }
 
     /// Whether these credentials prove to be this client's.
@@ -38,6 +55,7 @@ impl fmt::Debug for Client {
             .debug_struct("Client")
             .field("secret", &self.secret.as_ref().map(|_| "…"))
             .field("authentications", &self.authentications)
+            .field("redirect_uris", &self.redirect_uris)
             .finish()
     }
 }

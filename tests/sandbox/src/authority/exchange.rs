@@ -1,21 +1,29 @@
 //! The three steps of an exchange: begun, judged, finished. Pure.
 
 use super::family::Kind;
-use super::{Authority, Delivery, ExchangeId, ExchangeRecord, FamilyId, Life, Outcome, Pair, RefreshRequest, Refusal};
+use super::{
+    Authority, Delivery, ExchangeId, ExchangeRecord, FamilyId, GrantType, Life, Outcome, Pair, Presented, Refusal,
+    TokenRequest,
+};
 use std::time::Duration;
 
 impl Authority {
     /// An exchange arrives. It is counted, and judged only by [`Authority::rotate`].
-    pub fn begin(&mut self, now: Duration, request: RefreshRequest) -> ExchangeId {
+    pub fn begin(&mut self, now: Duration, request: TokenRequest) -> ExchangeId {
         let id = ExchangeId(self.exchanges.len());
-        let token = self.tokens.get_mut(&request.refresh_token).filter(|token| token.kind == Kind::Refresh);
+        let (text, kind) = (request.presented.text(), request.presented.kind());
+        let token = self.tokens.get_mut(text).filter(|token| token.kind == kind);
         let mut record = ExchangeRecord {
             id,
+            grant_type: match request.presented {
+                Presented::RefreshToken(_) => GrantType::RefreshToken,
+                Presented::Code { .. } => GrantType::AuthorizationCode,
+            },
             connection: None,
             number: 1,
             family: None,
             token_number: None,
-            fingerprint: fingerprint(&request.refresh_token),
+            fingerprint: fingerprint(text),
             presentation: 1,
             overlapped: false,
             replay: false,
@@ -34,7 +42,7 @@ impl Authority {
             let family = token.family;
             self.enter(&mut record, family, spent_or_expired);
         } else {
-            let presented = self.unknown.entry(request.refresh_token.clone()).or_default();
+            let presented = self.unknown.entry(text.to_owned()).or_default();
             *presented += 1;
             record.presentation = *presented;
         }
@@ -78,14 +86,14 @@ impl Authority {
         result
     }
 
-    fn judge(&mut self, now: Duration, request: &RefreshRequest) -> Result<Pair, Refusal> {
+    fn judge(&mut self, now: Duration, request: &TokenRequest) -> Result<Pair, Refusal> {
         let client = self.clients.get(&request.credentials.client_id).ok_or(Refusal::InvalidClient)?;
         if !client.accepts(&request.credentials) {
             return Err(Refusal::InvalidClient);
         }
-        let token = self.tokens.get_mut(&request.refresh_token).ok_or(Refusal::UnknownToken)?;
+        let token = self.tokens.get_mut(request.presented.text()).ok_or(Refusal::UnknownToken)?;
         let family = self.families.get_mut(&token.family).ok_or(Refusal::UnknownToken)?;
-        if token.kind != Kind::Refresh {
+        if token.kind != request.presented.kind() {
             return Err(Refusal::UnknownToken);
         }
         if family.client_id != request.credentials.client_id {
@@ -100,8 +108,13 @@ impl Authority {
             counters.families_killed += 1;
             return Err(if token.spent { Refusal::SpentToken } else { Refusal::ExpiredToken });
         }
+        // A code has one try, be it a wrong one.
         token.spent = true;
         let id = token.family;
+        if let Presented::Code { code, redirect_uri, verifier } = &request.presented {
+            let issued_for = self.codes.get(code).ok_or(Refusal::UnknownToken)?;
+            issued_for.check(redirect_uri, verifier)?;
+        }
         self.renew(now, id)
     }
 

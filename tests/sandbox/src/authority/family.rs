@@ -16,13 +16,13 @@ pub(super) struct Family {
 }
 
 impl Family {
-    pub(super) fn new(connection: &str, client_id: String, refresh: String) -> Self {
+    pub(super) fn new(connection: &str, client_id: String) -> Self {
         Self {
             connection: connection.to_owned(),
             client_id,
             life: Life::Alive,
-            token_number: 1,
-            refresh,
+            token_number: 0,
+            refresh: String::new(),
             access: None,
             under_way: 0,
         }
@@ -44,6 +44,7 @@ pub(super) struct Token {
 pub(super) enum Kind {
     Access,
     Refresh,
+    Code,
 }
 
 /// What can be read.
@@ -125,10 +126,12 @@ impl Authority {
         }
     }
 
-    /// The newest refresh and access token of a connection's newest family, dead or alive.
+    /// The newest refresh and access token of a connection's newest family, dead or alive. A family whose code was not
+    /// exchanged has none.
     #[must_use]
     pub fn newest_tokens(&self, connection: &str) -> Option<(String, Option<String>)> {
         let id = self.family_ids(connection).pop()?;
-        self.families.get(&id).map(|family| (family.refresh.clone(), family.access.clone()))
+        let family = self.families.get(&id).filter(|family| family.token_number > 0)?;
+        Some((family.refresh.clone(), family.access.clone()))
     }
 }

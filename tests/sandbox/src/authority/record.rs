@@ -20,13 +20,16 @@ pub struct FamilyId(pub(super) u64);
 pub struct ExchangeRecord {
     /// Its place in the list of all exchanges, from 0.
     pub id: ExchangeId,
+    /// What was presented.
+    pub grant_type: GrantType,
     /// The connection its token was issued to; none for a token that was never issued.
     pub connection: Option<String>,
     /// The exchange's number among those of its connection, from 1.
     pub number: u64,
     /// The family of the presented token.
     pub family: Option<FamilyId>,
-    /// Which refresh token of its family was presented: 1 is the one of the consent.
+    /// Which refresh token of its family was presented: 1 is the one of the consent,
+    /// or the first that a code bought; 0 is the code itself.
     pub token_number: Option<u64>,
     /// A short hash of the presented token: equal for equal tokens.
     pub fingerprint: String,
@@ -49,6 +52,16 @@ pub struct ExchangeRecord {
     pub outcome: Outcome,
     /// What the client was told.
     pub answer: Option<Delivery>,
+}
+
+/// What an exchange presents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantType {
+    /// A refresh token.
+    RefreshToken,
+    /// An authorisation code.
+    AuthorizationCode,
 }
 
 /// What became of the refresh token of an exchange.
@@ -93,6 +106,10 @@ pub enum Refusal {
     ExpiredToken,
     /// Its family was dead before: revoked, or killed by a replay.
     DeadFamily,
+    /// A code, and not the redirect URI that it was issued for. The code is spent.
+    WrongRedirectUri,
+    /// A code, and not the verifier of its challenge. The code is spent.
+    WrongVerifier,
     /// This exchange was judged or finished before: a mistake of the caller, not of the client.
     AlreadyJudged,
 }
@@ -122,10 +139,12 @@ impl Refusal {
     pub fn description(self) -> &'static str {
         match self {
             Self::InvalidClient => "Client authentication failed",
-            Self::UnknownToken => "The refresh token is not one of ours",
-            Self::ForeignToken => "The refresh token was issued to another client",
-            Self::SpentToken => "The refresh token was used before; the authorisation is revoked",
-            Self::ExpiredToken => "The refresh token has expired; the authorisation is revoked",
+            Self::UnknownToken => "The refresh token or code is not one of ours",
+            Self::ForeignToken => "The refresh token or code was issued to another client",
+            Self::SpentToken => "The refresh token or code was used before; the authorisation is revoked",
+            Self::ExpiredToken => "The refresh token or code has expired; the authorisation is revoked",
+            Self::WrongRedirectUri => "The redirect_uri is not the one that the code was issued for",
+            Self::WrongVerifier => "The code_verifier is not the one that the code_challenge was made from",
             Self::DeadFamily => "The authorisation was revoked",
             Self::AlreadyJudged => "The exchange was judged before",
         }
@@ -181,7 +200,8 @@ pub struct FamilyState {
     pub client_id: String,
     /// Whether it is alive, and if not, why.
     pub life: Life,
-    /// The number of its current refresh token: 1 after the consent, 2 after one rotation.
+    /// The number of its current refresh token: 1 after the consent, 2 after one rotation; 0 as long as its code was not
+    /// exchanged.
     pub token_number: u64,
     /// When its current refresh token ends, since the start of the server.
     #[serde(rename = "refresh_expires_at_ms", serialize_with = "duration::as_millis")]

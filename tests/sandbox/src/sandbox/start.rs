@@ -33,6 +33,8 @@ pub struct Options {
     pub client_id: String,
     /// Its secret; a public client has none.
     pub client_secret: Option<String>,
+    /// Where users of that client may be sent back to.
+    pub redirect_uris: Vec<String>,
     /// What tokens are made from: equal seeds make equal tokens. Drawn at random by default.
     pub seed: Option<u64>,
     /// Called with every finished exchange.
@@ -49,6 +51,7 @@ impl Default for Options {
             lifetimes: Lifetimes::default(),
             client_id: "sandbox-client".to_owned(),
             client_secret: Some("sandbox-secret".to_owned()),
+            redirect_uris: Vec::new(),
             seed: None,
             on_exchange: None,
         }
@@ -99,7 +102,8 @@ pub(super) fn start(options: Options) -> Result<Started, Error> {
     let identity = Identity::new(&options.extra_names)?;
     let ca_pem = identity.ca_pem.clone();
     let seed = options.seed.unwrap_or_else(|| RandomState::new().hash_one(()));
-    let client = Client::new(options.client_secret.clone());
+    let redirect_uris = options.redirect_uris.clone();
+    let client = Client { redirect_uris, ..Client::new(options.client_secret.clone()) };
     let authority = Authority::new(seed, options.lifetimes, &options.client_id, client);
     let shared = Arc::new(Shared::new(authority, options.on_exchange.clone()));
     let (started, start) = mpsc::channel();

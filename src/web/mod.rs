@@ -1,0 +1,28 @@
+//! Consent by link: the few pages that a human sees on the way to the authorisation server and back (requirement X5;
+//! RFC 6749 section 4.1, RFC 7636, RFC 9207, RFC 9700). Off unless a public address is given.
+//!
+//! ```text
+//! status.authorizationURL ── begin ──> authorisation server ── come back ──> the code in the grant Secret
+//!                                                                                      │
+//!        the human's browser <── result <── the ledger's visit <── rotate <── the leader's next pass
+//! ```
+//!
+//! Nothing is kept between two requests but in the browser's cookie and in the grant Secret, so any replica serves any of
+//! them, and one that dies takes nothing with it. A code is written into the grant Secret by compare-and-swap, and from there
+//! on it is a token like any other: claimed, sent once, committed. No page bears a token, a secret or a word of the
+//! request's that is not escaped.
+//!
+//! | file | |
+//! |---|---|
+//! | [`address`] | where people reach this operator, and where they may be led on to |
+//! | [`visit`] | the three steps |
+//! | [`cookie`] | what ties the steps to one browser |
+//! | [`words`], [`pages`] | what is said, and how it looks |
+//! | [`server`] | the port |
+
+pub mod address;
+pub mod cookie;
+pub mod pages;
+pub mod server;
+pub mod visit;
+pub mod words;

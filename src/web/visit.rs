@@ -1,0 +1,355 @@
+//! The three steps of a human's visit. Each reads all it needs anew; the second one writes, once, by compare-and-swap.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
+use url::{Url, form_urlencoded};
+use uuid::Uuid;
+
+use super::{
+    address::{PublicUrl, ReturnSite},
+    cookie::Traveller,
+    pages::Page,
+    words,
+};
+use crate::{
+    api::PleoConnection,
+    clock::Clock,
+    cluster::{Store, StoreError, inputs},
+    domain::{
+        grant::Grant,
+        link::{self, Arrival, Invitation, VisitEnd, VisitId},
+        observed::{GrantSecret, Versioned},
+        token::{AuthorizationCode, read_input},
+        wish::{AllowedServers, Wish},
+    },
+};
+
+/// The longest code that is taken, in bytes.
+const MAX_CODE: usize = 4096;
+/// The longest address to go on to, in bytes.
+const MAX_ONWARD: usize = 1024;
+/// How long a code that cannot be stored is held on to.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a page waits for the end of a visit before it is shown.
+const ATTENTION: Duration = Duration::from_secs(8);
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// What the steps share.
+pub struct Site {
+    /// Reads and writes objects. Not the controllers' own: what is written here must wake them.
+    pub store: Store,
+    /// The only wall clock.
+    pub clock: Clock,
+    /// Where people reach us.
+    pub address: PublicUrl,
+    /// Where they may be led on to.
+    pub returns: Vec<ReturnSite>,
+    /// The servers that may be talked to.
+    pub allowed: AllowedServers,
+    /// The namespaces to look after; none: all.
+    pub namespaces: Vec<String>,
+}
+
+/// What a browser is told.
+#[derive(Debug)]
+pub enum Answer {
+    /// A page.
+    Page(Page),
+    /// To go somewhere else, with a cookie perhaps.
+    Go {
+        /// Where to.
+        to: String,
+        /// `Set-Cookie`
+        cookie: Option<String>,
+    },
+}
+
+impl From<Page> for Answer {
+    fn from(page: Page) -> Self {
+        Self::Page(page)
+    }
+}
+
+/// The parameters of a request. One that is there twice makes all of it void (RFC 6749 section 3.1).
+pub struct Query(BTreeMap<String, String>);
+
+impl Query {
+    /// From the text after the question mark.
+    pub fn read(text: &str) -> Option<Self> {
+        let mut parameters = BTreeMap::new();
+        for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+            if parameters.insert(name.into_owned(), value.into_owned()).is_some() {
+                return None;
+            }
+        }
+        parameters.retain(|_, value| !value.is_empty());
+        Some(Self(parameters))
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+}
+
+/// A connection and its grant, as they stand.
+struct Place {
+    wish: Wish,
+    grant: Versioned<Grant>,
+}
+
+impl Place {
+    fn invitation(&self) -> Option<&Invitation> {
+        self.grant.value.invitation.as_ref()
+    }
+}
+
+impl Site {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// What stands there; none where there is nothing of ours.
+    async fn look(&self, namespace: &str, name: &str) -> Result<Option<Place>, StoreError> {
+        let is_ours = self.namespaces.is_empty() || self.namespaces.iter().any(|known| known == namespace);
+        if !is_ours || !is_name(namespace) || !is_name(name) {
+            return Ok(None);
+        }
+        // The grant first, as everywhere: its version is older than what is decided on.
+        let grant = self.store.read_grant(namespace, name).await?;
+        let Some(connection) = self.store.read_connection(namespace, name).await? else { return Ok(None) };
+        let wish = self.wish(&connection);
+        Ok(match grant.as_seen_by(&wish.uid) {
+            GrantSecret::Ours(grant) if !wish.deleting => Some(Place { wish, grant }),
+            GrantSecret::Ours(_)
+            | GrantSecret::Absent
+            | GrantSecret::Predecessor(_)
+            | GrantSecret::Foreign
+            | GrantSecret::Unreadable(_) => None,
+        })
+    }
+
+    fn wish(&self, connection: &PleoConnection) -> Wish {
+        Wish::read(connection, &self.allowed)
+    }
+
+    fn link(&self, place: &Place) -> Option<String> {
+        let invitation = place.invitation().filter(|invitation| self.now() < invitation.ends_at())?;
+        let (wish, ticket) = (&place.wish, invitation.ticket(&place.wish.uid));
+        Some(format!("{}/authorize/{}/{}?ticket={ticket}", self.address.base(), wish.namespace, wish.name))
+    }
+
+    fn onward(&self, wanted: Option<&str>) -> Option<String> {
+        let wanted = wanted.filter(|url| url.len() <= MAX_ONWARD)?;
+        self.returns.iter().any(|site| site.has(wanted)).then(|| wanted.to_owned())
+    }
+}
+
+/// Names of namespaces and connections, before they become part of a path.
+fn is_name(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+    (1..=253).contains(&text.len()) && text.bytes().all(plain) && !text.starts_with('.') && !text.contains("..")
+}
+
+fn in_trouble(error: &StoreError) -> Answer {
+    warn!("a page could not be made: {error}");
+    words::trouble().into()
+}
+
+/// The link was opened: the human is sent to the server, and the browser remembers.
+pub async fn begin(site: &Site, namespace: &str, name: &str, query: &Query) -> Answer {
+    let place = match site.look(namespace, name).await {
+        Ok(place) => place,
+        Err(error) => return in_trouble(&error),
+    };
+    let Some(place) = place else { return words::void_link().into() };
+    let (wish, now) = (&place.wish, site.now());
+    let ticket = query.get("ticket").unwrap_or_default();
+    let Some(invitation) = place.invitation().filter(|invitation| invitation.admits(ticket, &wish.uid, now)) else {
+        return words::void_link().into();
+    };
+    if wish.suspend {
+        return words::not_now("It is suspended (spec.suspend).").into();
+    }
+    let server = match &wish.server {
+        Ok(server) => server,
+        Err(why) => return words::not_now(&format!("Its spec cannot be used: {why}.")).into(),
+    };
+    let endpoint = match &server.authorization_url {
+        Ok(url) => url,
+        Err(why) => return words::not_now(&format!("There is no page to consent on: {why}.")).into(),
+    };
+    let secret = match site.store.read_secret(namespace, &wish.client_secret_name).await {
+        Ok(secret) => secret,
+        Err(error) => return in_trouble(&error),
+    };
+    let client = match inputs::credentials(secret.as_ref(), &wish.client_secret_name) {
+        Ok(client) => client,
+        Err(why) => return words::not_now(&format!("Its client is not known: {why}.")).into(),
+    };
+    let visit = VisitId::new(random(), now);
+    let traveller = Traveller {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        browser: random() + &random(),
+        onward: site.onward(query.get("return")),
+    };
+    let verifier = invitation.verifier(&wish.uid, &visit, &traveller.browser);
+    let (state, challenge) = (invitation.state(&wish.uid, &visit, &traveller.browser), link::challenge(&verifier));
+    let (callback, scopes) = (site.address.callback(), wish.scopes.join(" "));
+    let scope = (!scopes.is_empty()).then_some(("scope", scopes.as_str()));
+    let asking = [
+        ("response_type", "code"),
+        ("client_id", &client.id),
+        ("redirect_uri", &callback),
+        ("state", &state),
+        ("code_challenge", &challenge),
+        ("code_challenge_method", "S256"),
+    ];
+    let Ok(to) = Url::parse_with_params(endpoint, asking.into_iter().chain(scope)) else {
+        return words::not_now("The address of its page to consent on is none.").into();
+    };
+    let cookie = traveller.set(&visit, &site.address);
+    info!(namespace, connection = name, visit = visit.id, "a human was sent to the authorisation server");
+    Answer::Go { to: to.into(), cookie }
+}
+
+/// 122 random bits, as 32 digits.
+fn random() -> String {
+    Uuid::new_v4().simple().to_string()
+}
+
+/// The server sent the human back. What comes with a state of ours, in the browser that left with it, is taken in, once.
+pub async fn come_back<'a>(site: &Site, query: &Query, cookies: impl Iterator<Item = &'a str>) -> Answer {
+    let Some((state, visit)) = query.get("state").and_then(|state| Some((state, VisitId::read(state)?))) else {
+        return words::not_understood().into();
+    };
+    let Some(traveller) = Traveller::read(cookies, &visit.id, &site.address) else {
+        return words::other_browser().into();
+    };
+    let began = Instant::now();
+    loop {
+        let place = match site.look(&traveller.namespace, &traveller.name).await {
+            Ok(place) => place,
+            Err(error) if began.elapsed() > PATIENCE => return in_trouble(&error),
+            Err(_) => {
+                sleep(LOOK).await;
+                continue;
+            }
+        };
+        let Some(place) = place else { return words::void_link().into() };
+        let grant = match take_in(site, &place, &traveller, &visit, state, query) {
+            Ok(grant) => grant,
+            Err(answer) => return *answer,
+        };
+        let (namespace, connection) = (&traveller.namespace, &traveller.name);
+        match site.store.write_grant(&place.wish, *grant, Some(&place.grant.version)).await {
+            Ok(_) => {
+                info!(
+                    namespace,
+                    connection,
+                    visit = visit.id,
+                    "a human has consented; the code is in the grant Secret"
+                );
+                return Answer::Go { to: result_of(site, &visit), cookie: None };
+            }
+            // Somebody wrote first, or nobody knows: looked at again, for it may have been stored.
+            Err(error) if began.elapsed() > PATIENCE => return in_trouble(&error),
+            Err(_) => sleep(LOOK).await,
+        }
+    }
+}
+
+fn result_of(site: &Site, visit: &VisitId) -> String {
+    format!("{}/result/{}", site.address.base(), visit.id)
+}
+
+/// The grant with the code, or what else the browser is to be told.
+fn take_in(
+    site: &Site,
+    place: &Place,
+    traveller: &Traveller,
+    visit: &VisitId,
+    state: &str,
+    query: &Query,
+) -> Result<Box<Grant>, Box<Answer>> {
+    let page = |page: Page| Box::new(Answer::from(page));
+    let (wish, grant, now) = (&place.wish, &place.grant.value, site.now());
+    let taken = grant.visit.as_ref().filter(|taken| taken.id == visit.id);
+    if taken.is_some_and(|taken| taken.browser == traveller.fingerprint()) {
+        // It comes twice, or was stored although the answer was lost.
+        return Err(Box::new(Answer::Go { to: result_of(site, visit), cookie: None }));
+    }
+    let Some(invitation) = place.invitation().filter(|ours| ours.knows(state, &wish.uid, &traveller.browser)) else {
+        return Err(page(words::void_link()));
+    };
+    let again = site.link(place);
+    if visit.is_over(now) {
+        return Err(page(words::too_slow(again)));
+    }
+    let Ok(server) = &wish.server else { return Err(page(words::not_now("Its spec cannot be used."))) };
+    // RFC 9207: an answer that bears another server's name was meant for somebody else.
+    let asked = server.authorization_url.as_deref().unwrap_or_default();
+    if query.get("iss").is_some_and(|issuer| !is_same_origin(issuer, asked)) {
+        return Err(page(words::other_server()));
+    }
+    if let Some(error) = query.get("error") {
+        let known = ERRORS.into_iter().find(|known| *known == error);
+        info!(namespace = wish.namespace, connection = wish.name, error = known, "a human came back without a consent");
+        return Err(page(words::not_consented(known, again)));
+    }
+    let code = query.get("code").filter(|code| code.len() <= MAX_CODE && read_input(code.as_bytes()) == Ok(*code));
+    let Some(code) = code else { return Err(page(words::not_understood())) };
+    let arrival = Arrival {
+        id: visit.id.clone(),
+        browser: traveller.fingerprint(),
+        code: AuthorizationCode::new(code),
+        verifier: invitation.verifier(&wish.uid, visit, &traveller.browser),
+        server: server.token_url.clone(),
+        redirect_uri: site.address.callback(),
+    };
+    Ok(Box::new(link::accept(grant, arrival, now)))
+}
+
+/// RFC 6749 section 4.1.2.1.
+const ERRORS: [&str; 7] = [
+    "access_denied",
+    "invalid_request",
+    "invalid_scope",
+    "server_error",
+    "temporarily_unavailable",
+    "unauthorized_client",
+    "unsupported_response_type",
+];
+
+fn is_same_origin(issuer: &str, asked: &str) -> bool {
+    let origin = |text: &str| Url::parse(text).ok().map(|url| url.origin().ascii_serialization());
+    origin(issuer).is_some() && origin(issuer) == origin(asked)
+}
+
+/// How the visit ended. The page waits for it for a while, and then looks again by itself.
+pub async fn result<'a>(site: &Site, visit: &str, cookies: impl Iterator<Item = &'a str>) -> Answer {
+    let Some(traveller) = Traveller::read(cookies, visit, &site.address) else {
+        return words::other_browser().into();
+    };
+    let onward = site.onward(traveller.onward.as_deref());
+    let began = Instant::now();
+    loop {
+        let place = match site.look(&traveller.namespace, &traveller.name).await {
+            Ok(Some(place)) => place,
+            Ok(None) => return words::void_link().into(),
+            Err(error) => return in_trouble(&error),
+        };
+        let taken = place.grant.value.visit.as_ref();
+        let Some(taken) = taken.filter(|taken| taken.id == visit && taken.browser == traveller.fingerprint()) else {
+            return words::result(Some(VisitEnd::Replaced), onward, None).into();
+        };
+        if taken.end.is_some() || began.elapsed() > ATTENTION {
+            return words::result(taken.end, onward, site.link(&place)).into();
+        }
+        sleep(LOOK).await;
+    }
+}

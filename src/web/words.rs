@@ -1,0 +1,153 @@
+//! What each page says. In words for the person who was asked to click, who may know nothing of clusters.
+
+use super::pages::{Mood, Page};
+use crate::domain::link::VisitEnd;
+
+/// The link leads nowhere. Whoever has no good link is not told whether there is such a connection.
+pub fn void_link() -> Page {
+    Page::new(
+        410,
+        Mood::Bad,
+        "This link is not good any more",
+        "It was used, it has expired, or a newer one has taken its place.",
+    )
+    .and("Ask for a new one. If the connection still needs a consent, its new link is in status.authorizationURL.")
+}
+
+/// The way to the server and back took too long.
+pub fn too_slow(again: Option<String>) -> Page {
+    Page::new(
+        410,
+        Mood::Bad,
+        "That took too long",
+        "You came back after more than a quarter of an hour. Nothing was changed.",
+    )
+    .with_action("Try again", again)
+}
+
+/// The browser that comes back is not the one that left.
+pub fn other_browser() -> Page {
+    Page::new(
+        400,
+        Mood::Bad,
+        "This did not begin in this browser",
+        "You came back from the login, but this browser did not begin here, or keeps no cookies. Nothing was changed.",
+    )
+    .and("Open the link that you were sent once more, and stay in one browser.")
+}
+
+/// The answer names another server than the one that was asked.
+pub fn other_server() -> Page {
+    Page::new(
+        400,
+        Mood::Bad,
+        "This answer is not from the server that was asked",
+        "Somebody may have mixed something up on purpose. Nothing was changed.",
+    )
+    .and("Open the link that you were sent once more. If this happens again, tell those who look after the connection.")
+}
+
+/// Something that cannot be an answer of the server.
+pub fn not_understood() -> Page {
+    Page::new(400, Mood::Bad, "This address is not complete", "A part of it is missing, twice there, or damaged.")
+        .and("Open the link that you were sent once more.")
+}
+
+/// The human said no, or the server did not let it come to that. `error` is one of RFC 6749 section 4.1.2.1, or nothing.
+pub fn not_consented(error: Option<&str>, again: Option<String>) -> Page {
+    let (title, text) = match error {
+        Some("access_denied") => {
+            ("You did not allow it", "Nothing was changed. Without a consent the connection stays as it is.")
+        }
+        Some("server_error" | "temporarily_unavailable") => (
+            "The server cannot do it now",
+            "It says that it has trouble of its own. Nothing was changed. Try again later.",
+        ),
+        Some("unauthorized_client" | "invalid_request" | "unsupported_response_type" | "invalid_scope") => (
+            "The server does not accept the request",
+            "Nothing was changed, and trying again will not help: those who look after the connection must see whether the client, its redirect address and its scopes are registered as they are asked for.",
+        ),
+        _ => ("It was not allowed", "The server gave a reason that is not known here. Nothing was changed."),
+    };
+    let page = Page::new(200, Mood::Bad, title, text);
+    let page = match error {
+        Some(error) => page.and(format!("The server said: {error}.")),
+        None => page,
+    };
+    page.with_action("Try again", again)
+}
+
+/// A human cannot consent now, for a reason that somebody else must mend.
+pub fn not_now(why: &str) -> Page {
+    Page::new(409, Mood::Bad, "This connection cannot be authorised now", why)
+        .and("Those who look after it must mend that first. Then open the link again.")
+}
+
+/// The cluster does not answer.
+pub fn trouble() -> Page {
+    Page::new(
+        503,
+        Mood::Bad,
+        "Something does not work right now",
+        "The cluster does not answer, or is too busy. Try again in a minute, with the link that you were sent.",
+    )
+}
+
+/// There is no such page.
+pub fn nothing_here() -> Page {
+    Page::new(404, Mood::Bad, "There is nothing here", "Open the link that you were sent, as a whole.")
+}
+
+/// How the visit ended; none: not yet. `again`: a new link, where there is one.
+pub fn result(end: Option<VisitEnd>, onward: Option<String>, again: Option<String>) -> Page {
+    let Some(end) = end else {
+        let mut page = Page::new(
+            202,
+            Mood::Waiting,
+            "One moment",
+            "Your consent has arrived and is being exchanged. This page looks again by itself.",
+        );
+        page.looks_again = true;
+        return page;
+    };
+    let (title, text) = match end {
+        VisitEnd::Connected => {
+            let page = Page::new(
+                200,
+                Mood::Good,
+                "Connected",
+                "The connection is authorised and works. You can close this page.",
+            );
+            return page.with_action("Go on", onward);
+        }
+        VisitEnd::Refused => {
+            ("The server refused your consent", "It may have been used before, or have waited for too long.")
+        }
+        VisitEnd::Misconfigured => (
+            "The server does not accept the client",
+            "Those who look after the connection must look at the client's Secret and at what is registered with the server.",
+        ),
+        VisitEnd::Failed => ("The server could not be asked", "It was not reached, or did not answer as it should."),
+        VisitEnd::Lost => {
+            ("It was interrupted", "A program ended at the wrong moment, and your consent was lost with it.")
+        }
+        VisitEnd::Replaced => {
+            ("Somebody else was faster", "A newer consent is in use. There is nothing left to do here.")
+        }
+        VisitEnd::TooLate => (
+            "It could not be exchanged in time",
+            "The connection was suspended or changed, or nobody was there to do it.",
+        ),
+    };
+    let page = Page::new(200, Mood::Bad, title, text);
+    match (end, again) {
+        (VisitEnd::Replaced, _) => page.with_action("Go on", onward),
+        (_, Some(again)) => page.and("Please try once more.").with_action("Try again", Some(again)),
+        (_, None) => {
+            let mut page =
+                page.and("Please try once more: a new link is being made, and stands in status.authorizationURL.");
+            page.looks_again = true;
+            page
+        }
+    }
+}

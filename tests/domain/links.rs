@@ -1,0 +1,305 @@
+//! Consent by link: who is admitted, what ties a visit to one browser, and how a code becomes a pair, once (X5).
+
+use pleo_operator::{
+    api::ReauthReason,
+    domain::{
+        attempt::{Settlement, settle},
+        decide::Decision,
+        grant::{Grant, RefusedReason, Which},
+        link::{
+            self, Arrival, CODE_LIFE, Invitation, InvitationRecord, LINK_LIFE, VISIT_LIFE, VisitEnd, VisitId, challenge,
+        },
+        observed::{Claimant, GrantSecret, Sighting},
+        problem,
+        token::{AuthorizationCode, CodeVerifier, Fingerprint, LinkKey},
+    },
+};
+
+use super::scenes::{
+    PRODUCTION, STAGING, Scene, UID, at, ending, invalid_grant, no_connection, pair, reply, secs, server, silence,
+    token_url, written,
+};
+
+const LINKS: &str = "https://pleo.example.com";
+const ID: &str = "0123456789abcdef0123456789abcdef";
+
+fn invitation() -> Invitation {
+    Invitation { key: LinkKey::new("a key"), record: InvitationRecord { made_at: at(0) } }
+}
+
+fn invited(scene: Scene) -> Scene {
+    let mut scene = scene.seeing(|seen| seen.links = Some(LINKS.into()));
+    assert!(matches!(scene.rest(), Decision::Wait(_)), "{:?}", scene.done);
+    scene
+}
+
+fn arrival(code: &str) -> Arrival {
+    Arrival {
+        id: ID.into(),
+        browser: Fingerprint::of(&["browser", "b"]),
+        code: AuthorizationCode::new(code),
+        verifier: CodeVerifier::new("a verifier"),
+        server: token_url(PRODUCTION),
+        redirect_uri: format!("{LINKS}/callback"),
+    }
+}
+
+/// A dead connection to which a human has consented anew.
+fn consented() -> Scene {
+    let mut scene = invited(Scene::dead(RefusedReason::GrantRefused).at(100));
+    let accepted = link::accept(scene.grant(), arrival("code-1"), at(100));
+    scene.store(accepted);
+    scene
+}
+
+fn end_of_visit(scene: &Scene) -> Option<VisitEnd> {
+    scene.grant().visit.as_ref().expect("a visit").end
+}
+
+fn link_of(scene: &Scene) -> Option<String> {
+    scene.status().authorization_url
+}
+
+#[test]
+fn a_link_is_there_only_while_a_human_is_needed() {
+    let dead = invited(Scene::dead(RefusedReason::GrantRefused));
+    let link = link_of(&dead).expect("a link");
+    let (address, ticket) = link.split_once("?ticket=").expect("a ticket");
+    assert_eq!((address, ticket.len()), ("https://pleo.example.com/authorize/finance/acme", 43));
+    assert!(dead.grant().invitation.as_ref().unwrap().admits(ticket, UID, dead.now));
+
+    let moved = Scene::living().wishing(|wish| wish.server = Ok(server(STAGING)));
+    for scene in [Scene::new(), moved] {
+        assert!(link_of(&invited(scene)).is_some());
+    }
+    let no_page = Scene::dead(RefusedReason::GrantRefused)
+        .wishing(|wish| wish.server.as_mut().unwrap().authorization_url = Err("there is none".into()));
+    let suspended = Scene::dead(RefusedReason::GrantRefused).wishing(|wish| wish.suspend = true);
+    for scene in [Scene::living(), no_page, suspended] {
+        let scene = invited(scene);
+        assert_eq!((link_of(&scene), &scene.done), (None, &vec![]));
+    }
+    let mut unwanted = Scene::dead(RefusedReason::GrantRefused);
+    assert!(matches!(unwanted.rest(), Decision::Wait(_)) && unwanted.done.is_empty(), "nobody serves the pages");
+}
+
+/// I6: one write a day.
+#[test]
+fn a_link_ends_after_a_day_and_a_new_one_takes_its_place() {
+    let mut scene = invited(Scene::dead(RefusedReason::GrantRefused));
+    let (first, day) = (link_of(&scene).unwrap(), i64::try_from(LINK_LIFE.as_secs()).unwrap());
+    let Decision::Wait(wait) = scene.rest() else { panic!("nothing to do") };
+    assert_eq!(wait.until, Some(at(day)));
+    scene.done.clear();
+    let mut scene = scene.at(day - 1);
+    assert!(matches!(scene.rest(), Decision::Wait(_)) && scene.done.is_empty());
+    let mut scene = scene.at(day);
+    assert!(matches!(scene.rest(), Decision::Wait(_)));
+    assert_eq!(scene.done, ["invite"]);
+    let second = link_of(&scene).unwrap();
+    assert_ne!(first, second);
+    let ticket = |link: &str| link.split_once("?ticket=").unwrap().1.to_owned();
+    let admits = |link: &str| scene.grant().invitation.as_ref().unwrap().admits(&ticket(link), UID, scene.now);
+    assert!(admits(&second) && !admits(&first));
+}
+
+#[test]
+fn a_ticket_admits_to_one_connection_until_it_ends() {
+    let invitation = invitation();
+    let ticket = invitation.ticket(UID);
+    assert!(invitation.admits(&ticket, UID, at(0)));
+    assert!(!invitation.admits(&ticket, "another uid", at(0)));
+    assert!(!invitation.admits(&ticket, UID, invitation.ends_at()));
+    let other = Invitation { key: LinkKey::new("another key"), ..invitation.clone() };
+    for wrong in ["", "x", &ticket[1..], &format!("{ticket}x"), &other.ticket(UID)] {
+        assert!(!invitation.admits(wrong, UID, at(0)), "{wrong}");
+    }
+}
+
+/// RFC 9700 section 4.7: a state is worth nothing in another browser, for another connection, or with another end.
+#[test]
+fn a_state_is_known_only_as_it_was_made() {
+    let (invitation, visit) = (invitation(), VisitId::new(ID.into(), at(0)));
+    let state = invitation.state(UID, &visit, "b");
+    assert_eq!(VisitId::read(&state), Some(visit.clone()));
+    assert!(invitation.knows(&state, UID, "b"));
+    assert!(!invitation.knows(&state, UID, "c") && !invitation.knows(&state, "another uid", "b"));
+    let later = VisitId { ends_at: visit.ends_at + 1, ..visit.clone() };
+    let mac = state.rsplit_once('.').unwrap().1;
+    let longer = format!("{ID}.{:x}.{mac}", later.ends_at);
+    assert!(VisitId::read(&longer).is_some() && !invitation.knows(&longer, UID, "b"));
+    for wrong in ["", "..", ID, "x.1.y", &format!("{ID}.zz.{mac}"), &format!("{ID}.-1.{mac}"), &state[1..]] {
+        assert!(!invitation.knows(wrong, UID, "b"), "{wrong}");
+    }
+    assert!(!visit.is_over(at(0)) && visit.is_over(at(i64::try_from(VISIT_LIFE.as_secs()).unwrap())));
+}
+
+/// RFC 7636 appendix B; and a verifier for each visit, of the right form.
+#[test]
+fn a_challenge_is_made_as_pkce_wants_it() {
+    let example = CodeVerifier::new("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
+    assert_eq!(challenge(&example), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
+    let (invitation, visit) = (invitation(), VisitId::new(ID.into(), at(0)));
+    let verifier = invitation.verifier(UID, &visit, "b");
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    assert!(verifier.expose().len() == 43 && verifier.expose().bytes().all(plain));
+    assert_ne!(verifier, invitation.verifier(UID, &visit, "c"));
+    assert!(!invitation.state(UID, &visit, "b").contains(verifier.expose()), "the state does not tell it");
+}
+
+#[test]
+fn a_code_that_was_brought_becomes_a_pair() {
+    let mut scene = consented();
+    assert_eq!((link_of(&scene), problem::consent(&scene.observed).reason), (None, ReauthReason::NotTried));
+    scene.exchange(pair("1"));
+    assert_eq!(scene.sent.last().unwrap().0, "code-1");
+    let grant = scene.grant();
+    assert_eq!((grant.rotation, grant.live.as_ref().unwrap().refresh.expose()), (8, "refresh-1"));
+    assert_eq!((end_of_visit(&scene), &grant.code, &grant.invitation), (Some(VisitEnd::Connected), &None, &None));
+    assert_eq!(problem::consent(&scene.observed).reason, ReauthReason::GrantValid);
+    assert!(scene.observed.token.published().unwrap().usable(scene.now).is_some(), "and pods have it");
+}
+
+/// I1: whoever claims a code takes it out of the grant. A code in doubt is never sent again.
+#[test]
+fn a_code_is_sent_once_whatever_becomes_of_it() {
+    for (outcome, end) in [
+        (invalid_grant(), VisitEnd::Refused),
+        (silence(), VisitEnd::Failed),
+        (no_connection(), VisitEnd::Failed),
+        (reply(429, "{}"), VisitEnd::Failed),
+        (reply(503, "{}"), VisitEnd::Failed),
+        (reply(401, r#"{"error":"invalid_client"}"#), VisitEnd::Misconfigured),
+        (reply(200, r#"{"access_token":"a"}"#), VisitEnd::Misconfigured),
+    ] {
+        let mut scene = consented();
+        let (attempt, _) = scene.begin();
+        assert_eq!((attempt.which, &scene.grant().code), (Which::Code, &None));
+        scene.store(written(settle(scene.grant(), &attempt, &ending(outcome, scene.now, scene.now))));
+        assert_eq!(end_of_visit(&scene), Some(end));
+        let mut scene = scene.at(100_000);
+        assert!(matches!(scene.rest(), Decision::Wait(_)));
+        assert_eq!(scene.sent.len(), 1);
+        assert!(link_of(&scene).is_some(), "there is a new link");
+        assert_eq!(problem::consent(&scene.observed).reason, ReauthReason::GrantRefused, "the old reason stands");
+    }
+}
+
+/// The process that had claimed it is dead: nobody knows, nobody sends it again, and the human is told.
+#[test]
+fn a_code_whose_holder_died_is_lost_and_told() {
+    let mut scene = consented();
+    scene.begin();
+    let seen_for = |scene: Scene, seconds| {
+        scene.seeing(|seen| {
+            let claimant = Some(Claimant::Elsewhere);
+            seen.sighting = Sighting { claimant, claim_seen_for: secs(seconds), ..Sighting::default() };
+        })
+    };
+    let mut scene = seen_for(scene.at(170), 70);
+    assert!(matches!(scene.rest(), Decision::Wait(_)));
+    assert_eq!(end_of_visit(&scene), None);
+    let mut scene = seen_for(scene.at(175), 75);
+    assert!(matches!(scene.rest(), Decision::Wait(_)));
+    assert_eq!((end_of_visit(&scene), &scene.grant().claim), (Some(VisitEnd::Lost), &None));
+    assert_eq!((scene.sent.len(), link_of(&scene).is_some()), (1, true));
+}
+
+/// I2: he was not dead. What he brings is the newest consent.
+#[test]
+fn a_pair_that_a_code_bought_is_kept_however_late() {
+    let mut scene = consented();
+    let (attempt, started_at) = scene.begin();
+    let mut lost = scene.clone();
+    let mut grant = scene.grant().clone();
+    grant.claim = None;
+    grant.end_visit(&attempt.fingerprint, VisitEnd::Lost);
+    lost.store(grant);
+    lost.store(written(settle(lost.grant(), &attempt, &ending(pair("1"), started_at, at(400)))));
+    assert_eq!(lost.grant().live.as_ref().unwrap().refresh.expose(), "refresh-1");
+    assert_eq!(end_of_visit(&lost), Some(VisitEnd::Connected));
+    assert!(matches!(
+        settle(lost.grant(), &attempt, &ending(pair("1"), started_at, at(400))),
+        Settlement::AlreadyStored
+    ));
+}
+
+/// A code waits for its leader for five minutes, and for its server.
+#[test]
+fn a_code_that_nobody_can_exchange_is_forgotten() {
+    let late = i64::try_from(CODE_LIFE.as_secs()).unwrap();
+    let suspend = |scene: Scene| scene.wishing(|wish| wish.suspend = true);
+    let mut scene = suspend(consented()).at(100 + late - 1);
+    assert!(matches!(scene.rest(), Decision::Wait(wait) if wait.until == Some(at(100 + late))));
+    assert!(scene.grant().code.is_some());
+    for scene in [
+        suspend(consented()).at(100 + late),
+        suspend(consented()).seeing(|seen| {
+            let GrantSecret::Ours(grant) = &mut seen.grant else { panic!("a grant") };
+            grant.value.code.as_mut().unwrap().record.received_at = at(100 + 2 * late);
+        }),
+        consented().wishing(|wish| wish.server = Ok(server(STAGING))),
+    ] {
+        let mut scene = scene;
+        assert!(matches!(scene.rest(), Decision::Wait(_)));
+        assert_eq!((end_of_visit(&scene), &scene.grant().code), (Some(VisitEnd::TooLate), &None));
+        assert_eq!(scene.sent.len(), 0);
+    }
+}
+
+/// I9: a living grant stays until the new one is proved, and goes on being refreshed.
+#[test]
+fn a_refused_code_costs_a_living_grant_nothing() {
+    let mut scene = Scene::living().at(100);
+    scene.store(link::accept(scene.grant(), arrival("code-1"), at(100)));
+    scene.exchange(invalid_grant());
+    assert_eq!(scene.grant().live.as_ref().unwrap().refresh.expose(), "refresh-7");
+    assert_eq!(problem::consent(&scene.observed).reason, ReauthReason::GrantValid);
+    let mut scene = scene.at(850);
+    scene.exchange(pair("8"));
+    assert_eq!(scene.grant().live.as_ref().unwrap().refresh.expose(), "refresh-8");
+}
+
+/// Of two consents that wait, the newer one wins, whichever way it came.
+#[test]
+fn the_newest_consent_wins() {
+    let mut older = Scene::dead(RefusedReason::GrantRefused).at(100).consent("consent-2");
+    assert!(matches!(older.rest(), Decision::Rotate(_)), "the candidate is about to be sent");
+    older.store(link::accept(older.grant(), arrival("code-1"), at(100)));
+    older.exchange(pair("1"));
+    assert_eq!((older.sent.last().unwrap().0.as_str(), &older.grant().candidate), ("code-1", &None));
+
+    let mut newer = consented().consent("consent-2");
+    newer.exchange(pair("1"));
+    assert_eq!(newer.sent.last().unwrap().0, "code-1", "it ends soonest");
+    let mut newer = newer.at(110);
+    newer.exchange(pair("2"));
+    let sent: Vec<_> = newer.sent.iter().map(|(token, _)| token.as_str()).collect();
+    assert_eq!(sent, ["code-1", "consent-2"]);
+    assert_eq!(newer.grant().live.as_ref().unwrap().refresh.expose(), "refresh-2");
+}
+
+/// A slow exchange of a code that ends after a newer consent was proved.
+#[test]
+fn a_code_gives_way_to_a_newer_consent_that_is_proved() {
+    let mut scene = consented();
+    let (attempt, started_at) = scene.begin();
+    let mut grant: Grant = scene.grant().clone();
+    grant.claim = None;
+    scene.store(grant);
+    let mut scene = scene.at(110).consent("consent-2");
+    scene.exchange(pair("2"));
+    let grant = written(settle(scene.grant(), &attempt, &ending(pair("1"), started_at, at(120))));
+    assert_eq!(grant.live.as_ref().unwrap().refresh.expose(), "refresh-2");
+    assert_eq!(grant.visit.unwrap().end, Some(VisitEnd::Replaced));
+}
+
+/// I5.
+#[test]
+fn a_key_and_a_code_are_never_printed() {
+    let scene = consented();
+    let shown = format!("{:?} {:?} {:?}", scene.observed, invitation(), scene.status());
+    for secret in ["code-1", "a verifier", "a key", "key-1"] {
+        assert!(!shown.contains(secret), "{secret}");
+    }
+}
