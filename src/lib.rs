@@ -81,5 +81,6 @@ pub mod cluster;
 pub mod domain;
 pub mod operator;
 pub mod pleo;
+pub mod plugin;
 pub mod telemetry;
 pub mod web;

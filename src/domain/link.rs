@@ -127,7 +127,7 @@ impl Invitation {
 
     /// The part of a link that nobody can guess.
     pub fn ticket(&self, uid: &str) -> String {
-        self.mac(&["ticket", uid])
+        self.seal(&["ticket", uid])
     }
 
     /// Whether this is the ticket of a link that is still good.
@@ -135,24 +135,29 @@ impl Invitation {
         now < self.ends_at() && is_equal(&self.ticket(uid), ticket)
     }
 
-    /// What ties a human's way to the server and back together: to this key, this connection, this browser.
-    pub fn state(&self, uid: &str, visit: &VisitId, browser: &str) -> String {
-        let VisitId { id, ends_at } = visit;
-        format!("{id}.{ends_at:x}.{}", self.mac(&["state", uid, id, &ends_at.to_string(), browser]))
+    /// What ties a human's way to the server and back together.
+    pub fn state(&self, way: &Way<'_>) -> String {
+        let VisitId { id, ends_at } = way.visit;
+        format!("{id}.{ends_at:x}.{}", self.mac("state", way))
     }
 
-    /// Whether this state was made by us, for this browser.
-    pub fn knows(&self, state: &str, uid: &str, browser: &str) -> bool {
-        VisitId::read(state).is_some_and(|visit| is_equal(&self.state(uid, &visit, browser), state))
+    /// Whether this state was made by us, for this way.
+    pub fn knows(&self, state: &str, way: &Way<'_>) -> bool {
+        is_equal(&self.state(way), state)
     }
 
     /// RFC 7636 section 4.1: 43 characters.
-    pub fn verifier(&self, uid: &str, visit: &VisitId, browser: &str) -> CodeVerifier {
-        CodeVerifier::new(self.mac(&["verifier", uid, &visit.id, &visit.ends_at.to_string(), browser]))
+    pub fn verifier(&self, way: &Way<'_>) -> CodeVerifier {
+        CodeVerifier::new(self.mac("verifier", way))
+    }
+
+    fn mac(&self, what: &str, way: &Way<'_>) -> String {
+        let Way { uid, visit, browser, server } = way;
+        self.seal(&[what, uid, &visit.id, &visit.ends_at.to_string(), browser, server.as_str()])
     }
 
     /// HMAC-SHA256 over the parts and their lengths, in base64url.
-    fn mac(&self, parts: &[&str]) -> String {
+    fn seal(&self, parts: &[&str]) -> String {
         let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, self.key.expose().as_bytes()));
         for part in parts {
             context.update(&(part.len() as u64).to_be_bytes());
@@ -160,6 +165,19 @@ impl Invitation {
         }
         URL_SAFE_NO_PAD.encode(context.sign())
     }
+}
+
+/// A human's way to the server and back: for one connection, in one browser, to one server (I8).
+#[derive(Clone, Copy, Debug)]
+pub struct Way<'a> {
+    /// The connection's.
+    pub uid: &'a str,
+    /// The visit.
+    pub visit: &'a VisitId,
+    /// What the browser's cookie holds.
+    pub browser: &'a str,
+    /// Where the code will be exchanged.
+    pub server: &'a TokenUrl,
 }
 
 fn is_equal(ours: &str, theirs: &str) -> bool {

@@ -72,11 +72,11 @@ fn is_loopback(url: &Url) -> bool {
 pub struct ReturnSite(String);
 
 impl ReturnSite {
-    /// Whether this URL is one of the site's, and nothing but a URL.
-    pub fn has(&self, text: &str) -> bool {
-        let Ok(url) = Url::parse(text) else { return false };
+    /// The URL, if it is one of the site's: as a browser would read it, and with nothing else in it.
+    pub fn admit(&self, text: &str) -> Option<String> {
+        let url = Url::parse(text).ok()?;
         let is_plain = url.username().is_empty() && url.password().is_none() && url.has_host();
-        is_plain && matches!(url.scheme(), "https" | "http") && url.origin().ascii_serialization() == self.0
+        (is_plain && url.origin().ascii_serialization() == self.0).then(|| url.into())
     }
 }
 

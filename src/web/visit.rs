@@ -20,7 +20,7 @@ use crate::{
     cluster::{Store, StoreError, inputs},
     domain::{
         grant::Grant,
-        link::{self, Arrival, Invitation, VisitEnd, VisitId},
+        link::{self, Arrival, Invitation, VisitEnd, VisitId, Way},
         observed::{GrantSecret, Versioned},
         token::{AuthorizationCode, read_input},
         wish::{AllowedServers, Wish},
@@ -90,7 +90,8 @@ impl Query {
         Some(Self(parameters))
     }
 
-    fn get(&self, name: &str) -> Option<&str> {
+    /// One of them; none if it is empty.
+    pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 }
@@ -144,7 +145,7 @@ impl Site {
 
     fn onward(&self, wanted: Option<&str>) -> Option<String> {
         let wanted = wanted.filter(|url| url.len() <= MAX_ONWARD)?;
-        self.returns.iter().any(|site| site.has(wanted)).then(|| wanted.to_owned())
+        self.returns.iter().find_map(|site| site.admit(wanted))
     }
 }
 
@@ -197,8 +198,8 @@ pub async fn begin(site: &Site, namespace: &str, name: &str, query: &Query) -> A
         browser: random() + &random(),
         onward: site.onward(query.get("return")),
     };
-    let verifier = invitation.verifier(&wish.uid, &visit, &traveller.browser);
-    let (state, challenge) = (invitation.state(&wish.uid, &visit, &traveller.browser), link::challenge(&verifier));
+    let way = Way { uid: &wish.uid, visit: &visit, browser: &traveller.browser, server: &server.token_url };
+    let (state, challenge) = (invitation.state(&way), link::challenge(&invitation.verifier(&way)));
     let (callback, scopes) = (site.address.callback(), wish.scopes.join(" "));
     let scope = (!scopes.is_empty()).then_some(("scope", scopes.as_str()));
     let asking = [
@@ -283,21 +284,22 @@ fn take_in(
         // It comes twice, or was stored although the answer was lost.
         return Err(Box::new(Answer::Go { to: result_of(site, visit), cookie: None }));
     }
-    let Some(invitation) = place.invitation().filter(|ours| ours.knows(state, &wish.uid, &traveller.browser)) else {
+    let Ok(server) = &wish.server else { return Err(page(words::not_now("Its spec cannot be used."))) };
+    let way = Way { uid: &wish.uid, visit, browser: &traveller.browser, server: &server.token_url };
+    let Some(invitation) = place.invitation().filter(|ours| ours.knows(state, &way)) else {
         return Err(page(words::void_link()));
     };
     let again = site.link(place);
     if visit.is_over(now) {
         return Err(page(words::too_slow(again)));
     }
-    let Ok(server) = &wish.server else { return Err(page(words::not_now("Its spec cannot be used."))) };
     // RFC 9207: an answer that bears another server's name was meant for somebody else.
     let asked = server.authorization_url.as_deref().unwrap_or_default();
     if query.get("iss").is_some_and(|issuer| !is_same_origin(issuer, asked)) {
         return Err(page(words::other_server()));
     }
     if let Some(error) = query.get("error") {
-        let known = ERRORS.into_iter().find(|known| *known == error);
+        let known = words::known_error(error);
         info!(namespace = wish.namespace, connection = wish.name, error = known, "a human came back without a consent");
         return Err(page(words::not_consented(known, again)));
     }
@@ -307,25 +309,15 @@ fn take_in(
         id: visit.id.clone(),
         browser: traveller.fingerprint(),
         code: AuthorizationCode::new(code),
-        verifier: invitation.verifier(&wish.uid, visit, &traveller.browser),
+        verifier: invitation.verifier(&way),
         server: server.token_url.clone(),
         redirect_uri: site.address.callback(),
     };
     Ok(Box::new(link::accept(grant, arrival, now)))
 }
 
-/// RFC 6749 section 4.1.2.1.
-const ERRORS: [&str; 7] = [
-    "access_denied",
-    "invalid_request",
-    "invalid_scope",
-    "server_error",
-    "temporarily_unavailable",
-    "unauthorized_client",
-    "unsupported_response_type",
-];
-
-fn is_same_origin(issuer: &str, asked: &str) -> bool {
+/// RFC 9207: whether an issuer is the server that was asked.
+pub fn is_same_origin(issuer: &str, asked: &str) -> bool {
     let origin = |text: &str| Url::parse(text).ok().map(|url| url.origin().ascii_serialization());
     origin(issuer).is_some() && origin(issuer) == origin(asked)
 }

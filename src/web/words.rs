@@ -151,3 +151,17 @@ pub fn result(end: Option<VisitEnd>, onward: Option<String>, again: Option<Strin
         }
     }
 }
+
+/// An error that we know (RFC 6749 section 4.1.2.1): no other word of a request's is passed on.
+pub fn known_error(error: &str) -> Option<&'static str> {
+    const ERRORS: [&str; 7] = [
+        "access_denied",
+        "invalid_request",
+        "invalid_scope",
+        "server_error",
+        "temporarily_unavailable",
+        "unauthorized_client",
+        "unsupported_response_type",
+    ];
+    ERRORS.into_iter().find(|known| *known == error)
+}

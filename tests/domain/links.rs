@@ -7,7 +7,8 @@ use pleo_operator::{
         decide::Decision,
         grant::{Grant, RefusedReason, Which},
         link::{
-            self, Arrival, CODE_LIFE, Invitation, InvitationRecord, LINK_LIFE, VISIT_LIFE, VisitEnd, VisitId, challenge,
+            self, Arrival, CODE_LIFE, Invitation, InvitationRecord, LINK_LIFE, VISIT_LIFE, VisitEnd, VisitId, Way,
+            challenge,
         },
         observed::{Claimant, GrantSecret, Sighting},
         problem,
@@ -120,17 +121,25 @@ fn a_ticket_admits_to_one_connection_until_it_ends() {
 #[test]
 fn a_state_is_known_only_as_it_was_made() {
     let (invitation, visit) = (invitation(), VisitId::new(ID.into(), at(0)));
-    let state = invitation.state(UID, &visit, "b");
+    let (home, away) = (token_url(PRODUCTION), token_url(STAGING));
+    let way = Way { uid: UID, visit: &visit, browser: "b", server: &home };
+    let state = invitation.state(&way);
     assert_eq!(VisitId::read(&state), Some(visit.clone()));
-    assert!(invitation.knows(&state, UID, "b"));
-    assert!(!invitation.knows(&state, UID, "c") && !invitation.knows(&state, "another uid", "b"));
+    assert!(invitation.knows(&state, &way));
     let later = VisitId { ends_at: visit.ends_at + 1, ..visit.clone() };
-    let mac = state.rsplit_once('.').unwrap().1;
-    let longer = format!("{ID}.{:x}.{mac}", later.ends_at);
-    assert!(VisitId::read(&longer).is_some() && !invitation.knows(&longer, UID, "b"));
-    for wrong in ["", "..", ID, "x.1.y", &format!("{ID}.zz.{mac}"), &format!("{ID}.-1.{mac}"), &state[1..]] {
-        assert!(!invitation.knows(wrong, UID, "b"), "{wrong}");
+    for other in [
+        Way { browser: "c", ..way },
+        Way { uid: "another uid", ..way },
+        Way { server: &away, ..way },
+        Way { visit: &later, ..way },
+    ] {
+        assert!(!invitation.knows(&state, &other), "{other:?}");
     }
+    let mac = state.rsplit_once('.').unwrap().1;
+    for wrong in ["", "..", ID, "x.1.y", &format!("{ID}.zz.{mac}"), &format!("{ID}.-1.{mac}"), &state[1..]] {
+        assert!(!invitation.knows(wrong, &way), "{wrong}");
+    }
+    assert!(["", "..", ID, "x.1.y", &format!("{ID}.zz.{mac}")].iter().all(|wrong| VisitId::read(wrong).is_none()));
     assert!(!visit.is_over(at(0)) && visit.is_over(at(i64::try_from(VISIT_LIFE.as_secs()).unwrap())));
 }
 
@@ -140,11 +149,13 @@ fn a_challenge_is_made_as_pkce_wants_it() {
     let example = CodeVerifier::new("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
     assert_eq!(challenge(&example), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
     let (invitation, visit) = (invitation(), VisitId::new(ID.into(), at(0)));
-    let verifier = invitation.verifier(UID, &visit, "b");
+    let home = token_url(PRODUCTION);
+    let way = Way { uid: UID, visit: &visit, browser: "b", server: &home };
+    let verifier = invitation.verifier(&way);
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     assert!(verifier.expose().len() == 43 && verifier.expose().bytes().all(plain));
-    assert_ne!(verifier, invitation.verifier(UID, &visit, "c"));
-    assert!(!invitation.state(UID, &visit, "b").contains(verifier.expose()), "the state does not tell it");
+    assert_ne!(verifier, invitation.verifier(&Way { browser: "c", ..way }));
+    assert!(!invitation.state(&way).contains(verifier.expose()), "the state does not tell it");
 }
 
 #[test]

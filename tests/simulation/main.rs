@@ -8,9 +8,12 @@
 //! | `failures` | the waits between tries |
 //! | `fence`, `in_flight`, `takeover` | I1 and I2: the instant of sending, the pair in hand, the claim of the dead |
 //! | `telling`, `restarts` | consumers: pods that are told, workloads that are restarted |
+//! | `links`, `callbacks`, `browser` | consent by link, and attacks on it |
 //! | `clocks`, `election` | I7: wrong clocks; one leads, or two |
 
 mod apiserver;
+mod browser;
+mod callbacks;
 mod clocks;
 mod election;
 mod failures;
@@ -18,6 +21,7 @@ mod fence;
 mod grants;
 mod idle;
 mod in_flight;
+mod links;
 mod misconfigured;
 mod pleo;
 mod process;

@@ -22,7 +22,8 @@ use pleo_operator::{
 };
 use pleo_sandbox::{
     authority::{
-        self, Authority, Client, Counters, Credentials, ExchangeId, ExchangeRecord, Lifetimes, Presented, TokenRequest,
+        self, Authority, AuthorizationRequest, Client, Counters, Credentials, ExchangeId, ExchangeRecord, Lifetimes,
+        Presented, TokenRequest,
     },
     script::{HttpReply, Reply, ReplyBody, Scripts, Step, Wait},
 };
@@ -30,6 +31,7 @@ use tokio::{
     sync::{Notify, oneshot},
     time::{sleep, timeout},
 };
+use url::Url;
 
 use crate::{
     apiserver::{ApiServer, SimClient},
@@ -115,6 +117,25 @@ impl Pleo {
         self.state().authority.consent(now, connection, None)
     }
 
+    /// Users of the client may be sent back there.
+    pub fn allow_redirect(&self, redirect_uri: &str) {
+        self.state().authority.allow_redirect(CLIENT_ID, redirect_uri);
+    }
+
+    /// The user was sent to the consent page with this URL, and says yes; where he is sent back to.
+    pub fn allow(&self, url: &str, connection: &str) -> String {
+        let (now, state) = (self.now(), &mut *self.state());
+        let request = asked(&state.authority, url);
+        let code = state.authority.allow(now, connection, request.clone());
+        back(&request, &[("code", &code), ("iss", ISSUER)])
+    }
+
+    /// The same, and the user says no.
+    pub fn deny(&self, url: &str) -> String {
+        let request = asked(&self.state().authority, url);
+        back(&request, &[("error", "access_denied"), ("error_description", "<b>no</b>"), ("iss", ISSUER)])
+    }
+
     pub fn revoke(&self, connection: &str) {
         self.state().authority.revoke(connection);
         self.state().authority.revoke(&format!("{connection}{STAGING_ACCOUNT}"));
@@ -160,6 +181,20 @@ impl Pleo {
     pub fn set_connecting(&self, connecting: Duration) {
         self.state().connecting = connecting;
     }
+}
+
+/// As the server calls itself (RFC 9207).
+pub const ISSUER: &str = "https://auth.pleo.io";
+
+fn asked(authority: &Authority, url: &str) -> AuthorizationRequest {
+    let url = Url::parse(url).expect("a URL");
+    assert_eq!((url.origin().ascii_serialization().as_str(), url.path()), (ISSUER, "/oauth/authorize"));
+    authority.authorization(&url.query_pairs().into_owned().collect()).expect("a request as the server wants it")
+}
+
+fn back(request: &AuthorizationRequest, parameters: &[(&str, &str)]) -> String {
+    let state = request.state.iter().map(|state| ("state", state.as_str()));
+    Url::parse_with_params(&request.redirect_uri, parameters.iter().copied().chain(state)).expect("a URL").into()
 }
 
 /// For judges.

@@ -1,0 +1,123 @@
+//! The command line of `kubectl pleo`.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Looks after Pleo connections: what is wrong, a new consent, a refresh now.
+#[derive(Debug, Parser)]
+#[command(name = "kubectl pleo", bin_name = "kubectl pleo", version, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// The namespace; without it, the kubeconfig's.
+    #[arg(short, long, global = true, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// The kubeconfig's context to use.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// How the answer looks.
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
+    pub output: Output,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show all connections, or all about one of them.
+    Status {
+        /// The connection.
+        name: Option<String>,
+        /// In all namespaces.
+        #[arg(short = 'A', long)]
+        all_namespaces: bool,
+    },
+    /// Consent in a browser on this machine, and give the operator the new grant.
+    Connect(ConnectArgs),
+    /// Ask for a refresh now. It kills the token that pods hold, and they get a new one.
+    Refresh {
+        /// Which.
+        #[command(flatten)]
+        which: Which,
+        /// Wait until it is done, and say how it ended.
+        #[arg(long)]
+        wait: bool,
+        /// How long to wait.
+        #[arg(long, default_value = "3m", value_parser = duration, value_name = "DURATION")]
+        timeout: Duration,
+    },
+    /// Send nothing for a connection until it is resumed.
+    Suspend {
+        /// Which.
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Go on.
+    Resume {
+        /// Which.
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Whether the cluster has all that is needed: the CRD, a leader, your rights, the right time.
+    Check {
+        /// The namespace of the operator's Lease.
+        #[arg(long, default_value = "pleo-system", value_name = "NAME")]
+        operator_namespace: String,
+        /// The Lease.
+        #[arg(long, default_value = "pleo-operator", value_name = "NAME")]
+        lease_name: String,
+    },
+    /// Print a script that completes commands, for bash, zsh, fish and others.
+    Completion {
+        /// For which shell.
+        shell: Shell,
+    },
+}
+
+/// What `connect` takes.
+#[derive(Debug, Args)]
+pub struct ConnectArgs {
+    /// The connection.
+    pub name: String,
+    /// Where the browser comes back to, on this machine. It must be registered with Pleo, to the letter.
+    #[arg(long, default_value = "http://localhost:8976/callback", value_name = "URL")]
+    pub redirect_uri: String,
+    /// Print the address instead of opening a browser.
+    #[arg(long)]
+    pub no_browser: bool,
+    /// How long to wait for the consent.
+    #[arg(long, default_value = "15m", value_parser = duration, value_name = "DURATION")]
+    pub timeout: Duration,
+}
+
+/// Which connections.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Which {
+    /// These.
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Those with these labels.
+    #[arg(short = 'l', long, value_name = "LABELS")]
+    pub selector: Option<String>,
+    /// All of the namespace.
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// How the answer looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration: crate::api::GoDuration =
+        text.parse().map_err(|error: crate::api::InvalidDuration| error.to_string())?;
+    Ok(duration.get())
+}

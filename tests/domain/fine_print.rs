@@ -1,0 +1,298 @@
+//! Fine print: rules that hang on one word of the code, and that mutation testing found unguarded.
+
+use pleo_operator::{
+    api::{PleoConnectionStatus, ReadyReason, RestartTarget, WorkloadKind},
+    domain::{
+        adoption,
+        attempt::settle,
+        decide::Decision,
+        failure::{Failure, Misconfiguration, Outcome, Refusal},
+        grant::{Grant, Holder, RefusedReason},
+        observed::{GrantSecret, InitialGrant, Sharing, TokenSecret, Told},
+        problem, report,
+        restarts::Tried,
+        schedule::{CLOCK_TOLERANCE, lies_ahead},
+        time::later,
+        wish::SpecProblem,
+    },
+};
+
+use super::scenes::{
+    PRODUCTION, Scene, adopted, at, candidate, ending, fingerprint, live, no_connection, pair, refused, reply, secs,
+    token_url, written,
+};
+
+/// Dashboards rely on these words.
+#[test]
+fn each_outcome_has_its_label() {
+    use pleo_operator::domain::failure::FailureKind as K;
+    let failed = |kind| Outcome::Failed(Failure::new(kind, "why")).label();
+    assert_eq!(pair("1").label(), "success");
+    assert_eq!(
+        (failed(K::NotSent), failed(K::Throttled), failed(K::OutcomeUnknown)),
+        ("not_sent", "throttled", "unknown")
+    );
+    assert_eq!(failed(K::Misconfigured(Misconfiguration::Client)), "misconfigured");
+    assert_eq!(failed(K::Refused(Refusal::InvalidGrant)), "refused");
+}
+
+#[test]
+fn a_holder_is_told_by_both_its_names() {
+    let holder = Holder { identity: "pod-a".into(), process: "7".into() };
+    assert_eq!(holder.to_string(), "pod-a_7");
+}
+
+#[test]
+fn a_grant_remembers_what_it_holds_what_it_adopted_and_what_was_refused_and_nothing_else() {
+    let mut grant = Grant::new("uid", 1);
+    grant.live = Some(live("refresh-1", PRODUCTION, at(0), secs(900)));
+    grant.adopted.push(adopted("consent-1", PRODUCTION, Some(1)));
+    grant.refused = Some(refused("refresh-0", RefusedReason::GrantRefused));
+    let knows = |text: &str| grant.remembers(&fingerprint(text));
+    assert!(knows("refresh-1") && knows("consent-1") && knows("refresh-0"));
+    assert!(!knows("refresh-2"));
+}
+
+#[test]
+fn a_grant_is_ours_by_its_uid() {
+    let scene = Scene::living();
+    let grant = &scene.observed.grant;
+    assert!(matches!(grant.clone().as_seen_by(&scene.observed.wish.uid), GrantSecret::Ours(_)));
+    assert!(matches!(grant.clone().as_seen_by("another"), GrantSecret::Predecessor(_)));
+}
+
+/// A consent that a newer one replaced before it was tried is old news at its server.
+#[test]
+fn a_consent_that_was_dropped_is_not_taken_again() {
+    let mut scene = Scene::living().at(100).consent("consent-2");
+    assert!(matches!(scene.rest(), Decision::Rotate(_)));
+    let mut scene = scene.consent("consent-3");
+    assert!(matches!(scene.rest(), Decision::Rotate(_)));
+    let scene = scene.consent("consent-2");
+    let InitialGrant::Present(_) = &scene.observed.initial else { panic!("a consent") };
+    assert!(adoption::news(&scene.observed.initial, &scene.observed.grant, &token_url(PRODUCTION)).is_none());
+}
+
+#[test]
+fn a_refusal_is_noted_for_its_own_consent_only() {
+    let mut grant = Grant::new("uid", 1);
+    grant.adopted = vec![adopted("consent-1", PRODUCTION, Some(1)), adopted("consent-2", PRODUCTION, None)];
+    grant.candidate = Some(candidate("consent-2", PRODUCTION));
+    grant.drop_candidate(true);
+    let refused: Vec<bool> = grant.adopted.iter().map(|old| old.refused).collect();
+    assert_eq!(refused, [false, true]);
+}
+
+/// I2: somebody else presented our spent consent, and its refusal was stored first. Our pair is the living one, whatever was
+/// accepted before it.
+#[test]
+fn a_pair_of_a_consent_that_was_wiped_meanwhile_is_kept() {
+    let mut scene = Scene::living().at(100).consent("consent-2").with_grant(|grant| {
+        grant.adopted.push(adopted("consent-1", PRODUCTION, Some(1)));
+    });
+    let (attempt, started_at) = scene.begin();
+    let mut grant = scene.grant().clone();
+    (grant.claim, grant.live) = (None, None);
+    grant.drop_candidate(true);
+    let grant = written(settle(&grant, &attempt, &ending(pair("2"), started_at, at(130))));
+    assert_eq!(grant.live.unwrap().refresh.expose(), "refresh-2");
+}
+
+/// An answer with a refresh token alone is a failure like the others: the row goes on, with the new token.
+#[test]
+fn a_row_of_failures_goes_on_without_an_access_token() {
+    let mut scene = Scene::living().at(850);
+    scene.exchange(no_connection());
+    let since = scene.grant().live.as_ref().unwrap().record.attempts.failing_since;
+    let mut scene = scene.at(860);
+    scene.exchange(reply(200, r#"{"refresh_token":"refresh-8"}"#));
+    let attempts = &scene.grant().live.as_ref().unwrap().record.attempts;
+    assert_eq!((attempts.failures, attempts.failing_since), (2, since));
+}
+
+/// Pods keep the old token Secret until the new one stands.
+#[test]
+fn an_old_token_secret_stays_while_there_is_no_new_one() {
+    let mut scene = Scene::living().seeing(|seen| {
+        seen.token = TokenSecret::Absent;
+        seen.retired = Some("old-name".into());
+        seen.wish.server = Err(SpecProblem::NotAllowed("https://x.example.com".into()));
+    });
+    assert!(matches!(scene.rest(), Decision::Wait(_)));
+    assert!(scene.done.is_empty());
+}
+
+#[test]
+fn what_a_status_tells_is_read_back() {
+    let numbers =
+        |rotation, refused_rotation| PleoConnectionStatus { rotation, refused_rotation, ..Default::default() };
+    let told = |rotation, refused_rotation| Told { rotation, refused_rotation };
+    assert_eq!(Told::by_status(&numbers(Some(7), Some(6))), told(7, Some(6)));
+    assert_eq!(Told::by_status(&numbers(None, None)), told(0, None));
+    assert_eq!(Told::by_status(&numbers(Some(-1), Some(-1))), told(0, None), "somebody edited it");
+}
+
+/// The numbers go on where the grant is gone, and never back.
+#[test]
+fn what_was_told_stays_told_without_a_grant() {
+    let told = |rotation, refused_rotation| {
+        let scene = Scene::new().seeing(|seen| seen.told = Told { rotation, refused_rotation });
+        let before = PleoConnectionStatus { rotation: Some(3), ..Default::default() };
+        let after = scene.status_after(&before);
+        (after.rotation, after.refused_rotation)
+    };
+    assert_eq!(told(7, Some(7)), (Some(7), Some(7)));
+    assert_eq!(told(0, None), (Some(3), None));
+    let dead = Scene::dead(RefusedReason::GrantRefused).seeing(|seen| {
+        seen.told = Told { rotation: 7, refused_rotation: Some(7) };
+    });
+    assert_eq!(dead.status().refused_rotation, Some(7));
+}
+
+#[test]
+fn the_token_secret_is_named_when_it_is_the_only_one() {
+    let named = |scene: Scene| {
+        let before = PleoConnectionStatus { secret_name: Some("old-name".into()), ..Default::default() };
+        scene.status_after(&before).secret_name.unwrap()
+    };
+    assert_eq!(named(Scene::living()), "acme-token");
+    assert_eq!(named(Scene::living().seeing(|seen| seen.retired = Some("old-name".into()))), "old-name");
+    assert_eq!(named(Scene::living().seeing(|seen| seen.token = TokenSecret::Absent)), "old-name");
+}
+
+#[test]
+fn another_reason_is_another_transition() {
+    let (waits, dead) = (Scene::new().status(), Scene::dead(RefusedReason::GrantRefused).status());
+    let (a, b) = (&waits.conditions[1], &dead.conditions[1]);
+    assert!(a.status == b.status && a.reason != b.reason, "both need a human");
+    let reasons: Vec<_> = report::transitions(&waits, &dead).into_iter().map(|told| told.reason).collect();
+    assert!(reasons.contains(&"GrantRefused".to_owned()), "{reasons:?}");
+}
+
+/// While Secrets cannot be read, what was told last holds until the token ends; and then no more.
+#[test]
+fn a_status_without_secrets_keeps_what_is_still_true() {
+    let before = Scene::living().status();
+    let told = |seconds| report::status_without_secrets(&before, 5, "secrets is forbidden", at(seconds));
+    let ready = |status: &PleoConnectionStatus| {
+        let ready = &status.conditions[0];
+        (ready.type_.clone(), ready.status.clone(), ready.reason.clone())
+    };
+    let word = |texts: (&str, &str, &str)| (texts.0.to_owned(), texts.1.to_owned(), texts.2.to_owned());
+    for seconds in [0, 899] {
+        assert_eq!(ready(&told(seconds)), word(("Ready", "True", "Refreshed")), "{seconds}");
+    }
+    for seconds in [900, 901] {
+        assert_eq!(ready(&told(seconds)), word(("Ready", "False", "StorageRefused")), "{seconds}");
+    }
+    let status = told(100);
+    let kinds: Vec<_> = status.conditions.iter().map(|told| (told.type_.as_str(), told.reason.as_str())).collect();
+    assert_eq!(kinds, [("Ready", "Refreshed"), ("ReauthRequired", "GrantValid"), ("Stalled", "StorageRefused")]);
+    assert!(status.conditions.iter().all(|told| told.observed_generation == Some(5)));
+    assert!(status.conditions[0].message.contains("secrets is forbidden"));
+    assert_eq!((status.observed_generation, &status.next_refresh_time), (Some(5), &None));
+    assert_eq!((status.rotation, &status.secret_name), (before.rotation, &before.secret_name));
+    assert!(report::tells_of_refused_storage(&status) && !report::tells_of_refused_storage(&before));
+    let blank = report::status_without_secrets(&PleoConnectionStatus::default(), 1, "no", at(0));
+    assert_eq!(blank.conditions[1].reason, "NotTried");
+}
+
+/// That nobody can tell whether a consent is shared is a matter of rights, and is said.
+#[test]
+fn what_cannot_be_checked_is_told() {
+    let mut scene = Scene::new().consent("consent-1");
+    let InitialGrant::Present(token) = &mut scene.observed.initial else { panic!("a consent") };
+    token.sharing = Sharing::Unchecked("secrets is forbidden".into());
+    let problems = problem::problems(&scene.observed, None);
+    let refused = problems.iter().find(|problem| problem.reason == ReadyReason::StorageRefused).expect("told");
+    assert!(refused.message.contains("secrets is forbidden"));
+}
+
+#[test]
+fn nothing_is_noted_of_restarts_that_were_not_tried() {
+    let one = || vec![RestartTarget { kind: WorkloadKind::Deployment, name: "web".into() }];
+    assert!(Tried { done: vec![], perhaps: vec![] }.is_nothing());
+    assert!(!Tried { done: one(), perhaps: vec![] }.is_nothing());
+    assert!(!Tried { done: vec![], perhaps: one() }.is_nothing());
+}
+
+#[test]
+fn a_clock_may_be_ten_seconds_ahead() {
+    let edge = later(at(0), CLOCK_TOLERANCE);
+    assert!(!lies_ahead(edge, at(0)) && lies_ahead(later(edge, secs(1)), at(0)));
+}
+
+/// The list keeps people who may edit connections from having Secrets posted elsewhere.
+#[test]
+fn an_allowed_server_is_scheme_host_and_port() {
+    use pleo_operator::domain::wish::AllowedServer;
+    let read = |text: &str| text.parse::<AllowedServer>();
+    assert_eq!(read("https://auth.example.com"), read("https://auth.example.com:443/"));
+    assert_ne!(read("https://auth.example.com:8443"), read("https://auth.example.com"));
+    for wrong in [
+        "http://auth.example.com",
+        "https://auth.example.com/oauth",
+        "https://auth.example.com/?x=1",
+        "https://auth.example.com/#x",
+        "https://user@auth.example.com",
+        "https://",
+        "auth.example.com",
+    ] {
+        let error = read(wrong).expect_err(wrong);
+        assert!(error.contains("write scheme, host and port"), "{error}");
+    }
+}
+
+/// Pleo's two servers, and nobody else, where no list is given.
+#[test]
+fn a_connection_is_read_with_its_defaults() {
+    use pleo_operator::{
+        api::PleoConnection,
+        domain::wish::{AllowedServers, Wish},
+    };
+    let read = |spec: serde_json::Value, allowed: &[&str]| {
+        let connection = serde_json::json!({
+            "apiVersion": "pleo.io/v1alpha1", "kind": "PleoConnection", "metadata": {"name": "acme"}, "spec": spec,
+        });
+        let connection: PleoConnection = serde_json::from_value(connection).expect("a connection");
+        Wish::read(&connection, &AllowedServers::new(allowed.iter().map(|server| server.parse().unwrap()).collect()))
+    };
+    let plain = serde_json::json!({"client": {"secretRef": {"name": "c"}}});
+    let wish = read(plain.clone(), &[]);
+    assert_eq!(wish.retry_timeout, secs(72 * 3600));
+    assert_eq!(wish.token_url().unwrap().as_str(), PRODUCTION);
+    assert_eq!(read(plain, &["https://auth.example.com"]).token_url(), None);
+    let elsewhere =
+        |url: &str| serde_json::json!({"client": {"secretRef": {"name": "c"}}, "server": {"tokenURL": url}});
+    let url = "https://auth.example.com:8443/oauth/token";
+    assert_eq!(read(elsewhere(url), &[]).token_url(), None);
+    let told = read(elsewhere(url), &[]).server.unwrap_err().to_string();
+    assert!(told.contains("--allowed-server https://auth.example.com:8443"), "{told}");
+    assert_eq!(read(elsewhere(url), &["https://auth.example.com:8443"]).token_url().unwrap().as_str(), url);
+}
+
+/// Jitter is spread over all that lies between 0 and 1, and the same at every look.
+#[test]
+fn jitter_is_spread_evenly() {
+    use pleo_operator::domain::token::fraction;
+    let all: Vec<f64> = (0..1000).map(|number| fraction(&["x", &number.to_string()])).collect();
+    for tenth in 0..10 {
+        let low = f64::from(tenth) / 10.0;
+        let count = all.iter().filter(|value| (low..low + 0.1).contains(*value)).count();
+        assert!((60..140).contains(&count), "{count} of 1000 in the tenth from {low}");
+    }
+    assert_eq!(fraction(&["x", "1"]).to_bits(), fraction(&["x", "1"]).to_bits());
+}
+
+#[test]
+fn tokens_are_told_apart_by_what_they_are() {
+    use std::collections::HashSet;
+
+    use pleo_operator::domain::token::RefreshToken;
+    let (one, other) = (RefreshToken::new("one"), RefreshToken::new("other"));
+    assert!(one == RefreshToken::new("one") && one != other);
+    assert_eq!(HashSet::from([one.clone(), one.clone(), other.clone()]).len(), 2);
+    assert_eq!(one.fingerprint().to_string(), one.fingerprint().as_str());
+    assert_eq!(one.fingerprint().as_str().len(), 40);
+    assert_eq!(format!("{one:?}"), "[redacted]");
+}
