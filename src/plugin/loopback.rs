@@ -76,7 +76,9 @@ impl Loopback {
 
 /// What a request is worth.
 #[derive(Clone)]
-struct Judge(Arc<dyn Fn(&Query) -> (Page, bool) + Send + Sync>);
+struct Judge(Arc<Judging>);
+
+type Judging = dyn Fn(&Query) -> (Page, bool) + Send + Sync;
 
 async fn come_back(State(judge): State<Judge>, RawQuery(query): RawQuery) -> Response {
     let (page, _) = match Query::read(&query.unwrap_or_default()) {

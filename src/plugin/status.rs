@@ -147,7 +147,14 @@ pub fn next_step(connection: &PleoConnection) -> String {
 }
 
 /// The Secrets of a connection, as far as they may be read.
-struct Secrets(Vec<(String, &'static str, Result<Option<Secret>, Trouble>)>);
+struct Secrets(Vec<Looked>);
+
+/// One of them: its name, what it is for, and what was found.
+struct Looked {
+    name: String,
+    role: &'static str,
+    found: Result<Option<Secret>, Trouble>,
+}
 
 impl Secrets {
     async fn read(cluster: &Cluster, connection: &PleoConnection) -> Self {
@@ -161,25 +168,23 @@ impl Secrets {
             (Some(token), "token, for pods"),
         ];
         let mut read = Vec::new();
-        for (name, what) in wanted {
+        for (name, role) in wanted {
             if let Some(name) = name {
-                let secret = cluster.secret(&name).await;
-                read.push((name, what, secret));
+                let found = cluster.secret(&name).await;
+                read.push(Looked { name, role, found });
             }
         }
         Self(read)
     }
 
     fn text(&self) -> String {
-        let rows: Vec<[String; 3]> =
-            self.0.iter().map(|(name, what, secret)| [format!("  {what}"), name.clone(), describe(secret)]).collect();
-        table(&rows, 0)
+        let row = |looked: &Looked| [format!("  {}", looked.role), looked.name.clone(), describe(&looked.found)];
+        table(&self.0.iter().map(row).collect::<Vec<_>>(), 0)
     }
 
     fn json(&self) -> Value {
-        let all =
-            self.0.iter().map(|(name, what, secret)| json!({"name": name, "role": what, "found": describe(secret)}));
-        all.collect::<Vec<_>>().into()
+        let one = |Looked { name, role, found }: &Looked| json!({"name": name, "role": role, "found": describe(found)});
+        self.0.iter().map(one).collect::<Vec<_>>().into()
     }
 }
 

@@ -62,7 +62,7 @@ impl Siege {
     }
 
     /// Nothing came of it, and the page tells nothing; the human himself still comes through.
-    async fn is_refused(mut self, seen: Seen, status: u16, title: &str) {
+    async fn ends_refused(mut self, seen: Seen, status: u16, title: &str) {
         assert_eq!((seen.status, seen.title(), seen.location.as_deref()), (status, title, None));
         self.is_mute(&seen);
         sleep(seconds(30)).await;
@@ -98,14 +98,14 @@ const OTHER_SERVER: &str = "This answer is not from the server that was asked";
 async fn a_callback_without_a_state() {
     let mut siege = Siege::begin().await;
     let seen = siege.asks(&siege.with("state", "")).await;
-    siege.is_refused(seen, 400, DAMAGED).await;
+    siege.ends_refused(seen, 400, DAMAGED).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_state_that_was_never_made() {
     let mut siege = Siege::begin().await;
     let seen = siege.asks(&siege.with("state", "evil")).await;
-    siege.is_refused(seen, 400, DAMAGED).await;
+    siege.ends_refused(seen, 400, DAMAGED).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -115,7 +115,7 @@ async fn a_state_with_another_seal() {
     let (visit, seal) = state.rsplit_once('.').unwrap();
     let forged: String = seal.chars().rev().collect();
     let seen = siege.asks(&siege.with("state", &format!("{visit}.{forged}"))).await;
-    siege.is_refused(seen, 410, VOID).await;
+    siege.ends_refused(seen, 410, VOID).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -124,7 +124,7 @@ async fn a_state_with_a_later_end() {
     let state = siege.parameter("state");
     let parts: Vec<_> = state.split('.').collect();
     let seen = siege.asks(&siege.with("state", &format!("{}.7fffffff.{}", parts[0], parts[2]))).await;
-    siege.is_refused(seen, 410, VOID).await;
+    siege.ends_refused(seen, 410, VOID).await;
 }
 
 /// Each of two visits has a state and a cookie. One's state with the other's cookie is nobody's.
@@ -139,7 +139,7 @@ async fn a_state_swapped_between_two_visits() {
     swapped.cookies.insert(first.clone(), other.clone());
     assert_ne!(mine, other);
     let seen = swapped.get(&siege.pages, siege.callback.as_str()).await;
-    siege.is_refused(seen, 410, VOID).await;
+    siege.ends_refused(seen, 410, VOID).await;
 }
 
 /// RFC 9700 section 4.7: login CSRF. The attacker's own consent, opened in the victim's browser.
@@ -147,7 +147,7 @@ async fn a_state_swapped_between_two_visits() {
 async fn a_callback_in_another_browser() {
     let siege = Siege::begin().await;
     let seen = siege.stranger_asks(siege.callback.as_str()).await;
-    siege.is_refused(seen, 400, OTHER_BROWSER).await;
+    siege.ends_refused(seen, 400, OTHER_BROWSER).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -158,7 +158,7 @@ async fn a_made_up_cookie() {
     // {"namespace":"finance","name":"acme","browser":"0"}
     forger.cookies.insert(name, "eyJuYW1lc3BhY2UiOiJmaW5hbmNlIiwibmFtZSI6ImFjbWUiLCJicm93c2VyIjoiMCJ9".into());
     let seen = forger.get(&siege.pages, siege.callback.as_str()).await;
-    siege.is_refused(seen, 410, VOID).await;
+    siege.ends_refused(seen, 410, VOID).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -169,7 +169,7 @@ async fn a_cookie_that_is_none() {
         let mut forger = Browser::default();
         forger.cookies.insert(name, value.into());
         let seen = forger.get(&siege.pages, siege.callback.as_str()).await;
-        siege.is_refused(seen, 400, OTHER_BROWSER).await;
+        siege.ends_refused(seen, 400, OTHER_BROWSER).await;
     }
 }
 
@@ -182,7 +182,7 @@ async fn two_cookies_of_one_name() {
     let path = format!("{}?{}", siege.callback.path(), siege.callback.query().unwrap());
     let request = Request::get(path).header("cookie", cookies).body(Body::empty()).unwrap();
     let seen = Browser::default().send(&siege.pages, request).await;
-    siege.is_refused(seen, 400, OTHER_BROWSER).await;
+    siege.ends_refused(seen, 400, OTHER_BROWSER).await;
 }
 
 /// A cookie that names another connection than its state was made for.
@@ -202,7 +202,7 @@ async fn a_cookie_that_points_at_another_connection() {
     siege.world.server.reset_trace();
     let seen = forger.get(&siege.pages, siege.callback.as_str()).await;
     siege.exchanges = siege.world.pleo.exchanged();
-    siege.is_refused(seen, 410, VOID).await;
+    siege.ends_refused(seen, 410, VOID).await;
 }
 
 /// The answer of another server that the human was lured to (RFC 9700 section 4.4).
@@ -213,7 +213,7 @@ async fn an_answer_of_another_server() {
     {
         let mut siege = Siege::begin().await;
         let seen = siege.asks(&siege.with("iss", issuer)).await;
-        siege.is_refused(seen, 400, OTHER_SERVER).await;
+        siege.ends_refused(seen, 400, OTHER_SERVER).await;
     }
 }
 
@@ -240,7 +240,7 @@ async fn a_code_that_cannot_be_one() {
     for code in ["", "a\r\nSet-Cookie: evil=1", "a\nb", "\u{0}", "cödé", long.as_str()] {
         let mut siege = Siege::begin().await;
         let seen = siege.asks(&siege.with("code", code)).await;
-        siege.is_refused(seen, 400, DAMAGED).await;
+        siege.ends_refused(seen, 400, DAMAGED).await;
     }
 }
 
@@ -250,7 +250,7 @@ async fn a_parameter_that_is_there_twice() {
     for name in ["code", "state", "iss", "error"] {
         let mut siege = Siege::begin().await;
         let seen = siege.asks(&format!("{}&{name}=evil&{name}=evil", siege.callback)).await;
-        siege.is_refused(seen, 400, DAMAGED).await;
+        siege.ends_refused(seen, 400, DAMAGED).await;
     }
 }
 
@@ -259,18 +259,18 @@ async fn an_error_that_is_markup() {
     let mut siege = Siege::begin().await;
     let evil = "<script>evil()</script>";
     let seen = siege.asks(&siege.with("error", evil)).await;
-    siege.is_refused(seen, 200, "It was not allowed").await;
+    siege.ends_refused(seen, 200, "It was not allowed").await;
     let mut siege = Siege::begin().await;
     let described = format!("{}&error_description=%3Cscript%3Eevil()", siege.with("error", "access_denied"));
     let seen = siege.asks(&described).await;
-    siege.is_refused(seen, 200, "You did not allow it").await;
+    siege.ends_refused(seen, 200, "You did not allow it").await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_address_that_is_too_long() {
     let mut siege = Siege::begin().await;
     let seen = siege.asks(&siege.with("x", &"a".repeat(9000))).await;
-    siege.is_refused(seen, 400, DAMAGED).await;
+    siege.ends_refused(seen, 400, DAMAGED).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -379,7 +379,7 @@ async fn a_ticket_that_is_wrong() {
         siege.is_mute(&seen);
     }
     let seen = siege.asks(&format!("{good}&ticket={ticket}")).await;
-    siege.is_refused(seen, 400, DAMAGED).await;
+    siege.ends_refused(seen, 400, DAMAGED).await;
 }
 
 /// Whoever has no good link is not told which connections there are.
@@ -395,7 +395,7 @@ async fn a_link_to_another_connection() {
     }
     let unknown_ticket = siege.stranger_asks(&good.replace("ticket=", "ticket=x")).await;
     assert!(pages.iter().all(|page| *page == unknown_ticket.html), "all the same to the letter");
-    siege.is_refused(unknown_ticket, 410, VOID).await;
+    siege.ends_refused(unknown_ticket, 410, VOID).await;
 }
 
 /// A link that was used, and one that a day has passed over.
@@ -423,7 +423,7 @@ async fn a_method_that_is_not_served() {
         let path = format!("{}?{}", siege.callback.path(), siege.callback.query().unwrap());
         let request = Request::builder().method(method).uri(path).body(Body::from("evil")).unwrap();
         let seen = siege.human.clone().send(&siege.pages, request).await;
-        siege.is_refused(seen, 404, "There is nothing here").await;
+        siege.ends_refused(seen, 404, "There is nothing here").await;
     }
 }
 
@@ -484,5 +484,5 @@ async fn a_flood_of_requests() {
     let turned_away = statuses.iter().filter(|status| **status == 503).count();
     assert!(turned_away >= 400, "{turned_away}");
     let seen = siege.stranger_asks(&url).await;
-    siege.is_refused(seen, 410, VOID).await;
+    siege.ends_refused(seen, 410, VOID).await;
 }
