@@ -5,7 +5,7 @@ CRD := crds/pleo.io_pleoconnections.yaml
 MUTANTS := 27.1.0
 FUZZ := 0.13.2
 .DEFAULT_GOAL := help
-.PHONY: help build demo test simulate model mistakes mutants fuzz e2e check chart consumers crds manifests image testbed nodes cluster sandbox fmt clean lint docs drift dependencies tools
+.PHONY: help build demo test simulate consents model mistakes mutants fuzz e2e check chart consumers crds manifests image testbed nodes cluster sandbox fmt clean lint docs drift dependencies tools
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -22,6 +22,9 @@ test: testbed ## Runs all tests
 
 simulate: ## Plays stories made from seeds: SEEDS=10000 FROM=0, or SEED=7 for one that is told in full
 	SEEDS='$(or $(SEEDS),1000)' FROM='$(FROM)' SEED='$(SEED)' cargo test --profile simulate --test simulation seeds::every_seed -- --nocapture
+
+consents: ## Lets people consent by link while replicas die: VISITS=1000
+	VISITS='$(or $(VISITS),1000)' cargo test --profile simulate --test simulation links::consents -- --nocapture
 
 model: ## Checks the model of the protocol to a greater depth than the tests do
 	PLEO_MODEL=deep cargo test --profile simulate --test model -- --nocapture

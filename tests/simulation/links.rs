@@ -190,30 +190,28 @@ async fn a_code_waits_for_a_leader_and_not_for_ever() {
     assert_eq!(world.pleo.exchanged(), exchanges);
 }
 
-/// A thousand consents, of which each step goes to a replica at random, while both are killed at random, the API server has
-/// a bad day and the authorisation server does as it likes. Every visit ends in a working grant, or on a page that asks for
-/// another try; none half done.
+/// How many visits every test run plays; `make consents VISITS=1000` plays more.
+const VISITS: u32 = 60;
+
+/// Consents of which each step goes to a replica at random, while both are killed at random, the API server has a bad day and
+/// the authorisation server does as it likes. Every visit ends in a working grant, or on a page that asks for another try;
+/// none half done.
 #[tokio::test(start_paused = true)]
-async fn a_thousand_consents_while_replicas_die() {
+async fn consents_while_replicas_die() {
+    let visits = std::env::var("VISITS").ok().and_then(|text| text.parse().ok()).unwrap_or(VISITS);
     let world = World::from_seed(7).await;
     world.pleo.allow_redirect(&format!("{PUBLIC}/callback"));
     world.connect("acme", minutes(15)).await;
     let mut crowd = Crowd::new(&world);
     world.until("it is ready", is_back).await;
     world.server.set_faults(Faults { late: 0, ..Faults::storm() });
-    let mut tries = 0;
-    while crowd.connected < 300 || tries < 1000 {
-        tries += 1;
-        assert!(tries < 3000, "{} of {tries} visits ended well", crowd.connected);
+    for _ in 0..visits {
         crowd.one_visit(&world).await;
     }
-    let counters = world.pleo.counters("acme");
+    let (counters, connected, deaths) = (world.pleo.counters("acme"), crowd.connected, crowd.deaths);
     assert_eq!(counters.max_presented, 1, "no code and no token was sent twice");
-    println!(
-        "{tries} visits, {} connected, {} deaths, {} exchanges",
-        crowd.connected, crowd.deaths, counters.exchanges
-    );
-    assert!(crowd.connected < tries && crowd.deaths > 300, "not all went well, and it was dangerous");
+    println!("{visits} visits, {connected} connected, {deaths} deaths, {} exchanges", counters.exchanges);
+    assert!(visits / 4 < connected && connected < visits && deaths > visits / 4, "not all went well: {connected}");
 }
 
 /// Two replicas, and the dice.
