@@ -103,6 +103,11 @@ def contradictions():
     refused("extraEnv: PLEO_ALLOWED_SERVER is set by the chart; use allowedServers", "--set", "extraEnv[0].name=PLEO_ALLOWED_SERVER,extraEnv[0].value=x")
     refused("extraEnv: NO_PROXY is set by the chart; use proxy.noProxy", "--set", "extraEnv[0].name=NO_PROXY,extraEnv[0].value=x")
     refused("set metrics.service.enabled=true", "--set", "metrics.serviceMonitor.enabled=true,metrics.service.enabled=false")
+    for url in "pleo.example.com", "http://pleo.example.com", "https://user@pleo.example.com", "https://pleo.example.com/?x":
+        refused("write it like https://pleo.example.com", "--set", f"links.publicURL={url}")
+    refused("need links.publicURL", "--set", "links.ingress.enabled=true")
+    refused("needs links.httpRoute.parentRefs", "--set", "links.publicURL=https://pleo.example.com,links.httpRoute.enabled=true")
+    refused("are both 8080", "--set", "links.publicURL=https://pleo.example.com,links.port=8080")
     refused("say with networkPolicy.scraper.namespaceSelector", "--set", "metrics.serviceMonitor.enabled=true,networkPolicy.enabled=true")
     refused("there is no alert PleoUnheardOf", "--set", "metrics.prometheusRules.rules.PleoUnheardOf.enabled=true")
     # By the schema.
@@ -272,7 +277,27 @@ def network():
     check(closed["ingress"] == [] and set(closed["policyTypes"]) == {"Ingress", "Egress"}, "somebody may come in")
 
 
-for part in contradictions, scopes, pods, names_and_values, monitoring, network:
+def links():
+    check(not [one_ for one_ in rendered("default") if one_["metadata"]["name"].endswith("-links")], "links by default")
+    service = [one_ for one_ in of_kind(rendered("full"), "Service") if one_["metadata"]["name"].endswith("-links")][0]
+    ingress = one(rendered("full"), "Ingress")
+    rule = ingress["spec"]["rules"][0]
+    check((rule["host"], rule["http"]["paths"][0]["path"]) == ("pleo.example.com", "/connect"), f"the Ingress: {rule}")
+    backend = rule["http"]["paths"][0]["backend"]["service"]
+    check(backend == {"name": service["metadata"]["name"], "port": {"name": "http"}}, f"its backend: {backend}")
+    check(service["spec"]["ports"][0]["targetPort"] == "links", "the Service leads elsewhere")
+    container = one(rendered("full"), "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    check({"name": "links", "containerPort": 9081, "protocol": "TCP"} in container["ports"], f"ports: {container['ports']}")
+    variables = environment(rendered("full"))
+    check(variables["PLEO_PUBLIC_URL"] == "https://pleo.example.com/connect", "PLEO_PUBLIC_URL")
+    check(variables["PLEO_LINK_ADDRESS"] == "0.0.0.0:9081", "PLEO_LINK_ADDRESS")
+    check(variables["PLEO_ALLOWED_RETURN"] == "https://app.example.com", "PLEO_ALLOWED_RETURN")
+    route = one(render("--set", "links.publicURL=https://pleo.example.com", "--set", "links.httpRoute.enabled=true",
+                       "--set", "links.httpRoute.parentRefs[0].name=public"), "HTTPRoute")["spec"]
+    check(route["rules"][0]["matches"][0]["path"]["value"] == "/", f"the HTTPRoute: {route}")
+
+
+for part in contradictions, scopes, pods, names_and_values, monitoring, network, links:
     part()
 for failure in failures:
     print(f"assertions: {failure}", file=sys.stderr)

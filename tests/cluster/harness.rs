@@ -160,7 +160,11 @@ impl World {
             "apiVersion": "pleo.io/v1alpha1", "kind": "PleoConnection",
             "metadata": {"name": name},
             "spec": {
-                "server": {"tokenURL": self.sandbox.token_url(), "caBundle": self.sandbox.ca_pem()},
+                "server": {
+                    "tokenURL": self.sandbox.token_url(),
+                    "authorizationURL": self.sandbox.authorization_url(),
+                    "caBundle": self.sandbox.ca_pem(),
+                },
                 "client": {"secretRef": {"name": "pleo-client"}},
                 "initialGrant": {"secretRef": {"name": format!("{name}-grant")}},
                 "secretName": format!("{name}-token"),
@@ -396,7 +400,7 @@ pub fn told(status: &PleoConnectionStatus, kind: &str) -> String {
     condition(status, kind).map_or_else(|| "-".into(), |condition| format!("{} {}", condition.status, condition.reason))
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

@@ -4,6 +4,7 @@ mod consumers;
 mod crashes;
 mod failures;
 mod harness;
+mod links;
 mod ownership;
 mod refusals;
 mod rotation;

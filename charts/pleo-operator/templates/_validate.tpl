@@ -43,6 +43,21 @@
 {{- fail (printf "proxy.https %q does not begin with http:// or https://" $v.proxy.https) }}
 {{- end }}
 
+{{- /* Links. */}}
+{{- $links := $v.links }}
+{{- if and $links.publicURL (not (regexMatch "^https://[^/:@?#\\s]+(:[0-9]{1,5})?(/[^?#\\s]*)?$" $links.publicURL)) }}
+{{- fail (printf "links.publicURL %q is no https URL under which people could reach the operator: write it like https://pleo.example.com" $links.publicURL) }}
+{{- end }}
+{{- if and (not $links.publicURL) (or $links.ingress.enabled $links.httpRoute.enabled $links.allowedReturns) }}
+{{- fail "links.ingress, links.httpRoute and links.allowedReturns need links.publicURL: the URL under which people reach the operator" }}
+{{- end }}
+{{- if and $links.httpRoute.enabled (not $links.httpRoute.parentRefs) }}
+{{- fail "links.httpRoute.enabled needs links.httpRoute.parentRefs: the gateways, as [{name: …, namespace: …}]" }}
+{{- end }}
+{{- if and $links.publicURL (eq (int $links.port) (int $v.metrics.port)) }}
+{{- fail (printf "links.port and metrics.port are both %d: choose another for one of them" (int $links.port)) }}
+{{- end }}
+
 {{- /* Times. */}}
 {{- range $key, $duration := dict "requestTimeout" $v.requestTimeout "leaderElection.leaseDuration" $v.leaderElection.leaseDuration }}
 {{- if not (and $duration (regexMatch "^([0-9]{1,6}(\\.[0-9]{1,3})?h)?([0-9]{1,6}(\\.[0-9]{1,3})?m)?([0-9]{1,6}(\\.[0-9]{1,3})?s)?([0-9]{1,6}ms)?$" $duration)) }}
@@ -80,6 +95,9 @@
   "request-timeout" "requestTimeout"
   "concurrency" "concurrency"
   "admin-address" "metrics.host and metrics.port"
+  "public-url" "links.publicURL"
+  "link-address" "links.port"
+  "allowed-return" "links.allowedReturns"
   "log-format" "logFormat"
   "notify-pods-per-second" "notifyPods" }}
 {{- range $v.extraArgs }}
