@@ -290,7 +290,7 @@ def links():
     check({"name": "links", "containerPort": 9081, "protocol": "TCP"} in container["ports"], f"ports: {container['ports']}")
     variables = environment(rendered("full"))
     check(variables["PLEO_PUBLIC_URL"] == "https://pleo.example.com/connect", "PLEO_PUBLIC_URL")
-    check(variables["PLEO_LINK_ADDRESS"] == "0.0.0.0:9081", "PLEO_LINK_ADDRESS")
+    check(variables["PLEO_LINK_ADDRESS"] == "[::]:9081", "PLEO_LINK_ADDRESS")
     check(variables["PLEO_ALLOWED_RETURN"] == "https://app.example.com", "PLEO_ALLOWED_RETURN")
     route = one(render("--set", "links.publicURL=https://pleo.example.com", "--set", "links.httpRoute.enabled=true",
                        "--set", "links.httpRoute.parentRefs[0].name=public"), "HTTPRoute")["spec"]
