@@ -24,8 +24,14 @@ async fn two_hundred_idle_connections_cost_no_write() {
     let looks = world.looks(&names);
     let operator = world.operator(&Flags::identity("a"));
     world.until_looked_at(&names, &looks, 1).await;
-    world.request_refresh("c0", "are you there").await;
-    world.until_rotation("c0", 2).await;
+    // Two exchanges keep their distance, and a status says so: the one that was begun first is far enough from its last.
+    let first = world.sandbox.exchanges().into_iter().next().expect("an exchange");
+    while world.sandbox.now() < first.began_at + Duration::from_secs(6) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let name = first.connection.expect("a connection");
+    world.request_refresh(&name, "are you there").await;
+    world.until_rotation(&name, 2).await;
     assert_eq!(operator.stop().await, 0);
 
     assert_eq!(
