@@ -30,12 +30,18 @@
 //! 5. [`domain::report`] says in three conditions what is, what is wrong, and what brings it back; and
 //!    [`domain::schedule`] says when to wake up again: as late as is safe, for a rotation kills the token in the pods' hands.
 //!
+//! When the grant is dead, a human is needed. A link in the status leads to [`web`]: a few pages on the way to the
+//! authorisation server and back. The code that comes back is written into the grant Secret ([`domain::link`]), and from there
+//! on it is a token like any other: claimed, sent once, committed.
+//!
 //! ## The rooms
 //!
 //! Imports only run downwards; a test keeps it so.
 //!
 //! | room | what it is | what it may touch |
 //! |---|---|---|
+//! | [`plugin`] | `kubectl pleo`, a program of its own | the rooms below but `operator` and `telemetry` |
+//! | [`web`] | the pages to consent on | its port, `cluster` |
 //! | [`operator`] | joins the rest: wake-ups, steps, terms of leadership, drain | the rooms below |
 //! | [`cluster`] | all that talks to the API server | Kubernetes |
 //! | [`pleo`] | all that talks to Pleo's authorisation server | HTTPS |
