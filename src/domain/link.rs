@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use ring::{digest, hmac};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
+use url::Url;
 
 use super::{
     adoption,
@@ -17,7 +18,7 @@ use super::{
     problem,
     time::{between, later},
     token::{AuthorizationCode, CodeVerifier, Fingerprint, LinkKey},
-    wish::TokenUrl,
+    wish::{Server, TokenUrl, Wish},
 };
 
 /// How long a link is good.
@@ -135,6 +136,35 @@ impl Invitation {
         now < self.ends_at() && is_equal(&self.ticket(uid), ticket)
     }
 
+    /// The link below this address, as long as it is good.
+    pub fn link(&self, base: &str, wish: &Wish, now: Timestamp) -> Option<String> {
+        let Wish { namespace, name, uid, .. } = wish;
+        let ticket = self.ticket(uid);
+        (now < self.ends_at()).then(|| format!("{base}/authorize/{namespace}/{name}?ticket={ticket}"))
+    }
+
+    /// Where a human is sent to consent (RFC 6749 section 4.1.1, RFC 7636 section 4.3); none if that is no address.
+    pub fn question(
+        &self,
+        page: &str,
+        client_id: &str,
+        redirect_uri: &str,
+        scopes: &[String],
+        way: &Way<'_>,
+    ) -> Option<String> {
+        let (state, challenge, scopes) = (self.state(way), challenge(&self.verifier(way)), scopes.join(" "));
+        let asking = [
+            ("response_type", "code"),
+            ("client_id", client_id),
+            ("redirect_uri", redirect_uri),
+            ("state", &state),
+            ("code_challenge", &challenge),
+            ("code_challenge_method", "S256"),
+        ];
+        let scope = (!scopes.is_empty()).then_some(("scope", scopes.as_str()));
+        Url::parse_with_params(page, asking.into_iter().chain(scope)).ok().map(String::from)
+    }
+
     /// What ties a human's way to the server and back together.
     pub fn state(&self, way: &Way<'_>) -> String {
         let VisitId { id, ends_at } = way.visit;
@@ -233,11 +263,17 @@ pub fn next(observed: &Observed) -> Option<Timestamp> {
     [links, code].into_iter().flatten().min()
 }
 
-/// Whether a human is needed, and a link could help.
+/// Whether a human is needed, and a link could help. What may be a backup is not written over for that: somebody may still
+/// put the right one in its place.
 fn is_wanted(observed: &Observed) -> bool {
-    let can = |server: &super::wish::Server| server.authorization_url.is_ok();
+    let can = |server: &Server| server.authorization_url.is_ok();
+    let may_be_written = match &observed.grant {
+        GrantSecret::Absent | GrantSecret::Ours(_) => true,
+        GrantSecret::Predecessor(_) | GrantSecret::Foreign | GrantSecret::Unreadable(_) => false,
+    };
     let wish = &observed.wish;
     observed.links.is_some()
+        && may_be_written
         && wish.server.as_ref().is_ok_and(can)
         && !wish.suspend
         && !wish.deleting
@@ -248,9 +284,7 @@ fn is_wanted(observed: &Observed) -> bool {
 pub fn url(observed: &Observed, now: Timestamp) -> Option<String> {
     let base = observed.links.as_ref()?;
     let invitation = observed.grant.ours()?.value.invitation.as_ref()?;
-    let wish = &observed.wish;
-    let ticket = (is_wanted(observed) && now < invitation.ends_at()).then(|| invitation.ticket(&wish.uid))?;
-    Some(format!("{base}/authorize/{}/{}?ticket={ticket}", wish.namespace, wish.name))
+    is_wanted(observed).then(|| invitation.link(base, &observed.wish, now))?
 }
 
 /// The grant with an invitation, and the version of the Secret to replace (none: create it). None where there is nothing

@@ -17,7 +17,6 @@ use tokio::{
     task::spawn_blocking,
     time::{Instant, sleep},
 };
-use url::Url;
 use uuid::Uuid;
 
 use super::{
@@ -31,7 +30,7 @@ use crate::{
     cluster::inputs,
     domain::{
         failure::Outcome,
-        link::{Invitation, InvitationRecord, VisitId, Way, challenge},
+        link::{Invitation, InvitationRecord, VisitId, Way},
         token::{AuthorizationCode, ClientCredentials, LinkKey, Presented, RefreshToken, read_input},
         wish::{AllowedServers, Server, Wish},
     },
@@ -99,19 +98,8 @@ impl Flow {
             visit: VisitId::new(random(), now),
             server: server.clone(),
         };
-        let (state, scopes) = (known.invitation.state(&known.way()), wish.scopes.join(" "));
-        let challenge = challenge(&known.invitation.verifier(&known.way()));
-        let scope = (!scopes.is_empty()).then_some(("scope", scopes.as_str()));
-        let asking = [
-            ("response_type", "code"),
-            ("client_id", &client.id),
-            ("redirect_uri", redirect_uri),
-            ("state", &state),
-            ("code_challenge", &challenge),
-            ("code_challenge_method", "S256"),
-        ];
-        let address = Url::parse_with_params(consent, asking.into_iter().chain(scope));
-        Self { address: address.map_or_else(|_| consent.to_owned(), String::from), known: Arc::new(known) }
+        let asked = known.invitation.question(consent, &client.id, redirect_uri, &wish.scopes, &known.way());
+        Self { address: asked.unwrap_or_else(|| consent.to_owned()), known: Arc::new(known) }
     }
 }
 

@@ -15,13 +15,12 @@ use super::{
     words,
 };
 use crate::{
-    api::PleoConnection,
     clock::Clock,
     cluster::{Store, StoreError, inputs},
     domain::{
         grant::Grant,
         link::{self, Arrival, Invitation, VisitEnd, VisitId, Way},
-        observed::{GrantSecret, Versioned},
+        observed::{GrantSecret, Told, Versioned},
         token::{AuthorizationCode, read_input},
         wish::{AllowedServers, Wish},
     },
@@ -122,8 +121,10 @@ impl Site {
         // The grant first, as everywhere: its version is older than what is decided on.
         let grant = self.store.read_grant(namespace, name).await?;
         let Some(connection) = self.store.read_connection(namespace, name).await? else { return Ok(None) };
-        let wish = self.wish(&connection);
-        Ok(match grant.as_seen_by(&wish.uid) {
+        let wish = Wish::read(&connection, &self.allowed);
+        // A backup that was put back has old keys, and a code in it would wait for ever.
+        let told = connection.status.as_ref().map(Told::by_status).unwrap_or_default();
+        Ok(match grant.as_seen_by(&wish.uid).unless_outdated(told) {
             GrantSecret::Ours(grant) if !wish.deleting => Some(Place { wish, grant }),
             GrantSecret::Ours(_)
             | GrantSecret::Absent
@@ -133,14 +134,8 @@ impl Site {
         })
     }
 
-    fn wish(&self, connection: &PleoConnection) -> Wish {
-        Wish::read(connection, &self.allowed)
-    }
-
     fn link(&self, place: &Place) -> Option<String> {
-        let invitation = place.invitation().filter(|invitation| self.now() < invitation.ends_at())?;
-        let (wish, ticket) = (&place.wish, invitation.ticket(&place.wish.uid));
-        Some(format!("{}/authorize/{}/{}?ticket={ticket}", self.address.base(), wish.namespace, wish.name))
+        place.invitation()?.link(self.address.base(), &place.wish, self.now())
     }
 
     fn onward(&self, wanted: Option<&str>) -> Option<String> {
@@ -199,23 +194,12 @@ pub async fn begin(site: &Site, namespace: &str, name: &str, query: &Query) -> A
         onward: site.onward(query.get("return")),
     };
     let way = Way { uid: &wish.uid, visit: &visit, browser: &traveller.browser, server: &server.token_url };
-    let (state, challenge) = (invitation.state(&way), link::challenge(&invitation.verifier(&way)));
-    let (callback, scopes) = (site.address.callback(), wish.scopes.join(" "));
-    let scope = (!scopes.is_empty()).then_some(("scope", scopes.as_str()));
-    let asking = [
-        ("response_type", "code"),
-        ("client_id", &client.id),
-        ("redirect_uri", &callback),
-        ("state", &state),
-        ("code_challenge", &challenge),
-        ("code_challenge_method", "S256"),
-    ];
-    let Ok(to) = Url::parse_with_params(endpoint, asking.into_iter().chain(scope)) else {
+    let Some(to) = invitation.question(endpoint, &client.id, &site.address.callback(), &wish.scopes, &way) else {
         return words::not_now("The address of its page to consent on is none.").into();
     };
     let cookie = traveller.set(&visit, &site.address);
     info!(namespace, connection = name, visit = visit.id, "a human was sent to the authorisation server");
-    Answer::Go { to: to.into(), cookie }
+    Answer::Go { to, cookie }
 }
 
 /// 122 random bits, as 32 digits.

@@ -10,7 +10,7 @@ use pleo_operator::{
             self, Arrival, CODE_LIFE, Invitation, InvitationRecord, LINK_LIFE, VISIT_LIFE, VisitEnd, VisitId, Way,
             challenge,
         },
-        observed::{Claimant, GrantSecret, Sighting},
+        observed::{Claimant, GrantSecret, Sighting, Told},
         problem,
         token::{AuthorizationCode, CodeVerifier, Fingerprint, LinkKey},
     },
@@ -82,6 +82,18 @@ fn a_link_is_there_only_while_a_human_is_needed() {
     }
     let mut unwanted = Scene::dead(RefusedReason::GrantRefused);
     assert!(matches!(unwanted.rest(), Decision::Wait(_)) && unwanted.done.is_empty(), "nobody serves the pages");
+}
+
+/// What may be a backup is not written over: the right one may still be put in its place (I9).
+#[test]
+fn a_grant_that_was_put_back_is_left_as_it_is() {
+    let mut scene = Scene::living().seeing(|seen| {
+        seen.links = Some(LINKS.into());
+        seen.grant = seen.grant.clone().unless_outdated(Told { rotation: 8, refused_rotation: None });
+    });
+    assert!(matches!(scene.observed.grant, GrantSecret::Predecessor(_)));
+    assert!(matches!(scene.rest(), Decision::Wait(_)));
+    assert!(!scene.done.contains(&"invite") && link_of(&scene).is_none(), "{:?}", scene.done);
 }
 
 /// I6: one write a day.

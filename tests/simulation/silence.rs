@@ -117,14 +117,20 @@ async fn a_refused_consent_beside_a_living_grant_is_tried_once() {
     assert_eq!(world.pleo.counters("acme").resent, 0);
 }
 
-/// The API server is away when the refusal comes. Nobody else knows of it, so it is kept until it can be stored, and the token
-/// is not sent again (I3).
-#[tokio::test(start_paused = true)]
-async fn a_refusal_is_remembered_until_it_can_be_stored() {
+/// A process with a refusal in hand, which it cannot store.
+async fn refused_and_cut_off() -> (World, Process) {
     let (world, process) = World::with_acme(minutes(15)).await;
     world.pleo.script("acme", [Step::error("invalid_grant").delayed_after(seconds(5))]);
     world.next_exchange("acme", minutes(15)).await;
     process.client.cut_off();
+    (world, process)
+}
+
+/// The API server is away when the refusal comes. Nobody else knows of it, so it is kept until it can be stored, and the token
+/// is not sent again (I3).
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_remembered_until_it_can_be_stored() {
+    let (world, process) = refused_and_cut_off().await;
     sleep(minutes(10)).await;
     process.client.restore();
     let refused = |world: &World| world.condition("acme", "ReauthRequired") == "True GrantRefused";
@@ -136,10 +142,7 @@ async fn a_refusal_is_remembered_until_it_can_be_stored() {
 /// Nobody is held up by it: a process that is to end gives the API server as long as a claim stands.
 #[tokio::test(start_paused = true)]
 async fn a_refusal_that_cannot_be_stored_does_not_keep_a_process_from_ending() {
-    let (world, process) = World::with_acme(minutes(15)).await;
-    world.pleo.script("acme", [Step::error("invalid_grant").delayed_after(seconds(5))]);
-    world.next_exchange("acme", minutes(15)).await;
-    process.client.cut_off();
+    let (world, process) = refused_and_cut_off().await;
     sleep(minutes(5)).await;
     let began = world.server.elapsed();
     process.stop().await;
