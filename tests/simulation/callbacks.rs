@@ -6,6 +6,9 @@ use axum::{
     body::Body,
     http::{Method, Request},
 };
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, PostParams};
+use pleo_operator::api::names::grant_secret;
 use serde_json::json;
 use tokio::time::sleep;
 use url::Url;
@@ -14,7 +17,7 @@ use crate::{
     browser::{Browser, PUBLIC, Seen},
     links::{dead_acme, link},
     process::Process,
-    world::{World, minutes, seconds},
+    world::{NAMESPACE, World, minutes, seconds},
 };
 
 /// A human on the way: sent to the server, consented, not yet back.
@@ -414,6 +417,26 @@ async fn a_link_that_is_void() {
     assert_ne!(old, new);
     assert_eq!(siege.stranger_asks(&old).await.title(), VOID);
     assert_eq!(siege.stranger_asks(&new).await.status, 303);
+}
+
+/// A backup brings old keys back, and the links that were made from them. A code taken in there would wait for ever.
+#[tokio::test(start_paused = true)]
+async fn a_link_of_a_grant_that_was_put_back() {
+    let mut siege = Siege::begin().await;
+    let old = link(&siege.world).unwrap();
+    let secrets: Api<Secret> = Api::namespaced(siege.world.user(), NAMESPACE);
+    let mut backup = secrets.get(&grant_secret("acme")).await.unwrap();
+    let callback = siege.callback.clone();
+    assert_eq!(siege.human.come_back(&siege.pages, callback.as_str()).await.title(), "Connected");
+    sleep(minutes(1)).await;
+    backup.metadata.resource_version = None;
+    secrets.replace(&grant_secret("acme"), &PostParams::default(), &backup).await.unwrap();
+    sleep(minutes(1)).await;
+    assert_eq!(siege.world.condition("acme", "ReauthRequired"), "True GrantRestored");
+    assert_eq!(siege.stranger_asks(&old).await.title(), VOID);
+    assert_eq!(siege.asks(callback.as_str()).await.title(), VOID);
+    let kept = siege.world.secret(&grant_secret("acme"), "link_key");
+    assert!(kept.is_some() && link(&siege.world).is_none(), "what was put back is left as it is");
 }
 
 #[tokio::test(start_paused = true)]

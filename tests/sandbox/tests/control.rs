@@ -124,7 +124,10 @@ async fn clients_are_registered_and_never_show_their_secret() {
     control.done(Method::PUT, "/clients/other", &other).await;
     control.done(Method::PUT, "/clients/public", json!({})).await;
     let clients = control.get("/clients").await;
-    assert_eq!(clients["clients"][0], json!({"id": "other", "public": false, "authentications": ["basic"]}));
+    assert_eq!(
+        clients["clients"][0],
+        json!({"id": "other", "public": false, "authentications": ["basic"], "redirect_uris": []})
+    );
     assert_eq!(clients["clients"][1]["public"], true);
     assert!(!clients.to_string().contains("hidden"));
     control.done(Method::POST, "/connections/acme/consent", json!({"client_id": "other"})).await;
