@@ -3,9 +3,9 @@
 use pleo_operator::{
     api::ReauthReason,
     domain::{
-        attempt::{Settlement, settle},
+        attempt::{Attempt, Settlement, settle},
         decide::Decision,
-        grant::{Grant, RefusedReason, Which},
+        grant::{AttemptId, FailureRecord, Grant, RefusedReason, Which},
         link::{
             self, Arrival, CODE_LIFE, Invitation, InvitationRecord, LINK_LIFE, VISIT_LIFE, VisitEnd, VisitId, Way,
             challenge,
@@ -17,8 +17,8 @@ use pleo_operator::{
 };
 
 use super::scenes::{
-    PRODUCTION, STAGING, Scene, UID, at, ending, invalid_grant, no_connection, pair, reply, secs, server, silence,
-    token_url, written,
+    PRODUCTION, STAGING, Scene, UID, adopted, at, ending, fingerprint, invalid_grant, no_connection, pair, reply, secs,
+    server, silence, token_url, written,
 };
 
 const LINKS: &str = "https://pleo.example.com";
@@ -151,7 +151,10 @@ fn a_state_is_known_only_as_it_was_made() {
     for wrong in ["", "..", ID, "x.1.y", &format!("{ID}.zz.{mac}"), &format!("{ID}.-1.{mac}"), &state[1..]] {
         assert!(!invitation.knows(wrong, &way), "{wrong}");
     }
-    assert!(["", "..", ID, "x.1.y", &format!("{ID}.zz.{mac}")].iter().all(|wrong| VisitId::read(wrong).is_none()));
+    let (short, not_hex) = (format!("{}.1.{mac}", &ID[1..]), format!("{}.1.{mac}", "z".repeat(32)));
+    for wrong in ["", "..", ID, "x.1.y", &format!("{ID}.zz.{mac}"), &short, &not_hex] {
+        assert_eq!(VisitId::read(wrong), None, "{wrong}");
+    }
     assert!(!visit.is_over(at(0)) && visit.is_over(at(i64::try_from(VISIT_LIFE.as_secs()).unwrap())));
 }
 
@@ -181,6 +184,12 @@ fn a_code_that_was_brought_becomes_a_pair() {
     assert_eq!((end_of_visit(&scene), &grant.code, &grant.invitation), (Some(VisitEnd::Connected), &None, &None));
     assert_eq!(problem::consent(&scene.observed).reason, ReauthReason::GrantValid);
     assert!(scene.observed.token.published().unwrap().usable(scene.now).is_some(), "and pods have it");
+}
+
+/// Servers forget a code after ten minutes at most (RFC 6749 section 4.1.2), and that is what a human has to consent in, too.
+#[test]
+fn lives_are_as_documented() {
+    assert_eq!((LINK_LIFE, VISIT_LIFE, CODE_LIFE), (secs(86_400), secs(900), secs(300)));
 }
 
 /// I1: whoever claims a code takes it out of the grant. A code in doubt is never sent again.
@@ -315,6 +324,32 @@ fn a_code_gives_way_to_a_newer_consent_that_is_proved() {
     let grant = written(settle(scene.grant(), &attempt, &ending(pair("1"), started_at, at(120))));
     assert_eq!(grant.live.as_ref().unwrap().refresh.expose(), "refresh-2");
     assert_eq!(grant.visit.unwrap().end, Some(VisitEnd::Replaced));
+    let told_before = scene.clone().with_grant(|grant| grant.end_visit(&attempt.fingerprint, VisitEnd::Lost));
+    let another_waits = scene.with_grant(|grant| grant.visit.as_mut().unwrap().code = fingerprint("another code"));
+    for scene in [told_before, another_waits] {
+        let settlement = settle(scene.grant(), &attempt, &ending(pair("1"), started_at, at(120)));
+        assert!(matches!(settlement, Settlement::Superseded), "there is nothing to write: {settlement:?}");
+    }
+}
+
+/// What becomes of a code is stored once, and held against that code only.
+#[test]
+fn a_refused_code_is_told_once_and_leaves_the_others_alone() {
+    let mut scene = consented().with_grant(|grant| grant.adopted.push(adopted("consent-0", PRODUCTION, None)));
+    let (attempt, started_at) = scene.begin();
+    let refused = ending(invalid_grant(), started_at, at(110));
+    let earlier = FailureRecord { attempt: AttemptId("earlier".into()), ..failure_of(&scene, &attempt) };
+    scene.store(Grant { last_failure: Some(earlier), ..scene.grant().clone() });
+    scene.store(written(settle(scene.grant(), &attempt, &refused)));
+    let marks: Vec<_> = scene.grant().adopted.iter().map(|old| (old.fingerprint.clone(), old.refused)).collect();
+    assert!(marks.contains(&(attempt.fingerprint.clone(), true)) && marks.contains(&(fingerprint("consent-0"), false)));
+    assert!(matches!(settle(scene.grant(), &attempt, &refused), Settlement::AlreadyStored));
+}
+
+/// The failure that a refusal of this attempt would leave behind.
+fn failure_of(scene: &Scene, attempt: &Attempt) -> FailureRecord {
+    let grant = written(settle(scene.grant(), attempt, &ending(invalid_grant(), at(100), at(105))));
+    grant.last_failure.expect("a failure")
 }
 
 /// I5.
