@@ -1,8 +1,9 @@
 //! The command line: every flag of `run` is an environment variable too.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
+use url::Url;
 
 use crate::{
     api::GoDuration,
@@ -71,12 +72,26 @@ pub struct RunArgs {
     /// A site that a link may lead on to in the end (`?return=`; scheme, host and port); repeat for several.
     #[arg(long = "allowed-return", env = "PLEO_ALLOWED_RETURN", value_delimiter = ',', value_name = "URL")]
     pub allowed_returns: Vec<ReturnSite>,
+    /// A URL that is told by webhook when a human must consent, and when all is well again.
+    #[arg(long, env = "PLEO_NOTIFY_URL", value_name = "URL", value_parser = webhook_url, requires = "notify_key_file")]
+    pub notify_url: Option<Url>,
+    /// A file with the key that signs these notices: whsec_ and 24 to 64 random bytes in base64.
+    #[arg(long, env = "PLEO_NOTIFY_KEY_FILE", value_name = "FILE")]
+    pub notify_key_file: Option<PathBuf>,
     /// Where /livez, /readyz and /metrics are served.
     #[arg(long, env = "PLEO_ADMIN_ADDRESS", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     pub admin_address: SocketAddr,
     /// How log lines look; RUST_LOG says which.
     #[arg(long, env = "PLEO_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json, value_name = "FORMAT")]
     pub log_format: LogFormat,
+}
+
+fn webhook_url(text: &str) -> Result<Url, String> {
+    let url: Url = text.parse().map_err(|error| format!("{error}: write https://host/path"))?;
+    if !matches!(url.scheme(), "https" | "http") || url.host().is_none() {
+        return Err("must be an https URL, or http within the cluster".to_owned());
+    }
+    Ok(url)
 }
 
 fn at_least_a_second(text: &str) -> Result<Duration, String> {

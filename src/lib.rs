@@ -45,6 +45,7 @@
 //! | [`operator`] | joins the rest: wake-ups, steps, terms of leadership, drain | the rooms below |
 //! | [`cluster`] | all that talks to the API server | Kubernetes |
 //! | [`pleo`] | all that talks to Pleo's authorisation server | HTTPS |
+//! | [`notify`] | tells others by webhook that a human is needed | one URL |
 //! | [`telemetry`] | metrics, logs, the admin endpoint | its port |
 //! | [`domain`] | the rules, as functions of values | nothing: no client, clock, randomness or async |
 //! | [`api`] | what users see: resource, conditions, names | nothing |
@@ -85,6 +86,7 @@ pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod domain;
+pub mod notify;
 pub mod operator;
 pub mod pleo;
 pub mod plugin;

@@ -11,6 +11,7 @@ use pleo_operator::{
     clock::{Clock, SystemClock},
     cluster::{Store, client, lease::LeaseConfig},
     domain::{grant::Holder, schedule::Pace, wish::AllowedServers},
+    notify::{Outbox, Patience, Webhook},
     operator::{context::Policy, run::Operator},
     pleo::HttpTokenEndpoint,
     telemetry::{admin, logs, metrics::Metrics},
@@ -23,6 +24,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 fn main() -> ExitCode {
     let done = match cli::parse() {
@@ -70,13 +72,14 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}: choose another --admin-address", args.admin_address))?;
     let served = CancellationToken::new();
     let pages = pages(&args, client.clone(), &served).await?;
+    let (outbox, notices) = notices(&args, &metrics)?;
     let admin = tokio::spawn(admin::serve(listener, Arc::clone(&metrics), served.clone()));
     let holder = holder(&args)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), identity = holder.identity, "starting");
-    operator(args, client, namespace, holder, metrics).run(stop).await;
+    operator(args, client, namespace, holder, outbox, metrics).run(stop).await;
     served.cancel();
-    // A scraper that never finishes its request must not hold us up.
-    let _ = tokio::time::timeout(Duration::from_secs(2), futures::future::join(admin, pages)).await;
+    // A scraper that never finishes its request, or a receiver that is not there, must not hold us up.
+    let _ = tokio::time::timeout(Duration::from_secs(2), futures::future::join3(admin, pages, notices)).await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -104,7 +107,34 @@ async fn pages(args: &RunArgs, client: kube::Client, stop: &CancellationToken) -
     }))
 }
 
-fn operator(args: RunArgs, client: kube::Client, namespace: String, holder: Holder, metrics: Arc<Metrics>) -> Operator {
+/// Sends notices to the webhook, if there is one, until the operator has ended.
+fn notices(args: &RunArgs, metrics: &Arc<Metrics>) -> anyhow::Result<(Outbox, JoinHandle<()>)> {
+    let (Some(url), Some(file)) = (&args.notify_url, &args.notify_key_file) else {
+        return Ok((Outbox::closed(), tokio::spawn(async {})));
+    };
+    let key = Zeroizing::new(
+        std::fs::read_to_string(file).with_context(|| format!("cannot read --notify-key-file {}", file.display()))?,
+    );
+    let key = key.parse().with_context(|| format!("--notify-key-file {} holds no key", file.display()))?;
+    let (metrics, clock) = (Arc::clone(metrics), Arc::new(SystemClock));
+    let webhook = Webhook { url: url.clone(), key, patience: Patience::default(), clock, metrics };
+    let (outbox, notices) = Outbox::new();
+    let serving = tokio::spawn(async {
+        if let Err(error) = webhook.serve(notices).await {
+            tracing::error!("no notices are sent: {error}");
+        }
+    });
+    Ok((outbox, serving))
+}
+
+fn operator(
+    args: RunArgs,
+    client: kube::Client,
+    namespace: String,
+    holder: Holder,
+    outbox: Outbox,
+    metrics: Arc<Metrics>,
+) -> Operator {
     let clock: Clock = Arc::new(SystemClock);
     Operator {
         store: Store::new(client),
@@ -124,6 +154,7 @@ fn operator(args: RunArgs, client: kube::Client, namespace: String, holder: Hold
             name: args.lease_name,
             duration: args.lease_duration,
         },
+        outbox,
         metrics,
     }
 }

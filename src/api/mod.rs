@@ -12,5 +12,5 @@ pub use connection::{
     SecretKeyRef, SecretRef, SecretTemplate, ServerSpec, WorkloadKind,
 };
 pub use duration::{GoDuration, InvalidDuration};
-pub use reason::{ConditionType, FailureReason, ReadyReason, ReauthReason, TokenState};
+pub use reason::{AgingReason, ConditionType, FailureReason, ReadyReason, ReauthReason, SecuritySignal, TokenState};
 pub use status::{LastFailure, PleoConnectionStatus};

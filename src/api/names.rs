@@ -18,6 +18,9 @@ pub const RESTARTED_FOR_ANNOTATION: &str = "pleo.io/restarted-for";
 /// Where `kubectl apply` keeps a copy of what was applied: the whole Secret, token included.
 pub const LAST_APPLIED_ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
+/// The reason of the event that tells of a consent by link that came to nothing.
+pub const CONSENT_FAILED: &str = "ConsentFailed";
+
 /// Names of Secrets that only the operator may use.
 pub const GRANT_SECRET_PREFIX: &str = "pleo-grant-";
 /// The type of grant Secrets; input Secrets are `Opaque`, so a grant can never be taken for an input.

@@ -9,6 +9,8 @@ pub enum ConditionType {
     ReauthRequired,
     /// Is something wrong that time alone will not mend? Present only while True.
     Stalled,
+    /// Does the refresh token grow old, unrefreshed? Present only while True.
+    GrantExpiring,
 }
 
 /// Makes an enum whose variants are printed as they are named.
@@ -166,6 +168,41 @@ impl ReauthReason {
 }
 
 reasons! {
+    /// Reasons of `GrantExpiring`, from the first warning on. Way back: let it be refreshed.
+    AgingReason {
+        /// The refresh token is 46 days old.
+        ExpiresWithin14Days,
+        /// It is 57 days old.
+        ExpiresWithin3Days,
+        /// It is 60 days old: from here on it may have ended.
+        MayHaveExpired,
+    }
+}
+
+reasons! {
+    /// What could be an attack. Each is an event with that reason and a count.
+    SecuritySignal {
+        /// The living grant was refused although it was young.
+        RefusedEarly,
+        /// Somebody else wrote into a Secret of the operator's.
+        SecretEdited,
+        /// A refresh token that another connection adopted was put into an initial grant.
+        GrantShared,
+    }
+}
+
+impl SecuritySignal {
+    /// As metrics name it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::RefusedEarly => "refused_early",
+            Self::SecretEdited => "secret_edited",
+            Self::GrantShared => "grant_shared",
+        }
+    }
+}
+
+reasons! {
     /// Reasons of `status.lastFailure`: what is known about the refresh token that was sent.
     FailureReason {
         /// Not a byte left: the token is unspent.
@@ -210,6 +247,7 @@ impl ConditionType {
             Self::Ready => "Ready",
             Self::ReauthRequired => "ReauthRequired",
             Self::Stalled => "Stalled",
+            Self::GrantExpiring => "GrantExpiring",
         }
     }
 }

@@ -12,7 +12,7 @@ pub struct PleoConnectionStatus {
     /// The generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, ReauthRequired and, only while True, Stalled.
+    /// Ready, ReauthRequired and, only while True, Stalled and GrantExpiring.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

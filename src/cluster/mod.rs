@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod connections;
+mod edits;
 mod error;
 pub mod events;
 pub mod inputs;
@@ -12,6 +13,7 @@ pub mod pods;
 pub mod secrets;
 pub mod workloads;
 
+pub use edits::Seen;
 pub use error::StoreError;
 pub use own_writes::OwnWrites;
 

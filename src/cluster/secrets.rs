@@ -12,7 +12,7 @@ use kube::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{Store, StoreError, manager};
+use super::{Seen, Store, StoreError, edits::edit, manager};
 use crate::{
     api::{PleoConnection, names},
     domain::{
@@ -44,17 +44,26 @@ impl Store {
     /// # Errors
     /// If the API server gave no answer or refused.
     pub async fn read_grant(&self, namespace: &str, connection: &str) -> Result<GrantSecret, StoreError> {
+        self.look_at_grant(namespace, connection).await.map(|seen| seen.what)
+    }
+
+    /// The same, and who else wrote into it.
+    ///
+    /// # Errors
+    /// If the API server gave no answer or refused.
+    pub async fn look_at_grant(&self, namespace: &str, connection: &str) -> Result<Seen<GrantSecret>, StoreError> {
         let Some(secret) = self.read_secret(namespace, &names::grant_secret(connection)).await? else {
-            return Ok(GrantSecret::Absent);
+            return Ok(Seen { what: GrantSecret::Absent, edit: None });
         };
         if !is_grant(&secret, connection) {
-            return Ok(GrantSecret::Foreign);
+            return Ok(Seen { what: GrantSecret::Foreign, edit: None });
         }
-        let version = secret.resource_version().unwrap_or_default();
-        Ok(match record::decode(data(secret)) {
+        let (version, edit) = (secret.resource_version().unwrap_or_default(), edit(&secret));
+        let what = match record::decode(data(secret)) {
             Ok(value) => GrantSecret::Ours(Versioned { value, version }),
             Err(why) => GrantSecret::Unreadable(why),
-        })
+        };
+        Ok(Seen { what, edit })
     }
 
     /// The version of the grant Secret, whatever stands in it; none if it is not there or not ours.
@@ -89,16 +98,24 @@ impl Store {
         Ok(Versioned { value: grant, version })
     }
 
-    /// The token Secret of a connection.
+    /// The token Secret of a connection, and who else wrote into it.
     ///
     /// # Errors
     /// If the API server gave no answer or refused.
-    pub async fn read_token(&self, namespace: &str, name: &str, connection: &str) -> Result<TokenSecret, StoreError> {
-        let Some(secret) = self.read_secret(namespace, name).await? else { return Ok(TokenSecret::Absent) };
+    pub async fn look_at_token(
+        &self,
+        namespace: &str,
+        name: &str,
+        connection: &str,
+    ) -> Result<Seen<TokenSecret>, StoreError> {
+        let Some(secret) = self.read_secret(namespace, name).await? else {
+            return Ok(Seen { what: TokenSecret::Absent, edit: None });
+        };
         if secret.type_.as_deref() != Some(names::OPAQUE_SECRET_TYPE) || !is_ours(&secret, connection) {
-            return Ok(TokenSecret::Foreign);
+            return Ok(Seen { what: TokenSecret::Foreign, edit: None });
         }
-        Ok(TokenSecret::Ours(published(secret)))
+        let edit = edit(&secret);
+        Ok(Seen { what: TokenSecret::Ours(published(secret)), edit })
     }
 
     /// Writes the token Secret of a connection: creates it, or replaces the version that was read.

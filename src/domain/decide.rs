@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::{
     adoption::{self, Adoption, Tidying},
+    aging,
     grant::{Attempts, Claim, Grant, Which},
     link,
     observed::{Claimant, ClientSecretState, GrantSecret, Observed, PutOff, TokenSecret},
@@ -105,7 +106,8 @@ pub fn decide(observed: &Observed, now: Timestamp, pace: Pace) -> Decision {
         return Decision::Leave;
     }
     if must_be_left_alone(observed) {
-        return Decision::Wait(Wait { until: expiry_of_published(observed, now), reason: WaitReason::Change });
+        let until = [expiry_of_published(observed, now), aging::next(observed, now)].into_iter().flatten().min();
+        return Decision::Wait(Wait { until, reason: WaitReason::Change });
     }
     let turn = turn(observed, now, pace);
     if let Some(grant) = link::forgotten(observed, is_abandoned(observed, now, pace), now) {
@@ -138,8 +140,8 @@ pub fn decide(observed: &Observed, now: Timestamp, pace: Pace) -> Decision {
     if link::is_due(observed, now) {
         return Decision::Invite;
     }
-    let (restart, link) = (restarts::next(observed, now), link::next(observed));
-    Decision::Wait(Wait { until: [next, recheck, flip, restart, link].into_iter().flatten().min(), reason })
+    let (restart, link, aged) = (restarts::next(observed, now), link::next(observed), aging::next(observed, now));
+    Decision::Wait(Wait { until: [next, recheck, flip, restart, link, aged].into_iter().flatten().min(), reason })
 }
 
 /// A Secret that is not ours, or not to be understood: nothing is touched or sent.

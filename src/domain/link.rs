@@ -104,6 +104,43 @@ pub enum VisitEnd {
     TooLate,
 }
 
+impl VisitEnd {
+    /// As metrics name it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::Refused => "refused",
+            Self::Misconfigured => "misconfigured",
+            Self::Failed => "failed",
+            Self::Lost => "lost",
+            Self::Replaced => "replaced",
+            Self::TooLate => "too_late",
+        }
+    }
+
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Connected, Self::Refused, Self::Misconfigured, Self::Failed, Self::Lost, Self::Replaced, Self::TooLate];
+
+    /// What became of the consent and what to do, in words; none where nothing is to be done.
+    pub const fn advice(self) -> Option<&'static str> {
+        match self {
+            Self::Connected | Self::Replaced => None,
+            Self::Refused => Some("the server refused the code that the browser brought: open the link once more"),
+            Self::Misconfigured => Some(
+                "the server refuses the client or the redirect URI, see status.lastFailure: mend that, and open the link once more",
+            ),
+            Self::Failed => Some(
+                "the server could not be reached, or its answer was lost, see status.lastFailure: open the link once more",
+            ),
+            Self::Lost => Some("the operator was ended while the code was exchanged: open the link once more"),
+            Self::TooLate => Some(
+                "the code was not exchanged in time, for nobody led or the connection was suspended or changed: open the link once more",
+            ),
+        }
+    }
+}
+
 /// A code as it comes with a callback whose state was checked.
 pub struct Arrival {
     /// As it stands in the state.
@@ -263,21 +300,21 @@ pub fn next(observed: &Observed) -> Option<Timestamp> {
     [links, code].into_iter().flatten().min()
 }
 
-/// Whether a human is needed, and a link could help. What may be a backup is not written over for that: somebody may still
-/// put the right one in its place.
+/// Whether a human is needed, and a link could help.
 fn is_wanted(observed: &Observed) -> bool {
+    is_possible(observed) && problem::consent(observed).reason.status() == "True"
+}
+
+/// Whether a link could help if a human were needed. What may be a backup is not written over for that: somebody may still
+/// put the right one in its place.
+pub fn is_possible(observed: &Observed) -> bool {
     let can = |server: &Server| server.authorization_url.is_ok();
     let may_be_written = match &observed.grant {
         GrantSecret::Absent | GrantSecret::Ours(_) => true,
         GrantSecret::Predecessor(_) | GrantSecret::Foreign | GrantSecret::Unreadable(_) => false,
     };
     let wish = &observed.wish;
-    observed.links.is_some()
-        && may_be_written
-        && wish.server.as_ref().is_ok_and(can)
-        && !wish.suspend
-        && !wish.deleting
-        && problem::consent(observed).reason.status() == "True"
+    observed.links.is_some() && may_be_written && wish.server.as_ref().is_ok_and(can) && !wish.suspend && !wish.deleting
 }
 
 /// The link of a connection that needs a human, as long as it is good.
@@ -315,6 +352,12 @@ pub fn accept(grant: &Grant, arrival: Arrival, now: Timestamp) -> Grant {
     let record = CodeRecord { fingerprint, server, redirect_uri, received_at: now };
     grant.code = Some(Code { code, verifier, record });
     grant
+}
+
+/// How a visit ended between these two, if one did.
+pub fn ended(before: &Grant, after: &Grant) -> Option<VisitEnd> {
+    let waited = before.visit.as_ref().filter(|visit| visit.end.is_none())?;
+    after.visit.as_ref().filter(|visit| visit.id == waited.id)?.end
 }
 
 /// The grant without a code that nobody may or can exchange any more; none if there is no such code.

@@ -15,13 +15,17 @@
 //! | [`projection`] | what do pods get? |
 //! | [`restarts`] | which workloads must be restarted to get it? |
 //! | [`report`] | what is the user told? |
+//! | [`aging`] | what if nobody refreshes for weeks? |
+//! | [`signal`], [`notice`] | what should others hear of at once? |
 
 pub mod adoption;
+pub mod aging;
 pub mod attempt;
 pub mod decide;
 pub mod failure;
 pub mod grant;
 pub mod link;
+pub mod notice;
 pub mod observed;
 pub mod problem;
 pub mod projection;
@@ -29,6 +33,7 @@ pub mod record;
 pub mod report;
 pub mod restarts;
 pub mod schedule;
+pub mod signal;
 pub mod time;
 pub mod token;
 pub mod wish;

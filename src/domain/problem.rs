@@ -4,9 +4,10 @@
 use super::{
     adoption,
     grant::{Attempts, Grant, HaltReason},
+    link,
     observed::{Claimant, ClientSecretState, GrantSecret, InitialGrant, InitialToken, Observed, Sharing, TokenSecret},
     projection::whole_seconds,
-    wish::{SpecProblem, TokenUrl},
+    wish::{Server, SpecProblem, TokenUrl, Wish},
 };
 use crate::api::{ReadyReason, ReauthReason, names};
 
@@ -120,6 +121,9 @@ fn not_tried() -> Consent {
 
 fn not_authorized(observed: &Observed) -> Consent {
     let message = match &observed.initial {
+        InitialGrant::Missing(why) if observed.wish.server.is_ok() => {
+            format!("{} or give a refresh token: {why}", in_a_browser(observed))
+        }
         InitialGrant::Missing(why) | InitialGrant::Invalid(why) => why.clone(),
         InitialGrant::Present(_) => format!("there is no grant of this connection's own: {}", way_back(observed)),
     };
@@ -128,10 +132,25 @@ fn not_authorized(observed: &Observed) -> Consent {
 
 /// What brings a connection back whose grant is gone.
 fn way_back(observed: &Observed) -> String {
-    match &observed.wish.initial_grant {
+    let wish = &observed.wish;
+    let by_hand = match &wish.initial_grant {
         Some(initial) => format!("put a new refresh token into the Secret {}, key {}", initial.secret, initial.key),
         None => "put a new refresh token into a Secret and name it in spec.initialGrant.secretRef".to_owned(),
+    };
+    match &wish.server {
+        Ok(Server { authorization_url: Err(why), .. }) if observed.links.is_some() => {
+            format!("{by_hand} (there is no link: {why})")
+        }
+        Ok(_) => format!("{} or {by_hand}", in_a_browser(observed)),
+        Err(_) => by_hand,
     }
+}
+
+/// How to consent without a token in hand.
+fn in_a_browser(observed: &Observed) -> String {
+    let Wish { namespace, name, .. } = &observed.wish;
+    let link = if link::is_possible(observed) { "open the link in status.authorizationURL, " } else { "" };
+    format!("{link}run `kubectl pleo connect {name} -n {namespace}`,")
 }
 
 /// The token in the initial grant that is about to be adopted.
@@ -238,10 +257,12 @@ fn initial_grant(observed: &Observed) -> Option<Problem> {
     }
     match &observed.initial {
         InitialGrant::Invalid(why) => problem(ReadyReason::InitialGrantInvalid, why),
-        InitialGrant::Missing(why) if consent(observed).reason == ReauthReason::NotAuthorized => {
-            problem(ReadyReason::InitialGrantMissing, why)
+        InitialGrant::Missing(_) => {
+            let Consent { reason, message } = consent(observed);
+            let is_missed = reason == ReauthReason::NotAuthorized;
+            is_missed.then_some(Problem { reason: ReadyReason::InitialGrantMissing, message })
         }
-        InitialGrant::Missing(_) | InitialGrant::Present(_) => None,
+        InitialGrant::Present(_) => None,
     }
 }
 

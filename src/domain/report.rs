@@ -1,10 +1,11 @@
-//! What the user is told: three conditions, the rest of the status, and an event for each transition. Written so that
+//! What the user is told: conditions, the rest of the status, and an event for each transition. Written so that
 //! the same state always gives the same status, and nothing is written while nothing changes (I6).
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{
+    aging::{Aging, aging},
     decide::{Turn, turn},
     link,
     observed::{Claimant, Observed, Told},
@@ -61,6 +62,14 @@ pub fn status(
             status: "True",
             reason: stalling.reason.as_str(),
             message: stalling.message.clone(),
+        });
+    }
+    if let Some(Aging { reason, message }) = aging(observed, now) {
+        conditions.push(Finding {
+            kind: ConditionType::GrantExpiring,
+            status: "True",
+            reason: reason.as_str(),
+            message,
         });
     }
     let generation = observed.wish.generation;

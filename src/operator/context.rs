@@ -10,6 +10,7 @@ use crate::{
     clock::Clock,
     cluster::{Store, StoreError, lease::Leadership},
     domain::{grant::Holder, schedule::Pace, wish::AllowedServers},
+    notify::Outbox,
     pleo::TokenEndpoint,
     telemetry::metrics::Metrics,
 };
@@ -30,6 +31,8 @@ pub struct Context {
     pub memory: Arc<Memory>,
     /// Tells pods of rotations.
     pub bell: Bell,
+    /// Tells others that a human is needed.
+    pub outbox: Outbox,
     /// Counts attempts.
     pub metrics: Arc<Metrics>,
     /// Work that must not be cut: shutdown waits for it.

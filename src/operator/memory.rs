@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::domain::{
     grant::{AttemptId, Claim, Grant, Holder},
     observed::{Claimant, Sighting},
+    signal::Edit,
 };
 
 /// What this process remembers.
@@ -40,6 +41,8 @@ struct Seen {
     candidate_failure: Option<(AttemptId, Instant)>,
     live_failure: Option<(AttemptId, Instant)>,
     live: Option<(AttemptId, Instant)>,
+    /// The edits that were told, the last of each Secret.
+    edits: BTreeMap<String, Edit>,
     errors: u32,
     refusals: u32,
 }
@@ -86,6 +89,13 @@ impl Memory {
             live_failure_seen_for: now.saturating_duration_since(live_failed),
             live_seen_for: now.saturating_duration_since(live_since),
         }
+    }
+
+    /// Whether this edit is news: each is told once.
+    pub fn is_news(&self, uid: &str, edit: &Edit) -> bool {
+        let mut state = self.state();
+        let edits = &mut state.seen.entry(uid.to_owned()).or_default().edits;
+        edits.insert(edit.secret.clone(), edit.clone()).as_ref() != Some(edit)
     }
 
     /// Forgets a connection that is gone.

@@ -13,6 +13,7 @@ use crate::{
         observed::{
             ClientSecretState, GrantSecret, InitialGrant, Observed, PutOff, Sharing, Sighting, TokenSecret, Told,
         },
+        signal::Edit,
         wish::Wish,
     },
 };
@@ -23,6 +24,8 @@ pub struct Scene {
     pub connection: PleoConnection,
     /// What a decision is made of.
     pub observed: Observed,
+    /// Who else wrote into our Secrets.
+    pub edits: Vec<Edit>,
 }
 
 /// What a look at a connection brought.
@@ -65,15 +68,16 @@ async fn look(ctx: &Context, cached: &PleoConnection) -> Result<Option<Scene>, P
     let (namespace, name) = (cached.namespace().unwrap_or_default(), cached.name_any());
     let mut secret_name = Wish::read(cached, &ctx.policy.allowed).secret_name;
     loop {
-        let token = ctx.store.read_token(&namespace, &secret_name, &name).await.doing("read the token Secret")?;
-        let grant = ctx.store.read_grant(&namespace, &name).await.doing("read the grant Secret")?;
+        let token = ctx.store.look_at_token(&namespace, &secret_name, &name).await.doing("read the token Secret")?;
+        let grant = ctx.store.look_at_grant(&namespace, &name).await.doing("read the grant Secret")?;
         let connection = ctx.store.read_connection(&namespace, &name).await.doing("read the connection")?;
         let Some(connection) = connection else { return Ok(None) };
         let wish = Wish::read(&connection, &ctx.policy.allowed);
         if wish.secret_name == secret_name {
-            let (grant, told) = judge(ctx, grant, &token, &connection, &wish).await?;
-            let observed = complete(ctx, wish, token, grant, told, &connection).await?;
-            return Ok(Some(Scene { connection, observed }));
+            let edits = [token.edit, grant.edit].into_iter().flatten().collect();
+            let (grant, told) = judge(ctx, grant.what, &token.what, &connection, &wish).await?;
+            let observed = complete(ctx, wish, token.what, grant, told, &connection).await?;
+            return Ok(Some(Scene { connection, observed, edits }));
         }
         // Renamed since: what was read is another Secret.
         secret_name = wish.secret_name;

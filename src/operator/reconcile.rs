@@ -20,6 +20,8 @@ use crate::{
     api::PleoConnection,
     domain::{
         decide::{Decision, Rotation, decide},
+        grant::Grant,
+        link,
         observed::{ClientSecretState, GrantSecret},
         time::between,
     },
@@ -59,7 +61,7 @@ pub async fn pass(ctx: &Arc<Context>, connection: &PleoConnection) -> Result<Act
                 tell::status_before_exchange(ctx, &mut scene).await;
                 exchange(ctx, &mut scene, rotation).await?
             }
-            Decision::Forget(grant) => publish::grant(ctx, &mut scene, *grant).await?,
+            Decision::Forget(grant) => forget(ctx, &mut scene, *grant).await?,
             Decision::Invite => publish::invite(ctx, &mut scene).await?,
             Decision::Restart(restart) => restart::workloads(ctx, &mut scene, &restart).await?,
             Decision::Wait(wait) => {
@@ -111,7 +113,7 @@ async fn exchange(ctx: &Arc<Context>, scene: &mut Scene, rotation: Rotation) -> 
     else {
         return Ok(Step::LookAgain);
     };
-    let before = grant.value.rotation;
+    let before = grant.value.clone();
     let job = Job {
         wish: observed.wish.clone(),
         server: server.clone(),
@@ -120,9 +122,14 @@ async fn exchange(ctx: &Arc<Context>, scene: &mut Scene, rotation: Rotation) -> 
         rotation,
     };
     let rotated = ctx.tracker.spawn(rotate(Arc::clone(ctx), job)).await.map_err(PassError::Panicked)??;
+    if let Rotated::Stored(grant) = &rotated
+        && let Some(end) = link::ended(&before, &grant.value)
+    {
+        tell::consent(ctx, scene, end).await;
+    }
     Ok(match rotated {
         // A failure may leave another token to be sent: not on an old look at the connection.
-        Rotated::Stored(grant) if grant.value.rotation == before => Step::LookAgain,
+        Rotated::Stored(grant) if grant.value.rotation == before.rotation => Step::LookAgain,
         Rotated::Stored(grant) => {
             scene.observed.grant = GrantSecret::Ours(*grant);
             scene.observed.sighting = sight(ctx, &scene.observed.grant);
@@ -131,6 +138,16 @@ async fn exchange(ctx: &Arc<Context>, scene: &mut Scene, rotation: Rotation) -> 
         Rotated::LookAgain => Step::LookAgain,
         Rotated::Refused(why) => Step::Refused(why),
     })
+}
+
+/// Nobody will exchange that code any more. Who brought it should know.
+async fn forget(ctx: &Context, scene: &mut Scene, grant: Grant) -> Result<Step, PassError> {
+    let end = scene.observed.grant.ours().and_then(|before| link::ended(&before.value, &grant));
+    let step = publish::grant(ctx, scene, grant).await?;
+    if let (Step::Done, Some(end)) = (&step, end) {
+        tell::consent(ctx, scene, end).await;
+    }
+    Ok(step)
 }
 
 /// When something is due, or a status that was refused may be written.

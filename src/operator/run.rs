@@ -20,6 +20,7 @@ use crate::{
         Store,
         lease::{Elector, Leadership, LeaseConfig},
     },
+    notify::Outbox,
     pleo::TokenEndpoint,
     telemetry::metrics::Metrics,
 };
@@ -39,6 +40,8 @@ pub struct Operator {
     pub policy: Policy,
     /// Where the Lease is.
     pub lease: LeaseConfig,
+    /// Tells others that a human is needed.
+    pub outbox: Outbox,
     /// What is counted and shown.
     pub metrics: Arc<Metrics>,
 }
@@ -98,6 +101,7 @@ impl Operator {
                 leadership: leadership.clone(),
                 memory: Arc::clone(&memory),
                 bell: Bell::new(self.policy.notify_pods_per_second),
+                outbox: self.outbox.clone(),
                 metrics: Arc::clone(&self.metrics),
                 tracker: tracker.clone(),
                 over: stop.child_token(),

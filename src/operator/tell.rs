@@ -2,16 +2,21 @@
 //! costs nothing.
 
 use kube::ResourceExt;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::{
     context::{Context, Doing, PassError},
     observe::Scene,
 };
 use crate::{
-    api::{PleoConnection, PleoConnectionStatus},
+    api::{PleoConnection, PleoConnectionStatus, SecuritySignal, names::CONSENT_FAILED},
     cluster::StoreError,
-    domain::report,
+    domain::{
+        link::VisitEnd,
+        notice,
+        report::{self, Transition},
+        signal,
+    },
 };
 
 /// How often a status is written anew over somebody else's edit of the connection.
@@ -36,8 +41,11 @@ pub async fn status(ctx: &Context, scene: &mut Scene, refused: Option<&str>) -> 
     for _ in 0..STATUS_TRIES {
         let before = scene.connection.status.clone().unwrap_or_default();
         let after = report::status(&scene.observed, &before, refused, ctx.now(), ctx.policy.pace);
-        match write(ctx, &mut scene.connection, before, after).await? {
-            Written::Done => return Ok(Told::Yes),
+        match write(ctx, &mut scene.connection, &before, &after).await? {
+            Written::Done => {
+                alarm(ctx, scene, &before, &after).await;
+                return Ok(Told::Yes);
+            }
             Written::Refused => return Ok(Told::Refused),
             Written::Conflict => {}
         }
@@ -63,7 +71,7 @@ pub async fn status_without_secrets(ctx: &Context, mut connection: PleoConnectio
     let before = connection.status.clone().unwrap_or_default();
     let generation = connection.metadata.generation.unwrap_or_default();
     let after = report::status_without_secrets(&before, generation, why, ctx.now());
-    write(ctx, &mut connection, before, after).await.map(|_| ())
+    write(ctx, &mut connection, &before, &after).await.map(|_| ())
 }
 
 /// Writes the status before an exchange, if a condition is about to say something else: the exchange may take a minute.
@@ -94,8 +102,8 @@ enum Written {
 async fn write(
     ctx: &Context,
     connection: &mut PleoConnection,
-    before: PleoConnectionStatus,
-    after: PleoConnectionStatus,
+    before: &PleoConnectionStatus,
+    after: &PleoConnectionStatus,
 ) -> Result<Written, PassError> {
     if before == after {
         return Ok(Written::Done);
@@ -113,12 +121,46 @@ async fn write(
             return Err(outage).doing("write the status");
         }
     }
-    for transition in report::transitions(&before, &after) {
-        let reporter = ctx.policy.holder.identity.as_str();
-        let told = ctx.store.write_event(connection, &transition, reporter, ctx.now()).await;
-        if let Err(error) = told {
-            debug!(reason = transition.reason, "an event was not written: {error}");
-        }
+    for transition in report::transitions(before, after) {
+        event(ctx, connection, &transition).await;
     }
     Ok(Written::Done)
+}
+
+async fn event(ctx: &Context, connection: &PleoConnection, transition: &Transition) {
+    let reporter = ctx.policy.holder.identity.as_str();
+    if let Err(error) = ctx.store.write_event(connection, transition, reporter, ctx.now()).await {
+        debug!(reason = transition.reason, "an event was not written: {error}");
+    }
+}
+
+/// Tells those who do not look at conditions: the webhook, and whoever watches for attacks.
+async fn alarm(ctx: &Context, scene: &Scene, before: &PleoConnectionStatus, after: &PleoConnectionStatus) {
+    let wish = &scene.observed.wish;
+    if let Some(notice) = notice::notice(wish, before, after, ctx.now()) {
+        ctx.outbox.send(notice);
+    }
+    let edits: Vec<_> = scene.edits.iter().filter(|edit| ctx.memory.is_news(&wish.uid, edit)).collect();
+    let signals = signal::signals(&scene.observed, before, after, ctx.now(), &edits);
+    for signal in signals {
+        let (namespace, connection, kind) = (&wish.namespace, &wish.name, signal.kind.as_str());
+        warn!(namespace, connection, signal = kind, "{}", signal.message);
+        ctx.metrics.signal(signal.kind);
+        // That a grant is shared is a condition, and its event was told.
+        if signal.kind != SecuritySignal::GrantShared {
+            let transition = Transition { reason: kind.to_owned(), message: signal.message, warning: true };
+            event(ctx, &scene.connection, &transition).await;
+        }
+    }
+}
+
+/// A consent by link ended: counted, and told where it came to nothing. Who watches the page is told there as well.
+pub async fn consent(ctx: &Context, scene: &Scene, end: VisitEnd) {
+    let wish = &scene.observed.wish;
+    info!(namespace = wish.namespace, connection = wish.name, outcome = end.label(), "a consent by link ended");
+    ctx.metrics.consent(end);
+    if let Some(advice) = end.advice() {
+        let transition = Transition { reason: CONSENT_FAILED.to_owned(), message: advice.to_owned(), warning: true };
+        event(ctx, &scene.connection, &transition).await;
+    }
 }

@@ -23,8 +23,8 @@ use prometheus_client::{
 };
 
 use crate::{
-    api::{ConditionType, PleoConnection},
-    domain::failure::Outcome,
+    api::{ConditionType, PleoConnection, ReauthReason, SecuritySignal},
+    domain::{aging::end_of_life, failure::Outcome, link::VisitEnd},
 };
 
 /// Bounds of the histograms, in seconds: an exchange may take a minute, a commit should take a hundredth.
@@ -34,6 +34,11 @@ const COMMIT_BOUNDS: [f64; 9] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0, 10.0, 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OutcomeLabel {
     outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct SignalLabel {
+    signal: &'static str,
 }
 
 type Views = Arc<Mutex<Vec<Store<PleoConnection>>>>;
@@ -46,6 +51,9 @@ pub struct Metrics {
     commit: Histogram,
     pod_notifications: Family<OutcomeLabel, Counter>,
     restarts: Family<OutcomeLabel, Counter>,
+    consents: Family<OutcomeLabel, Counter>,
+    notices: Family<OutcomeLabel, Counter>,
+    signals: Family<SignalLabel, Counter>,
     leader: Gauge<i64, AtomicI64>,
     views: Views,
     ready: AtomicBool,
@@ -73,6 +81,10 @@ impl Metrics {
             pod_notifications.clone(),
         );
         registry.register("restarts", "Workloads that were restarted, or could not be", restarts.clone());
+        let (consents, notices, signals) = (Family::default(), Family::default(), Family::default());
+        registry.register("consents", "Consents by link, by what became of them", consents.clone());
+        registry.register("notices", "Notices that reached the webhook, or did not", notices.clone());
+        registry.register("security_signals", "What could be an attack, by what it is", signals.clone());
         registry.register("leader", "1 while this process holds the Lease", leader.clone());
         registry.register(
             "build",
@@ -84,13 +96,32 @@ impl Metrics {
             // So that a rate is 0 and not missing before the first.
             drop(Family::get_or_create(&attempts, &OutcomeLabel { outcome }));
         }
-        for family in [&pod_notifications, &restarts] {
+        for end in VisitEnd::ALL {
+            drop(Family::get_or_create(&consents, &OutcomeLabel { outcome: end.label() }));
+        }
+        for signal in SecuritySignal::ALL {
+            drop(Family::get_or_create(&signals, &SignalLabel { signal: signal.label() }));
+        }
+        for family in [&pod_notifications, &restarts, &notices] {
             for done in [true, false] {
                 drop(Family::get_or_create(family, &done_label(done)));
             }
         }
         let ready = AtomicBool::default();
-        Self { registry, attempts, exchange, commit, pod_notifications, restarts, leader, views, ready }
+        Self {
+            registry,
+            attempts,
+            exchange,
+            commit,
+            pod_notifications,
+            restarts,
+            consents,
+            notices,
+            signals,
+            leader,
+            views,
+            ready,
+        }
     }
 
     /// An exchange ended.
@@ -112,6 +143,21 @@ impl Metrics {
     /// A workload was restarted, or could not be.
     pub fn restart(&self, done: bool) {
         self.restarts.get_or_create(&done_label(done)).inc();
+    }
+
+    /// A consent by link ended.
+    pub fn consent(&self, end: VisitEnd) {
+        self.consents.get_or_create(&OutcomeLabel { outcome: end.label() }).inc();
+    }
+
+    /// A notice reached the webhook, or did not.
+    pub fn notice(&self, arrived: bool) {
+        self.notices.get_or_create(&done_label(arrived)).inc();
+    }
+
+    /// Something could be an attack.
+    pub fn signal(&self, signal: SecuritySignal) {
+        self.signals.get_or_create(&SignalLabel { signal: signal.label() }).inc();
     }
 
     /// Whether this process holds the Lease.
@@ -192,7 +238,17 @@ impl Collector for ConnectionGauges {
         })?;
         gauge("connection_next_refresh_timestamp_seconds", "When the next exchange or retry is due", &|connection| {
             connection.status.as_ref()?.next_refresh_time.as_ref().map(Sample::at)
-        })
+        })?;
+        gauge(
+            "connection_grant_expiration_timestamp_seconds",
+            "Until when the refresh token lives at least",
+            &|connection| {
+                let valid =
+                    condition(connection, ConditionType::ReauthRequired)?.reason == ReauthReason::GrantValid.as_str();
+                let issued_at = connection.status.as_ref()?.last_refresh_time.as_ref().filter(|_| valid)?;
+                Some(Sample::at(&Time(end_of_life(issued_at.0))))
+            },
+        )
     }
 }
 

@@ -116,7 +116,7 @@ async fn a_token_is_published_replaced_and_taken_away() {
         let store = store(server);
         let template = json!({"labels": {"team": "finance"}, "annotations": {"note": "from the template"}});
         let (_, wish) = connection(server, "acme", json!({"secretTemplate": template})).await;
-        let read = async || match store.read_token(&server.namespace, "acme-token", "acme").await.unwrap() {
+        let read = async || match store.look_at_token(&server.namespace, "acme-token", "acme").await.unwrap().what {
             TokenSecret::Ours(published) => published,
             other => panic!("not ours: {other:?}"),
         };

@@ -12,7 +12,8 @@ use pleo_operator::{
 };
 
 use super::scenes::{
-    PACE, Scene, at, client, invalid_client, invalid_grant, no_connection, pair, reply, reply_after, secs, silence,
+    PACE, Scene, at, client, first_warning, invalid_client, invalid_grant, no_connection, pair, reply, reply_after,
+    secs, silence,
 };
 
 /// A quarter of an hour after noon the token of [`Scene::living`] is over, and its refresh long due.
@@ -201,7 +202,8 @@ fn a_wrong_client_stops_everything_and_keeps_the_grant() {
         assert!(!live.record.attempts.in_doubt);
         assert_eq!(scene.grant().last_failure.as_ref().unwrap().reason, FailureReason::Misconfigured);
         let mut a_month_later = scene.at(30 * 86_400);
-        assert!(matches!(a_month_later.rest(), Decision::Wait(wait) if wait.until.is_none()), "{code}");
+        let Decision::Wait(wait) = a_month_later.rest() else { panic!("{code}: nothing to do") };
+        assert_eq!(wait.until, Some(first_warning()), "{code}");
     }
 }
 

@@ -8,17 +8,18 @@ use std::{
 };
 
 /// Who may import whom. A room may always import itself.
-const ROOMS: [(&str, &[&str]); 10] = [
+const ROOMS: [(&str, &[&str]); 11] = [
     ("api", &[]),
     ("clock", &[]),
     ("domain", &["api"]),
     ("cluster", &["domain", "api", "clock"]),
     ("pleo", &["domain", "api", "clock"]),
     ("telemetry", &["domain", "api", "clock"]),
-    ("operator", &["cluster", "pleo", "telemetry", "domain", "api", "clock"]),
+    ("notify", &["telemetry", "domain", "api", "clock"]),
+    ("operator", &["notify", "cluster", "pleo", "telemetry", "domain", "api", "clock"]),
     ("web", &["cluster", "domain", "api", "clock"]),
     ("plugin", &["web", "cluster", "pleo", "domain", "api", "clock"]),
-    ("cli", &["web", "operator", "cluster", "pleo", "telemetry", "domain", "api", "clock"]),
+    ("cli", &["web", "operator", "notify", "cluster", "pleo", "telemetry", "domain", "api", "clock"]),
 ];
 
 /// What the domain must do without: waiting, clocks, chance, and everything outside the process.

@@ -10,6 +10,7 @@
 //! | [`turns`], [`claims`] | what is done next, and when |
 //! | [`adoptions`] | how a new consent comes in, and how its Secret is tidied |
 //! | [`reasons`] | what the user is told: every reason and its way back |
+//! | [`warnings`] | what people are told before it is too late, and what could be an attack |
 //! | [`restarts`] | which workloads are restarted, and what pods are told |
 //! | [`codecs`] | how grants and tokens stand in their Secrets |
 //! | [`schedules`], [`properties`], [`walks`] | what holds for whatever was seen, and for any course of events |
@@ -33,4 +34,5 @@ mod scenes;
 mod schedules;
 mod turns;
 mod walks;
+mod warnings;
 mod wishes;

@@ -45,6 +45,11 @@ pub fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_772_452_800 + seconds).unwrap()
 }
 
+/// When a pair that was issued at noon grows so old that it is told.
+pub fn first_warning() -> Timestamp {
+    at(46 * 24 * 3600)
+}
+
 pub fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }

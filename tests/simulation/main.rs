@@ -9,6 +9,7 @@
 //! | `fence`, `in_flight`, `takeover` | I1 and I2: the instant of sending, the pair in hand, the claim of the dead |
 //! | `telling`, `restarts` | consumers: pods that are told, workloads that are restarted |
 //! | `links`, `callbacks`, `browser` | consent by link, and attacks on it |
+//! | `warnings` | what people are told before, and at once |
 //! | `clocks`, `election` | I7: wrong clocks; one leads, or two |
 
 mod apiserver;
@@ -32,4 +33,5 @@ mod sent;
 mod silence;
 mod takeover;
 mod telling;
+mod warnings;
 mod world;

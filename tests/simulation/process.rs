@@ -10,12 +10,13 @@ use jiff::{SignedDuration, Timestamp};
 use pleo_operator::{
     clock::{Clock, WallClock},
     cluster::{Store, lease::LeaseConfig},
-    domain::{grant::Holder, schedule::Pace, wish::AllowedServers},
+    domain::{grant::Holder, notice::Notice, schedule::Pace, wish::AllowedServers},
+    notify::Outbox,
     operator::{context::Policy, run::Operator},
     telemetry::metrics::Metrics,
     web::{address::PublicUrl, server::router, visit::Site},
 };
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::{sync::mpsc::Receiver, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -102,6 +103,7 @@ impl Pod {
         let client = world.server.client(&self.name);
         let clock: Clock = Arc::new(self.clock.clone());
         let (stop, metrics) = (CancellationToken::new(), Arc::new(Metrics::new()));
+        let (outbox, notices) = Outbox::new();
         let holder = Holder { identity: self.name.clone(), process: world.next_process() };
         let operator = Operator {
             store: Store::new(client.kube()),
@@ -117,6 +119,7 @@ impl Pod {
                 notify_pods_per_second: 50,
             },
             lease: LeaseConfig { namespace: NAMESPACE.into(), name: self.lease.clone(), duration: self.lease_duration },
+            outbox,
             metrics: Arc::clone(&metrics),
         };
         let pages = self.public.clone().map(|address| {
@@ -126,7 +129,7 @@ impl Pod {
             router(Arc::new(Site { store, clock, address, returns, allowed, namespaces: Vec::new() }))
         });
         let running = tokio::spawn(operator.run(stop.clone()));
-        Process { pod: self.clone(), holder, client, metrics, pages, stop, running }
+        Process { pod: self.clone(), holder, client, metrics, notices, pages, stop, running }
     }
 }
 
@@ -140,6 +143,8 @@ pub struct Process {
     /// Its line to the API server.
     pub client: SimClient,
     pub metrics: Arc<Metrics>,
+    /// What the webhook is to be told.
+    pub notices: Receiver<Notice>,
     /// What people see.
     pub pages: Option<Router>,
     stop: CancellationToken,

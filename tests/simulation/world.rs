@@ -260,6 +260,13 @@ impl World {
         found.map(|found| format!("{} {}", text(found, "status"), text(found, "reason"))).unwrap_or_default()
     }
 
+    /// The reasons of all events about a connection.
+    pub fn events(&self, name: &str) -> Vec<String> {
+        let events = self.server.all("events.events.k8s.io");
+        let about = events.iter().filter(|event| event["regarding"]["name"] == name);
+        about.filter_map(|event| event["reason"].as_str().map(str::to_owned)).collect()
+    }
+
     pub fn is_ready(&self, name: &str) -> bool {
         self.condition(name, "Ready") == "True Refreshed"
     }

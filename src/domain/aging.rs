@@ -1,0 +1,64 @@
+//! How old a refresh token may get. A connection that is refreshed has a young one; one that is suspended or fails for
+//! weeks warns while there is still time (requirement T3).
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    observed::Observed,
+    projection::whole_seconds,
+    time::{earlier, later},
+};
+use crate::api::AgingReason;
+
+/// Refresh tokens live for so long at least, if nobody revokes them.
+pub const GRANT_LIFE: Duration = Duration::from_secs(60 * 24 * 3600);
+/// How long before that the first warning comes.
+pub const FIRST_WARNING: Duration = Duration::from_secs(14 * 24 * 3600);
+/// How long before that the last one comes.
+pub const LAST_WARNING: Duration = Duration::from_secs(3 * 24 * 3600);
+
+/// A grant that grows old.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aging {
+    /// As `GrantExpiring` names it.
+    pub reason: AgingReason,
+    /// What it is and what to do, in words.
+    pub message: String,
+}
+
+/// When a refresh token may end that was issued then.
+pub fn end_of_life(issued_at: Timestamp) -> Timestamp {
+    later(issued_at, GRANT_LIFE)
+}
+
+/// What is to be said of the age of the living grant; none: it is young, or there is none.
+pub fn aging(observed: &Observed, now: Timestamp) -> Option<Aging> {
+    let (reason, _) = steps(observed)?.into_iter().rev().find(|(_, from)| *from <= now)?;
+    let issued_at = observed.grant.ours()?.value.live.as_ref()?.record.issued_at;
+    let (since, end) = (whole_seconds(issued_at), whole_seconds(end_of_life(issued_at)));
+    let what_to_do = match observed.wish.suspend {
+        true => "unset spec.suspend",
+        false => "mend what the other conditions tell of",
+    };
+    let message = format!(
+        "the refresh token is from {since}, and such tokens live for 60 days, until {end}; after that a human must consent anew: {what_to_do}, so that it is refreshed"
+    );
+    Some(Aging { reason, message })
+}
+
+/// When there is something new to be said.
+pub fn next(observed: &Observed, now: Timestamp) -> Option<Timestamp> {
+    steps(observed)?.into_iter().map(|(_, from)| from).find(|from| *from > now)
+}
+
+/// What is said, and from when on.
+fn steps(observed: &Observed) -> Option<[(AgingReason, Timestamp); 3]> {
+    let end = end_of_life(observed.grant.ours()?.value.live.as_ref()?.record.issued_at);
+    Some([
+        (AgingReason::ExpiresWithin14Days, earlier(end, FIRST_WARNING)),
+        (AgingReason::ExpiresWithin3Days, earlier(end, LAST_WARNING)),
+        (AgingReason::MayHaveExpired, end),
+    ])
+}

@@ -1,0 +1,42 @@
+//! The key that signs, as Standard Webhooks wants it: `whsec_` and 24 to 64 bytes in base64.
+
+use std::{fmt, str::FromStr};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use ring::hmac;
+use zeroize::Zeroizing;
+
+/// Signs what is sent, so that its receiver knows from whom it is and that nobody changed it.
+pub struct SigningKey(hmac::Key);
+
+/// What stands there is no key. It is not shown.
+#[derive(Debug, thiserror::Error)]
+#[error("write whsec_ and 24 to 64 random bytes in base64, such as: echo \"whsec_$(openssl rand -base64 32)\"")]
+pub struct InvalidKey;
+
+impl FromStr for SigningKey {
+    type Err = InvalidKey;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim_end_matches(['\n', '\r']).strip_prefix("whsec_").ok_or(InvalidKey)?;
+        let bytes = Zeroizing::new(STANDARD.decode(text).map_err(|_| InvalidKey)?);
+        if !(24..=64).contains(&bytes.len()) {
+            return Err(InvalidKey);
+        }
+        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &bytes)))
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SigningKey")
+    }
+}
+
+impl SigningKey {
+    /// The value of the header `webhook-signature`.
+    pub fn signature(&self, id: &str, timestamp: i64, body: &str) -> String {
+        let tag = hmac::sign(&self.0, format!("{id}.{timestamp}.{body}").as_bytes());
+        format!("v1,{}", STANDARD.encode(tag))
+    }
+}

@@ -1,0 +1,41 @@
+//! The way out to others: a queue of notices, and a webhook that they are sent to. It may touch that one URL, and the file
+//! with the key that signs. Whatever becomes of a notice, no token waits for it.
+
+mod key;
+mod webhook;
+
+pub use key::{InvalidKey, SigningKey};
+pub use webhook::{Patience, Webhook};
+
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tracing::warn;
+
+use crate::domain::notice::Notice;
+
+/// How many notices may wait. Beyond that the receiver has been away for hours, and alerts tell the same.
+const QUEUE: usize = 256;
+
+/// Where notices are handed in.
+#[derive(Clone, Debug, Default)]
+pub struct Outbox(Option<Sender<Notice>>);
+
+impl Outbox {
+    /// An outbox, and where its notices come out.
+    pub fn new() -> (Self, Receiver<Notice>) {
+        let (sender, receiver) = channel(QUEUE);
+        (Self(Some(sender)), receiver)
+    }
+
+    /// Nobody wants to hear.
+    pub fn closed() -> Self {
+        Self(None)
+    }
+
+    /// Hands a notice in, and does not wait for anything.
+    pub fn send(&self, notice: Notice) {
+        let Some(sender) = &self.0 else { return };
+        if let Err(full) = sender.try_send(notice) {
+            warn!("a notice for the webhook is dropped: {full}");
+        }
+    }
+}
