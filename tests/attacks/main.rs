@@ -12,6 +12,7 @@
 //! | [`whole`] | pairs that arrived whole although their connection did not end as it should |
 //! | [`handshakes`], [`sessions`] | TLS, until it stands and after |
 //! | [`redirects`], [`proxies`] | whoever else is on the way |
+//! | [`webhook`] | whoever is told by webhook |
 //! | [`inner`], [`memory`], [`logs`] | what belongs to a process: what floods cost, what the program logs |
 
 mod bodies;
@@ -32,6 +33,7 @@ mod server;
 mod sessions;
 mod siege;
 mod statuses;
+mod webhook;
 mod whole;
 
 /// Each attack is a test of its own: `the_rule: attack => outcome;`.

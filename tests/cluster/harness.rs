@@ -362,6 +362,15 @@ impl World {
             .collect()
     }
 
+    /// Waits until it is counted.
+    pub async fn until_counted(&self, operator: &Operator, line: &str) {
+        let begun = Instant::now();
+        while !self.scrape(operator).lines().any(|found| found == line) {
+            assert!(begun.elapsed() < PATIENCE, "never counted {line:?}:\n{}", operator.get("/metrics"));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Remembers what an operator shows to Prometheus, for the hunt.
     pub fn scrape(&self, operator: &Operator) -> String {
         let text = operator.get("/metrics");

@@ -1,5 +1,6 @@
 //! The operator as a real process, on a real API server, over HTTPS with a strict server.
 
+mod alarms;
 mod consumers;
 mod crashes;
 mod failures;
