@@ -5,7 +5,7 @@ CRD := crds/pleo.io_pleoconnections.yaml
 MUTANTS := 27.1.0
 FUZZ := 0.13.2
 .DEFAULT_GOAL := help
-.PHONY: help build demo test simulate consents model mistakes mutants fuzz e2e check chart consumers crds manifests image testbed nodes cluster sandbox fmt clean lint docs drift dependencies tools
+.PHONY: help build demo test simulate consents model mistakes mutants fuzz e2e browser check chart consumers crds manifests image testbed nodes cluster sandbox fmt clean lint docs drift dependencies tools
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -83,6 +83,9 @@ image: ## Builds the container image; IMAGE=registry.example.com/pleo-operator:0
 	    exec $$builder build --tag '$(IMAGE)' --build-arg VERSION="$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)" \
 	        --build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null)" --build-arg CREATED="$$(date -u +%FT%TZ)" $(ARGS) .; \
 	done; echo 'no builder of images works here: install docker, podman or buildah, or start it' >&2; exit 1
+
+browser: testbed ## Consents in a real browser, and takes pictures of every page; needs chromium and chromedriver
+	cargo test --test browser
 
 cluster: build ## Runs an API server in the foreground, and prints its KUBECONFIG
 	@$(BIN)/pleo-testbed cluster

@@ -108,6 +108,10 @@ def contradictions():
     refused("need links.publicURL", "--set", "links.ingress.enabled=true")
     refused("needs links.httpRoute.parentRefs", "--set", "links.publicURL=https://pleo.example.com,links.httpRoute.enabled=true")
     refused("are both 8080", "--set", "links.publicURL=https://pleo.example.com,links.port=8080")
+    for url in "hooks.example.com", "ftp://hooks.example.com", "https://user@hooks.example.com/":
+        refused("write it like https://hooks.example.com/pleo", "--set", f"webhook.url={url}")
+    refused("webhook.url needs webhook.secretName", "--set", "webhook.url=https://hooks.example.com/pleo")
+    refused("webhook.secretName is set without webhook.url", "--set", "webhook.secretName=key")
     refused("say with networkPolicy.scraper.namespaceSelector", "--set", "metrics.serviceMonitor.enabled=true,networkPolicy.enabled=true")
     refused("there is no alert PleoUnheardOf", "--set", "metrics.prometheusRules.rules.PleoUnheardOf.enabled=true")
     # By the schema.
@@ -271,7 +275,7 @@ def monitoring():
 def network():
     policy = one(rendered("full"), "NetworkPolicy")["spec"]
     ports = [[port["port"] for port in rule["ports"]] for rule in policy["egress"]]
-    check(ports == [[53, 53], [443, 8443, 9443, 3128], [443, 6443], [9000]], f"ports: {ports}")
+    check(ports == [[53, 53], [443, 8443, 9443, 3128], [8444], [443, 6443], [9000]], f"ports: {ports}")
     check(all(rule.get("to") for rule in policy["egress"]), "networks are left out")
     closed = one(rendered("namespaced-pods"), "NetworkPolicy")["spec"]
     check(closed["ingress"] == [] and set(closed["policyTypes"]) == {"Ingress", "Egress"}, "somebody may come in")
@@ -297,7 +301,19 @@ def links():
     check(route["rules"][0]["matches"][0]["path"]["value"] == "/", f"the HTTPRoute: {route}")
 
 
-for part in contradictions, scopes, pods, names_and_values, monitoring, network, links:
+def webhook():
+    default = one(rendered("default"), "Deployment")["spec"]["template"]["spec"]
+    check("volumes" not in default and "PLEO_NOTIFY_URL" not in environment(rendered("default")), "a webhook by default")
+    pod = one(rendered("full"), "Deployment")["spec"]["template"]["spec"]
+    secret = [volume["secret"] for volume in pod["volumes"] if volume["name"] == "webhook"]
+    check(secret == [{"secretName": "webhook-key", "items": [{"key": "signing-key", "path": "key"}]}], f"its key: {secret}")
+    mount = [mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "webhook"][0]
+    variables = environment(rendered("full"))
+    check(variables["PLEO_NOTIFY_KEY_FILE"] == mount["mountPath"] + "/key" and mount["readOnly"], f"its mount: {mount}")
+    check(variables["PLEO_NOTIFY_URL"] == "https://hooks.example.com:8444/pleo", "PLEO_NOTIFY_URL")
+
+
+for part in contradictions, scopes, pods, names_and_values, monitoring, network, links, webhook:
     part()
 for failure in failures:
     print(f"assertions: {failure}", file=sys.stderr)

@@ -58,6 +58,17 @@
 {{- fail (printf "links.port and metrics.port are both %d: choose another for one of them" (int $links.port)) }}
 {{- end }}
 
+{{- /* The webhook. */}}
+{{- if and $v.webhook.url (not (regexMatch "^https?://[^/@#\\s]+(/[^#\\s]*)?$" $v.webhook.url)) }}
+{{- fail (printf "webhook.url %q is no URL that could be told: write it like https://hooks.example.com/pleo" $v.webhook.url) }}
+{{- end }}
+{{- if and $v.webhook.url (not $v.webhook.secretName) }}
+{{- fail "webhook.url needs webhook.secretName: a Secret with the key that signs. Make one: kubectl create secret generic pleo-webhook --from-literal=key=\"whsec_$(openssl rand -base64 32)\"" }}
+{{- end }}
+{{- if and $v.webhook.secretName (not $v.webhook.url) }}
+{{- fail "webhook.secretName is set without webhook.url: there is nobody to be told" }}
+{{- end }}
+
 {{- /* Times. */}}
 {{- range $key, $duration := dict "requestTimeout" $v.requestTimeout "leaderElection.leaseDuration" $v.leaderElection.leaseDuration }}
 {{- if not (and $duration (regexMatch "^([0-9]{1,6}(\\.[0-9]{1,3})?h)?([0-9]{1,6}(\\.[0-9]{1,3})?m)?([0-9]{1,6}(\\.[0-9]{1,3})?s)?([0-9]{1,6}ms)?$" $duration)) }}
@@ -98,6 +109,8 @@
   "public-url" "links.publicURL"
   "link-address" "links.port"
   "allowed-return" "links.allowedReturns"
+  "notify-url" "webhook.url"
+  "notify-key-file" "webhook.secretName"
   "log-format" "logFormat"
   "notify-pods-per-second" "notifyPods" }}
 {{- range $v.extraArgs }}
