@@ -76,8 +76,13 @@ impl World {
 }
 
 fn as_typed(arguments: &[&str]) -> String {
+    typed("kubectl", arguments)
+}
+
+/// A command as one would type it.
+pub fn typed(program: &str, arguments: &[&str]) -> String {
     let quoted = arguments
         .iter()
         .map(|argument| if argument.chars().all(is_plain) { (*argument).to_owned() } else { format!("'{argument}'") });
-    quoted.fold("kubectl".to_owned(), |command, argument| command + " " + &argument)
+    quoted.fold(program.to_owned(), |command, argument| command + " " + &argument)
 }

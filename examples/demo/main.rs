@@ -5,6 +5,7 @@
 //! it stays at the end, for playing. Exit status: 0 if all went as told, 130 after Ctrl-C on the way, 1 otherwise.
 
 mod consumer;
+mod human;
 mod kubectl;
 mod operator;
 mod play;

@@ -48,12 +48,17 @@ impl Operator {
     /// Starts `pleo-operator run`, against the demo's two servers.
     pub fn start(world: &World) -> anyhow::Result<Self> {
         let admin = free_address().context("no free port")?;
-        let arguments = ["run", "--allowed-server", &world.sandbox.origin(), "--admin-address", &admin.to_string()];
+        let (pages, server) = (free_address().context("no free port")?.to_string(), world.sandbox.origin());
+        let public = format!("http://{pages}");
+        world.sandbox.allow_redirect("sandbox-client", &format!("{public}/callback"));
+        let admin_address = admin.to_string();
+        let arguments = ["run", "--allowed-server", &server, "--admin-address", &admin_address];
+        let arguments = [&arguments[..], &["--public-url", &public, "--link-address", &pages]].concat();
         let log_file = world.cluster.folder().join("operator.log");
         let log = File::create(&log_file).with_context(|| format!("cannot write {}", log_file.display()))?;
         let program = program()?;
         let mut command = tokio::process::Command::new(&program);
-        command.args(arguments).env_clear().env("KUBECONFIG", world.cluster.kubeconfig());
+        command.args(&arguments).env_clear().env("KUBECONFIG", world.cluster.kubeconfig());
         command.env("PLEO_LOG_FORMAT", "text").env("NO_COLOR", "1");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         // In a process group of its own, or Ctrl-C would reach it before us.

@@ -16,6 +16,7 @@ const SHOW_VALUES: &str = "go-template=rotation {{.data.rotation | base64decode}
                            until {{.data.expires_at | base64decode}}{{\"\\n\"}}";
 const SHOW_STATE: &str = "go-template={{.data.state | base64decode}}{{\"\\n\"}}";
 const SHOW_CONDITIONS: &str = "jsonpath={range .status.conditions[*]}{.type} is {.status}: {.reason}{\"\\n\"}{end}";
+const SHOW_LINK: &str = "jsonpath={.status.authorizationURL}";
 const SHOW_MESSAGE: &str = "jsonpath={.status.conditions[?(@.type==\"ReauthRequired\")].message}";
 
 /// All that happens while the operator runs.
@@ -133,12 +134,12 @@ async fn consent_again(world: &World) -> anyhow::Result<()> {
     let screen = &world.screen;
     screen.chapter("6. And gives it again")?;
     screen.say(
-        "The way back: a new refresh token, in the same place. All the rest stays as it is. (kubectl may miss its own\n\
-         annotation: that held a copy of the spent token, and was removed with it.)",
+        "The way back: a human opens the link that stands in the status, and says yes at the server. No token passes\n\
+         through anybody's hands, and all the rest stays as it is. Here curl is his browser.",
     )?;
     let before = rotation(world).await?;
-    let consent = world.consent_file()?;
-    world.kubectl(&["apply", "-f", &consent.to_string_lossy()]).await?;
+    let link = world.kubectl(&["get", "pleo", "acme", "-o", SHOW_LINK]).await?;
+    world.consent_by(&link).await?;
     world.kubectl(&["wait", "--for=condition=Ready", "pleo/acme", "--timeout=30s"]).await?;
     world.kubectl(&["get", "pleo", "acme"]).await?;
     let after = rotation(world).await?;

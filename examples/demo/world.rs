@@ -39,6 +39,7 @@ impl World {
     pub fn connection_file(&self) -> anyhow::Result<PathBuf> {
         let filled = SANDBOX_YAML
             .replace("${TOKEN_URL}", &quoted(&self.sandbox.token_url())?)
+            .replace("${AUTHORIZATION_URL}", &quoted(&self.sandbox.authorization_url())?)
             .replace("${CA_BUNDLE}", &quoted(self.sandbox.ca_pem())?);
         self.private_file("sandbox.yaml", &filled)
     }
@@ -50,7 +51,7 @@ impl World {
     }
 
     /// Beside the cluster's own files, in a folder that nobody else can read, and that is removed with them.
-    fn private_file(&self, name: &str, content: &str) -> anyhow::Result<PathBuf> {
+    pub fn private_file(&self, name: &str, content: &str) -> anyhow::Result<PathBuf> {
         let path = self.cluster.folder().join(name);
         let mut options = fs::OpenOptions::new();
         let file = options.write(true).create(true).truncate(true).mode(0o600).open(&path);

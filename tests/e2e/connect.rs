@@ -17,6 +17,7 @@ fn quoted(text: &str) -> anyhow::Result<String> {
 pub fn declare(stage: &Stage, namespace: &str, connection: &str) -> anyhow::Result<()> {
     let filled = CONNECTION_YAML
         .replace("${TOKEN_URL}", &quoted(&stage.sandbox.token_url())?)
+        .replace("${AUTHORIZATION_URL}", &quoted(&stage.sandbox.authorization_url())?)
         .replace("${CA_BUNDLE}", &quoted(stage.sandbox.ca_pem())?);
     let consent = CONSENT_YAML.replace("${REFRESH_TOKEN}", &quoted(&stage.sandbox.consent(connection))?);
     let whole =
