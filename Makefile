@@ -5,7 +5,7 @@ CRD := crds/pleo.io_pleoconnections.yaml
 MUTANTS := 27.1.0
 FUZZ := 0.13.2
 .DEFAULT_GOAL := help
-.PHONY: help build demo test simulate consents model mistakes mutants fuzz e2e browser check chart consumers crds manifests image testbed nodes cluster sandbox fmt clean lint docs drift dependencies tools
+.PHONY: help build demo test simulate consents model mistakes mutants fuzz e2e browser check chart consumers crds manifests image plugin testbed nodes cluster sandbox fmt clean lint docs drift dependencies tools
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -86,6 +86,19 @@ image: ## Builds the container image; IMAGE=registry.example.com/pleo-operator:0
 
 browser: testbed ## Consents in a real browser, and takes pictures of every page; needs chromium and chromedriver
 	cargo test --test browser
+
+# For one platform: this machine's. URL= says where the archive will be.
+PLUGIN = $(TARGET)/plugin
+VERSION = $(shell sed -n '/^\[workspace.package\]/,/^$$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+ARCH = $(patsubst aarch64,arm64,$(patsubst x86_64,amd64,$(shell uname -m)))
+ARCHIVE = kubectl-pleo-v$(VERSION)-linux-$(ARCH).tar.gz
+plugin: ## Packs kubectl pleo with a manifest for krew; URL=https://… where the archive will be
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --target $(STATIC) --bin kubectl-pleo
+	@mkdir -p $(PLUGIN)
+	@tar -czf $(PLUGIN)/$(ARCHIVE) -C $(TARGET)/$(STATIC)/release kubectl-pleo -C $(CURDIR) LICENSE
+	@sed -e 's|@VERSION@|$(VERSION)|' -e 's|@ARCH@|$(ARCH)|' -e 's|@URL@|$(or $(URL),https://example.com/$(ARCHIVE))|' \
+	    -e "s|@SHA256@|$$(sha256sum $(PLUGIN)/$(ARCHIVE) | cut -d' ' -f1)|" -e '/^# /d' manifests/krew.yaml.in > $(PLUGIN)/pleo.yaml
+	@echo 'kubectl krew install --manifest=$(PLUGIN)/pleo.yaml --archive=$(PLUGIN)/$(ARCHIVE)'
 
 cluster: build ## Runs an API server in the foreground, and prints its KUBECONFIG
 	@$(BIN)/pleo-testbed cluster

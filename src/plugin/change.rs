@@ -26,7 +26,7 @@ pub async fn suspend(cluster: &Cluster, which: &Which, suspend: bool, output: Ou
     let mut told = Vec::new();
     for connection in cluster.select(which).await? {
         let name = connection.name_any();
-        cluster.change(&name, json!({"spec": {"suspend": suspend}})).await?;
+        cluster.change(&name, &json!({"spec": {"suspend": suspend}}), false).await?;
         told.push((name, if suspend { "suspended" } else { "resumed" }.to_owned()));
     }
     Ok(list(&told, output))
@@ -46,7 +46,7 @@ pub async fn refresh(
     let mut asked = Vec::new();
     for connection in cluster.select(which).await? {
         let annotations = json!({names::REFRESH_REQUESTED_ANNOTATION: request});
-        cluster.change(&connection.name_any(), json!({"metadata": {"annotations": annotations}})).await?;
+        cluster.change(&connection.name_any(), &json!({"metadata": {"annotations": annotations}}), false).await?;
         asked.push(connection);
     }
     let mut told = Vec::new();

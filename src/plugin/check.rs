@@ -153,6 +153,7 @@ async fn rights(cluster: &Cluster) -> Vec<Answer> {
         ("you may change them (refresh, suspend, resume)", "patch", "pleo.io", "pleoconnections"),
         ("you may see events (status)", "list", "events.k8s.io", "events"),
         ("you may read Secrets (status, connect)", "get", "", "secrets"),
+        ("you may make Secrets (connect)", "create", "", "secrets"),
         ("you may write Secrets (connect)", "patch", "", "secrets"),
     ];
     let mut answers = Vec::new();

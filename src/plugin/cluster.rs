@@ -117,12 +117,13 @@ impl Cluster {
             .map_err(|error| self.trouble(error, "list connections", "list", "pleoconnections.pleo.io"))
     }
 
-    /// Changes a connection.
+    /// Changes a connection; `dry_run`: only finds out whether it could.
     ///
     /// # Errors
     /// If it may not be changed, or was not.
-    pub async fn change(&self, name: &str, patch: Value) -> Result<PleoConnection, Trouble> {
-        let params = PatchParams { field_manager: Some("kubectl-pleo".to_owned()), ..PatchParams::default() };
+    pub async fn change(&self, name: &str, patch: &Value, dry_run: bool) -> Result<PleoConnection, Trouble> {
+        let field_manager = Some("kubectl-pleo".to_owned());
+        let params = PatchParams { dry_run, field_manager, ..PatchParams::default() };
         let patched = self.connections().patch(name, &params, &Patch::Merge(patch)).await;
         patched.map_err(|error| self.trouble(error, "change the connection", "patch", "pleoconnections.pleo.io"))
     }

@@ -12,7 +12,7 @@ use kube::{
     ResourceExt,
     api::{ObjectMeta, Patch, PatchParams, PostParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{
     task::spawn_blocking,
     time::{Instant, sleep},
@@ -55,6 +55,8 @@ pub async fn connect(cluster: &Cluster, args: &ConnectArgs) -> Result<String, Tr
     let secret = cluster.secret(&wish.client_secret_name).await?;
     let client = inputs::credentials(secret.as_ref(), &wish.client_secret_name).map_err(Trouble::Said)?;
 
+    let place = Place::of(&wish);
+    rehearse(cluster, &wish, &place).await?;
     let flow = Flow::new(&wish, &server, &client, &consent, &args.redirect_uri);
     let port = Loopback::open(&args.redirect_uri).await?;
     eprintln!("Consent in a browser on this machine:\n\n  {}\n", flow.address);
@@ -66,7 +68,7 @@ pub async fn connect(cluster: &Cluster, args: &ConnectArgs) -> Result<String, Tr
     let verifier = flow.known.invitation.verifier(&flow.known.way());
     let presented = Presented::Code { code, verifier, redirect_uri };
     let token = buy(&wish, server, client, presented).await?;
-    hand_over(cluster, &connection, &wish, &token).await?;
+    hand_over(cluster, &wish, &place, &token).await?;
     eprintln!("The new grant is in the cluster; waiting for the operator to take it.");
     follow(cluster, &connection).await
 }
@@ -168,46 +170,70 @@ async fn buy(
     }
 }
 
-/// Puts the token where the operator looks for it. What was bought exists nowhere else, so this is tried until it works.
-async fn hand_over(
-    cluster: &Cluster,
-    connection: &PleoConnection,
-    wish: &Wish,
-    token: &RefreshToken,
-) -> Result<(), Trouble> {
-    let (secret, key) = match &wish.initial_grant {
-        Some(initial) => (initial.secret.clone(), initial.key.clone()),
-        None => (format!("{}-grant", wish.name), names::REFRESH_TOKEN_KEY.to_owned()),
-    };
+/// Where the operator looks for a new refresh token.
+struct Place {
+    secret: String,
+    key: String,
+    /// What must be added to the connection, if it does not name this place yet.
+    reference: Option<Value>,
+}
+
+impl Place {
+    fn of(wish: &Wish) -> Self {
+        match &wish.initial_grant {
+            Some(initial) => Self { secret: initial.secret.clone(), key: initial.key.clone(), reference: None },
+            None => {
+                let (secret, key) = (format!("{}-grant", wish.name), names::REFRESH_TOKEN_KEY.to_owned());
+                let reference = json!({"spec": {"initialGrant": {"secretRef": {"name": secret, "key": key}}}});
+                Self { secret, key, reference: Some(reference) }
+            }
+        }
+    }
+}
+
+/// Before a human is sent to consent: a token that cannot be stored would be lost. The API server tries both writes, and
+/// keeps nothing.
+async fn rehearse(cluster: &Cluster, wish: &Wish, place: &Place) -> Result<(), Trouble> {
+    let nothing = RefreshToken::new("a rehearsal");
+    put(cluster, place, &nothing, true).await?;
+    match &place.reference {
+        Some(reference) => cluster.change(&wish.name, reference, true).await.map(|_| ()),
+        None => Ok(()),
+    }
+}
+
+/// Puts the token there. What was bought exists nowhere else, so this is tried until it works.
+async fn hand_over(cluster: &Cluster, wish: &Wish, place: &Place, token: &RefreshToken) -> Result<(), Trouble> {
     let mut told = false;
-    while let Err(trouble) = put(cluster, &secret, &key, token).await {
+    while let Err(trouble) = put(cluster, place, token, false).await {
         if !told {
             eprintln!("The new grant is in hand, and cannot be stored: {trouble}. Trying on; do not end this program.");
             told = true;
         }
         sleep(Duration::from_secs(2)).await;
     }
-    if wish.initial_grant.is_none() {
-        let reference = json!({"spec": {"initialGrant": {"secretRef": {"name": secret, "key": key}}}});
-        cluster.change(&connection.name_any(), reference).await?;
+    match &place.reference {
+        Some(reference) => cluster.change(&wish.name, reference, false).await.map(|_| ()),
+        None => Ok(()),
     }
-    Ok(())
 }
 
-async fn put(cluster: &Cluster, name: &str, key: &str, token: &RefreshToken) -> Result<(), Trouble> {
-    let api = cluster.secrets();
-    let data = json!({"stringData": {key: token.expose()}});
-    let params = PatchParams { field_manager: Some("kubectl-pleo".to_owned()), ..PatchParams::default() };
-    let done = match cluster.secret(name).await? {
-        Some(_) => api.patch(name, &params, &Patch::Merge(data)).await,
+async fn put(cluster: &Cluster, place: &Place, token: &RefreshToken, dry_run: bool) -> Result<(), Trouble> {
+    let (api, field_manager) = (cluster.secrets(), Some("kubectl-pleo".to_owned()));
+    let data = json!({"stringData": {place.key.as_str(): token.expose()}});
+    let done = match cluster.secret(&place.secret).await? {
+        Some(_) => {
+            let params = PatchParams { dry_run, field_manager, ..PatchParams::default() };
+            api.patch(&place.secret, &params, &Patch::Merge(data)).await
+        }
         None => {
             let secret = Secret {
-                metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+                metadata: ObjectMeta { name: Some(place.secret.clone()), ..ObjectMeta::default() },
                 type_: Some(names::OPAQUE_SECRET_TYPE.to_owned()),
-                string_data: Some([(key.to_owned(), token.expose().to_owned())].into()),
+                string_data: Some([(place.key.clone(), token.expose().to_owned())].into()),
                 ..Secret::default()
             };
-            api.create(&PostParams::default(), &secret).await
+            api.create(&PostParams { dry_run, field_manager }, &secret).await
         }
     };
     done.map(|_| ()).map_err(|error| cluster.trouble(error, "write the Secret", "create and patch", "secrets"))

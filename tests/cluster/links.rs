@@ -165,3 +165,36 @@ async fn kubectl_pleo_tells_what_is_and_what_to_do() {
     assert!(!is_well && said.contains("there is no connection nobody"), "{said}");
     finish(world).await;
 }
+
+/// A token that cannot be stored would be lost: whoever may not write is told so before he consents, and needs no browser.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_sent_to_consent_who_could_not_store_what_it_brings() {
+    let world = World::new("no-right").await;
+    world.connect("acme", json!({"initialGrant": null})).await;
+    let role = format!(
+        r#"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {{name: reader, namespace: {ns}}}
+rules:
+- {{apiGroups: [pleo.io], resources: [pleoconnections], verbs: [get]}}
+- {{apiGroups: [""], resources: [secrets], verbs: [get, create]}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {{name: reader, namespace: {ns}}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: reader}}
+subjects: [{{kind: User, name: reader}}]
+"#,
+        ns = world.namespace
+    );
+    world.cluster.apply(&role).unwrap();
+    let kubeconfig = world.cluster.kubeconfig_for("reader", &[]).unwrap();
+    let mut connecting = plugin(&world, &["connect", "acme", "--no-browser"]);
+    let tried = connecting.env("KUBECONFIG", kubeconfig).output().unwrap();
+    let said = String::from_utf8(tried.stderr).unwrap();
+    assert!(!tried.status.success() && !said.contains("https://"), "{said}");
+    assert!(said.contains("ask for the right to patch pleoconnections.pleo.io"), "{said}");
+    assert!(world.secrets().get_opt("acme-grant").await.unwrap().is_none(), "a rehearsal leaves nothing behind");
+    finish(world).await;
+}
