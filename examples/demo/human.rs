@@ -1,7 +1,7 @@
 //! The human who consents by the link, with curl in the place of a browser: it keeps the cookie, follows redirects, and
 //! sends the form of the page that asks. The code stays between the servers: it is never shown.
 
-use std::{path::PathBuf, process::Stdio, time::Duration};
+use std::{path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, bail};
 use tokio::process::Command;
@@ -30,7 +30,7 @@ impl World {
     }
 
     /// Runs curl as a browser would act, and shows the command.
-    async fn curl(&self, ca: &PathBuf, cookies: &PathBuf, more: &[&str]) -> anyhow::Result<String> {
+    async fn curl(&self, ca: &Path, cookies: &Path, more: &[&str]) -> anyhow::Result<String> {
         let (ca, cookies) = (ca.to_string_lossy(), cookies.to_string_lossy());
         let arguments = ["-sS", "-L", "--cacert", &ca, "-b", &cookies, "-c", &cookies];
         let arguments: Vec<&str> = arguments.into_iter().chain(more.iter().copied()).collect();

@@ -19,7 +19,7 @@ pub enum Trouble {
     #[error("no cluster can be reached: look at KUBECONFIG and --context")]
     NoCluster(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A right is missing.
-    #[error("you may not {doing} in the namespace {namespace}: ask for the right to ({verb} {resource})")]
+    #[error("you may not {doing} in the namespace {namespace}: ask for the right to {verb} {resource}")]
     Forbidden {
         /// What was tried.
         doing: &'static str,
