@@ -170,6 +170,7 @@ async fn kubectl_pleo_tells_what_is_and_what_to_do() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_sent_to_consent_who_could_not_store_what_it_brings() {
     let world = World::new("no-right").await;
+    let operator = world.operator(&Flags::identity("a"));
     world.connect("acme", json!({"initialGrant": null})).await;
     let role = format!(
         r#"
@@ -196,5 +197,6 @@ subjects: [{{kind: User, name: reader}}]
     assert!(!tried.status.success() && !said.contains("https://"), "{said}");
     assert!(said.contains("ask for the right to patch pleoconnections.pleo.io"), "{said}");
     assert!(world.secrets().get_opt("acme-grant").await.unwrap().is_none(), "a rehearsal leaves nothing behind");
+    assert_eq!(operator.stop().await, 0);
     finish(world).await;
 }
