@@ -110,7 +110,7 @@ pub fn decide(observed: &Observed, now: Timestamp, pace: Pace) -> Decision {
         return Decision::Wait(Wait { until, reason: WaitReason::Change });
     }
     let turn = turn(observed, now, pace);
-    if let Some(grant) = link::forgotten(observed, is_abandoned(observed, now, pace), now) {
+    if let Some(grant) = link::forgotten(observed, is_abandoned(observed, now, pace)) {
         return Decision::Forget(Box::new(grant));
     }
     if let Some(content) = publication(observed, now, &turn) {
@@ -140,7 +140,7 @@ pub fn decide(observed: &Observed, now: Timestamp, pace: Pace) -> Decision {
     if link::is_due(observed, now) {
         return Decision::Invite;
     }
-    let (restart, link, aged) = (restarts::next(observed, now), link::next(observed), aging::next(observed, now));
+    let (restart, link, aged) = (restarts::next(observed, now), link::next(observed, now), aging::next(observed, now));
     Decision::Wait(Wait { until: [next, recheck, flip, restart, link, aged].into_iter().flatten().min(), reason })
 }
 

@@ -16,7 +16,7 @@ use super::{
     grant::{Adopted, Grant},
     observed::{GrantSecret, Observed},
     problem,
-    time::{between, later},
+    time::later,
     token::{AuthorizationCode, CodeVerifier, Fingerprint, LinkKey},
     wish::{Server, TokenUrl, Wish},
 };
@@ -293,10 +293,10 @@ pub fn is_due(observed: &Observed, now: Timestamp) -> bool {
 }
 
 /// When the links are to be made anew, or a code is too old.
-pub fn next(observed: &Observed) -> Option<Timestamp> {
+pub fn next(observed: &Observed, now: Timestamp) -> Option<Timestamp> {
     let grant = &observed.grant.ours()?.value;
     let links = grant.invitation.as_ref().filter(|_| is_wanted(observed)).map(Invitation::ends_at);
-    let code = grant.code.as_ref().map(|code| later(code.record.received_at, CODE_LIFE));
+    let code = grant.code.as_ref().map(|_| later(now, CODE_LIFE.saturating_sub(observed.sighting.code_seen_for)));
     [links, code].into_iter().flatten().min()
 }
 
@@ -360,16 +360,15 @@ pub fn ended(before: &Grant, after: &Grant) -> Option<VisitEnd> {
     after.visit.as_ref().filter(|visit| visit.id == waited.id)?.end
 }
 
-/// The grant without a code that nobody may or can exchange any more; none if there is no such code.
+/// The grant without a code that nobody may or can exchange any more; none if there is no such code. How long a code has
+/// waited is not told by times of day: the replica that took it in may have another clock.
 /// `abandoned`: the claim that stands there may be taken over.
-pub fn forgotten(observed: &Observed, abandoned: bool, now: Timestamp) -> Option<Grant> {
+pub fn forgotten(observed: &Observed, abandoned: bool) -> Option<Grant> {
     let GrantSecret::Ours(grant) = &observed.grant else { return None };
     let mut grant = grant.value.clone();
-    let too_late = grant.code.as_ref().is_some_and(|code| {
-        let aged =
-            between(code.record.received_at, now) >= CODE_LIFE || code.record.received_at > later(now, CODE_LIFE);
-        aged || observed.wish.token_url().is_some_and(|url| *url != code.record.server)
-    });
+    let is_elsewhere = |code: &Code| observed.wish.token_url().is_some_and(|url| *url != code.record.server);
+    let aged = observed.sighting.code_seen_for >= CODE_LIFE;
+    let too_late = grant.code.as_ref().is_some_and(|code| aged || is_elsewhere(code));
     if too_late {
         let code = grant.code.take()?;
         grant.end_visit(&code.record.fingerprint, VisitEnd::TooLate);

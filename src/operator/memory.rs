@@ -16,6 +16,7 @@ use crate::domain::{
     grant::{AttemptId, Claim, Grant, Holder},
     observed::{Claimant, Sighting},
     signal::Edit,
+    token::Fingerprint,
 };
 
 /// What this process remembers.
@@ -41,6 +42,7 @@ struct Seen {
     candidate_failure: Option<(AttemptId, Instant)>,
     live_failure: Option<(AttemptId, Instant)>,
     live: Option<(AttemptId, Instant)>,
+    code: Option<(Fingerprint, Instant)>,
     /// The edits that were told, the last of each Secret.
     edits: BTreeMap<String, Edit>,
     errors: u32,
@@ -81,12 +83,14 @@ impl Memory {
         let candidate_failed = since(&mut seen.candidate_failure, candidate.map(|retry| &retry.attempt), now);
         let live_failed = since(&mut seen.live_failure, live.map(|retry| &retry.attempt), now);
         let live_since = since(&mut seen.live, grant.live.as_ref().map(|live| &live.record.attempt), now);
+        let code_since = since(&mut seen.code, grant.code.as_ref().map(|code| &code.record.fingerprint), now);
         let claim_since = last_outage.map_or(claim_since, |outage| claim_since.max(outage));
         Sighting {
             claimant,
             claim_seen_for: now.saturating_duration_since(claim_since),
             candidate_failure_seen_for: now.saturating_duration_since(candidate_failed),
             live_failure_seen_for: now.saturating_duration_since(live_failed),
+            code_seen_for: now.saturating_duration_since(code_since),
             live_seen_for: now.saturating_duration_since(live_since),
         }
     }
@@ -129,7 +133,7 @@ impl Memory {
 }
 
 /// Since when this mark has been seen; now, if it is new.
-fn since(seen: &mut Option<(AttemptId, Instant)>, mark: Option<&AttemptId>, now: Instant) -> Instant {
+fn since<M: Clone + PartialEq>(seen: &mut Option<(M, Instant)>, mark: Option<&M>, now: Instant) -> Instant {
     match (&seen, mark) {
         (Some((known, since)), Some(mark)) if known == mark => *since,
         (_, mark) => {

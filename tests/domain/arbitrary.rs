@@ -268,6 +268,7 @@ fn sighting() -> BoxedStrategy<Sighting> {
             claim_seen_for: Duration::from_millis(claim_ms),
             candidate_failure_seen_for: Duration::from_millis(candidate_failure_ms),
             live_failure_seen_for: Duration::from_millis(live_failure_ms),
+            code_seen_for: Duration::from_millis(live_failure_ms),
             live_seen_for: Duration::ZERO,
         })
         .boxed()

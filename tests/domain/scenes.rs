@@ -338,6 +338,9 @@ impl Scene {
         self.observed.sighting.claim_seen_for += passed;
         self.observed.sighting.candidate_failure_seen_for += passed;
         self.observed.sighting.live_failure_seen_for += passed;
+        if self.observed.grant.ours().is_some_and(|grant| grant.value.code.is_some()) {
+            self.observed.sighting.code_seen_for += passed;
+        }
         self.now = time;
     }
 

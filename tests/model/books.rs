@@ -48,6 +48,8 @@ pub enum Mark {
     Moved,
     FenceClosed,
     StoredLate,
+    ByLink,
+    CodeLost,
 }
 
 /// A set of faults or marks.
@@ -170,6 +172,11 @@ impl State {
             if before.any(|before| before.known != Known::May) && !books.bereft.contains(&job.name) {
                 books.blame(Fault::SentAgain);
             }
+            // A code is taken out of the grant by its claim: whatever became of it, it goes once.
+            let is_code = family.by_link && token.number == 0;
+            if is_code && books.presented.iter().any(|before| before.token == token) {
+                books.blame(Fault::SentAgain);
+            }
             if books.refused.contains(&(token, to)) {
                 books.blame(Fault::RefusedSentAgain);
             }
@@ -200,10 +207,11 @@ impl State {
             new.refused.as_ref().filter(|refused| old.is_none_or(|old| old.refused.as_ref() != Some(refused)));
         let refused = refused.map(|refused| Token::named(&refused.fingerprint));
         let sent_to = refused.and_then(|token| self.requests_side(token, old));
+        let code = tokens::code(new).filter(|code| old.and_then(tokens::code) != Some(*code));
         let candidate = tokens::candidate(new).filter(|candidate| old.and_then(tokens::candidate) != Some(*candidate));
         let is_misnamed = refused.is_some_and(|token| self.is_misnamed(token, new));
         self.keep_books(|books| {
-            if let Some(candidate) = candidate {
+            for candidate in candidate.into_iter().chain(code) {
                 books.adopted.retain(|family| *family != candidate.family);
                 books.adopted.push(candidate.family);
             }

@@ -8,10 +8,12 @@ use pleo_operator::domain::{
     attempt::{self, Attempt, Claiming, Ending, Settlement, Terms, settle},
     decide::{Decision, Rotation},
     failure::{Failure, FailureKind, Issued, Outcome, Refusal},
-    grant::Grant,
+    grant::{Grant, Which},
+    link::{self, VisitEnd},
     observed::{ClientSecretState, GrantSecret, InitialGrant, Observed, TokenSecret, Versioned},
     projection::{self, Content, Published},
     schedule::SEND_WITHIN,
+    token::LinkKey,
 };
 
 use crate::{
@@ -52,12 +54,22 @@ impl World {
                     self.claim(state, pod, fate);
                 }
             }
-            Decision::Leave
-            | Decision::Wait(_)
-            | Decision::Retire(_)
-            | Decision::Restart(_)
-            | Decision::Forget(_)
-            | Decision::Invite => {
+            Decision::Forget(grant) => {
+                let replaces = observed.grant.ours().map(|grant| grant.version.clone());
+                if grant.visit.as_ref().and_then(|visit| visit.end) == Some(VisitEnd::Lost) {
+                    state.keep_books(|books| books.mark(Mark::CodeLost));
+                }
+                self.write_down(state, pod, observed, *grant, replaces, fate);
+            }
+            Decision::Invite => {
+                let key = LinkKey::new(format!("key {}", state.versions.grant));
+                let now = at(state.tick, self.scenario.skew[pod]);
+                let Some((grant, replaces)) = link::invite(&observed, key, now) else {
+                    return self.breaks_off(state, pod, fate);
+                };
+                self.write_down(state, pod, observed, grant, replaces, fate);
+            }
+            Decision::Leave | Decision::Wait(_) | Decision::Retire(_) | Decision::Restart(_) => {
                 unreachable!("nothing of this kind is in the model: {decision:?}")
             }
         }
@@ -98,6 +110,26 @@ impl World {
         }
         // The connection may have been edited meanwhile: the next pass looks again.
         self.breaks_off(state, pod, fate);
+    }
+
+    /// A write of the grant that sends nothing; the pass goes on with it.
+    fn write_down(
+        &self,
+        state: &mut State,
+        pod: usize,
+        mut observed: Observed,
+        grant: Grant,
+        replaces: Option<String>,
+        fate: Fate,
+    ) {
+        let replaces = replaces.map(|version| version.parse().unwrap());
+        let written = self.write(state, grant.clone(), replaces, fate);
+        if !written || fate != Fate::Answered {
+            return self.breaks_off(state, pod, fate);
+        }
+        let version = state.versions.grant.to_string();
+        observed.grant = GrantSecret::Ours(Versioned { value: grant, version });
+        self.goes_over(state, pod, observed);
     }
 
     fn tidy(&self, state: &mut State, pod: usize, mut observed: Observed, tidying: &Tidying, fate: Fate) {
@@ -328,6 +360,8 @@ impl World {
         if let Some(pair) = pair_in(&ending.outcome) {
             if tokens::live(&stored.value) != Some(pair) {
                 state.note_dropped(pair);
+            } else if job.attempt.which == Which::Code {
+                state.keep_books(|books| books.mark(Mark::ByLink));
             } else if since(job.begun, state.tick) > PATIENCE {
                 state.keep_books(|books| books.mark(Mark::StoredLate));
             }

@@ -5,7 +5,7 @@ use pleo_operator::domain::grant::Grant;
 
 use crate::{
     books::Known,
-    state::{Name, State},
+    state::{Name, State, Stored},
     tokens::{self, Token},
 };
 
@@ -14,7 +14,9 @@ use crate::{
 pub enum Deed {
     /// Consents, and puts the token into the initial grant.
     Consent,
-    /// The same, with a token that is revoked already.
+    /// Consents by the link, and comes back with a code.
+    ConsentByLink,
+    /// Consents, with a token that is revoked already.
     BadConsent,
     /// Puts the token of an earlier consent there again, as a GitOps tool does.
     PutBack(u8),
@@ -40,6 +42,12 @@ impl State {
         may(left.bad_consents, Deed::BadConsent);
         may(left.switches, Deed::SwitchServer);
         may(left.suspensions, Deed::Suspend);
+        // Before a page takes a code in, it looks whether the grant was put back.
+        let is_invited =
+            |grant: &&Stored<Grant>| grant.value.invitation.is_some() && !self.told().outdates(&grant.value);
+        if self.grant.as_ref().filter(is_invited).is_some() {
+            may(left.visits, Deed::ConsentByLink);
+        }
         if self.grant.is_some() {
             may(left.deletions, Deed::DeleteGrant);
         }
@@ -66,6 +74,10 @@ impl State {
             Deed::Consent => {
                 left.consents -= 1;
                 self.consent(true);
+            }
+            Deed::ConsentByLink => {
+                left.visits -= 1;
+                self.consent_by_link();
             }
             Deed::BadConsent => {
                 left.bad_consents -= 1;

@@ -59,7 +59,7 @@ impl World {
             token,
             retired: None,
             told,
-            links: None,
+            links: (self.scenario.budget.visits > 0).then(|| "https://pleo.example.com".to_owned()),
             put_off: PutOff::default(),
             sighting,
         })

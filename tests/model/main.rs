@@ -4,6 +4,7 @@ mod books;
 mod exchange;
 mod explore;
 mod human;
+mod links;
 mod look;
 mod machines;
 mod memory;

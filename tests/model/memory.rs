@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use pleo_operator::domain::{
     grant::{AttemptId, Attempts, Claim, Grant, Holder},
     observed::{Claimant, Sighting},
+    token::Fingerprint,
 };
 
 use crate::state::{PACE, since};
 
 /// A mark, and the tick at which it was seen first.
-type Seen = Option<(AttemptId, u16)>;
+type Seen<M = AttemptId> = Option<(M, u16)>;
 
 /// What a process remembers. A crash loses it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -19,6 +20,7 @@ pub struct Memory {
     candidate_failure: Seen,
     live_failure: Seen,
     live: Seen,
+    code: Seen<Fingerprint>,
     never_sent: BTreeSet<AttemptId>,
     last_outage: Option<u16>,
 }
@@ -46,6 +48,9 @@ impl Memory {
         let [candidate, live] = failures(grant);
         keep(&mut self.candidate_failure, candidate);
         keep(&mut self.live_failure, live);
+        if self.code.as_ref().map(|(seen, _)| seen) != code(grant) {
+            self.code = None;
+        }
         keep(&mut self.live, grant.live.as_ref().map(|live| &live.record.attempt));
         self.last_outage = self.last_outage.filter(|_| self.claim.is_some());
         self.never_sent.retain(|attempt| Some(attempt) == claim);
@@ -73,6 +78,7 @@ impl Memory {
         let candidate_failed = first_seen(&mut self.candidate_failure, candidate, tick);
         let live_failed = first_seen(&mut self.live_failure, live, tick);
         let pair = grant.live.as_ref().filter(|_| clocks_are_wrong).map(|live| &live.record.attempt);
+        let brought = first_seen(&mut self.code, code(grant), tick);
         let paired = first_seen(&mut self.live, pair, tick);
         if grant.claim.is_none() {
             self.last_outage = None;
@@ -83,6 +89,7 @@ impl Memory {
             claim_seen_for: since(claimed, tick),
             candidate_failure_seen_for: since(candidate_failed, tick),
             live_failure_seen_for: since(live_failed, tick),
+            code_seen_for: since(brought, tick),
             live_seen_for: since(paired, tick),
         }
     }
@@ -99,7 +106,7 @@ impl Memory {
     }
 }
 
-fn first_seen(seen: &mut Seen, mark: Option<&AttemptId>, tick: u16) -> u16 {
+fn first_seen<M: Clone + PartialEq>(seen: &mut Seen<M>, mark: Option<&M>, tick: u16) -> u16 {
     match (&seen, mark) {
         (Some((known, since)), Some(mark)) if known == mark => *since,
         (_, mark) => {
@@ -107,6 +114,11 @@ fn first_seen(seen: &mut Seen, mark: Option<&AttemptId>, tick: u16) -> u16 {
             tick
         }
     }
+}
+
+/// The code that a browser brought.
+fn code(grant: &Grant) -> Option<&Fingerprint> {
+    grant.code.as_ref().map(|code| &code.record.fingerprint)
 }
 
 /// The last failure of the candidate, and that of the live token.

@@ -150,7 +150,7 @@ impl World {
 /// What must never be seen. The names are those of the crate's invariants.
 fn invariants() -> Vec<Property<World>> {
     properties! {
-        "I1: a token is not sent again, unless nobody who lives knows what became of it" => always(Fault::SentAgain),
+        "I1: a token is not sent again, unless nobody who lives knows what became of it; and a code never" => always(Fault::SentAgain),
         "I1: no two requests of one family are in flight while the first sender waits" => always(Fault::TwoInFlight),
         "I1: nothing is sent while a request that was given up may still be at work" => always(Fault::SentTooSoon),
         "I1: every request is sent under a standing claim of its sender" => always(Fault::SentWithoutClaim),
@@ -181,6 +181,8 @@ fn signs_of_life() -> Vec<(Mark, Property<World>)> {
         Mark::Moved,
         Mark::FenceClosed,
         Mark::StoredLate,
+        Mark::ByLink,
+        Mark::CodeLost,
     ];
     let properties = properties! {
         "two rotations" => sometimes(Mark::TwoRotations),
@@ -193,6 +195,8 @@ fn signs_of_life() -> Vec<(Mark, Property<World>)> {
         "a candidate follows the spec" => sometimes(Mark::Moved),
         "the fence is found closed" => sometimes(Mark::FenceClosed),
         "a pair is stored later than anybody waits for it" => sometimes(Mark::StoredLate),
+        "a code brings a pair" => sometimes(Mark::ByLink),
+        "a code is lost with its holder, and that is told" => sometimes(Mark::CodeLost),
     };
     marks.into_iter().zip(properties).collect()
 }

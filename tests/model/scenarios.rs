@@ -38,6 +38,8 @@ pub struct Budget {
     pub outages: u8,
     /// New consents of humans.
     pub consents: u8,
+    /// Humans who come by link.
+    pub visits: u8,
     pub bad_consents: u8,
     /// Old consents that a tool puts back.
     pub put_backs: u8,
@@ -53,6 +55,8 @@ pub struct Budget {
 /// Where a scenario begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
+    /// Nobody has consented, and nothing of ours is there yet.
+    Asked,
     /// A human has consented, and nothing of ours is there yet.
     Consented,
     /// The first pair was just published.
@@ -129,11 +133,15 @@ impl World {
             begun: false,
             books: Shared::new(Books::default()),
         };
-        state.consent(true);
         match self.scenario.start {
-            Start::Consented => {}
-            Start::Living => state = self.first_pair(state),
+            Start::Asked => {}
+            Start::Consented => state.consent(true),
+            Start::Living => {
+                state.consent(true);
+                state = self.first_pair(state);
+            }
             Start::Renewed => {
+                state.consent(true);
                 state = self.first_pair(state);
                 state.consent(true);
             }

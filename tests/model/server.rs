@@ -1,9 +1,14 @@
 //! The authorisation servers, as strict as can be: a refresh kills every earlier token, and a spent token that is presented
 //! kills its family. And the wire to them, which loses things.
 
+use pleo_operator::domain::{
+    link::{self, Arrival},
+    token::{AuthorizationCode, CodeVerifier, Fingerprint},
+};
+
 use crate::{
     books::{Fault, Known, pair_in},
-    state::{Answer, Doing, Family, Initial, Name, Pod, Request, State},
+    state::{Answer, Doing, Family, Initial, Name, Pod, Request, State, at},
     tokens::{self, Token},
 };
 
@@ -91,8 +96,36 @@ impl State {
         let token = Token::consent(u8::try_from(self.families.len()).unwrap());
         let mut named = [false; 2];
         named[self.spec.server as usize] = true;
-        self.families.push(Family { home: self.spec.server, current: 0, alive: is_good, named, excused: false });
+        self.families.push(Family {
+            home: self.spec.server,
+            current: 0,
+            alive: is_good,
+            named,
+            by_link: false,
+            excused: false,
+        });
         self.put_initial(Some(token));
+    }
+
+    /// A human comes back to a page with a code, and it is taken in by one write.
+    pub fn consent_by_link(&mut self) {
+        let code = Token::consent(u8::try_from(self.families.len()).unwrap());
+        let home = self.spec.server;
+        let mut named = [false; 2];
+        named[home as usize] = true;
+        self.families.push(Family { home, current: 0, alive: true, named, by_link: true, excused: false });
+        let arrival = Arrival {
+            id: format!("visit {code}"),
+            browser: Fingerprint::of(&["browser"]),
+            code: AuthorizationCode::new(code.to_string()),
+            verifier: CodeVerifier::new("verifier"),
+            server: home.url(),
+            redirect_uri: "https://pleo.example.com/callback".into(),
+        };
+        let Some(old) = self.grant.take() else { return };
+        let new = link::accept(&old.value, arrival, at(self.tick, 0));
+        self.note_grant(Some(&old.value), &new, self.left.restores > 0);
+        self.put_grant(new);
     }
 
     pub fn put_initial(&mut self, token: Option<Token>) {

@@ -115,6 +115,8 @@ pub struct Family {
     pub alive: bool,
     /// The servers that the spec named while the consent's token stood there, unproved.
     pub named: [bool; 2],
+    /// Its first token is a code, that a browser brought.
+    pub by_link: bool,
     /// It may be lost: what nobody can avoid has happened to it.
     pub excused: bool,
 }

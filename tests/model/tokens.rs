@@ -106,6 +106,11 @@ pub fn live(grant: &Grant) -> Option<Token> {
     grant.live.as_ref().map(|live| Token::read(live.refresh.expose()))
 }
 
+/// The code that a browser brought.
+pub fn code(grant: &Grant) -> Option<Token> {
+    grant.code.as_ref().map(|held| Token::read(held.code.expose()))
+}
+
 /// The candidate of a grant.
 pub fn candidate(grant: &Grant) -> Option<Token> {
     grant.candidate.as_ref().map(|held| Token::read(held.token.expose()))

@@ -98,7 +98,8 @@ fn seen(state: &State, pod: usize) -> &'static str {
             },
             Decision::Tidy(_) => ": the initial grant is to be tidied",
             Decision::Forget(_) => ": the code is to be forgotten",
-            Decision::Leave | Decision::Retire(_) | Decision::Restart(_) | Decision::Invite | Decision::Wait(_) => "",
+            Decision::Invite => ": a link is to be made",
+            Decision::Leave | Decision::Retire(_) | Decision::Restart(_) | Decision::Wait(_) => "",
         },
         Doing::Claiming(_) | Doing::Claimed(_) | Doing::Sent(..) | Doing::Ended { .. } => "",
     }
@@ -112,7 +113,8 @@ fn deed(state: &State, pod: usize) -> &'static str {
         Decision::Rotate(_) => "claims",
         Decision::Tidy(_) => "tidies the initial grant",
         Decision::Forget(_) => "forgets the code",
-        Decision::Leave | Decision::Retire(_) | Decision::Restart(_) | Decision::Invite | Decision::Wait(_) => "acts",
+        Decision::Invite => "makes a link",
+        Decision::Leave | Decision::Retire(_) | Decision::Restart(_) | Decision::Wait(_) => "acts",
     }
 }
 
@@ -186,6 +188,9 @@ fn told(grant: &Grant) -> String {
             Side::of(&held.record.server),
             doubt(&held.record.attempts)
         ));
+    }
+    if let Some(code) = tokens::code(grant) {
+        parts.push(format!("code {code}"));
     }
     if let Some(claim) = &grant.claim {
         parts.push(format!("claim {} on {}", claim.attempt.0, tokens::Token::named(&claim.fingerprint)));

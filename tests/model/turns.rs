@@ -13,6 +13,9 @@ use crate::{
     tokens::{self, Side, Token},
 };
 
+/// Nothing that a token waits for is so far away: whoever sleeps for longer waits for a human, or to warn one.
+const FAR: u16 = 4 * 60;
+
 /// What both processes would do if they looked.
 enum Rest {
     /// Somebody has something to do now.
@@ -107,6 +110,9 @@ impl World {
             match self.glance(state, pod) {
                 Decision::Wait(Wait { until: Some(until), .. }) => {
                     let tick = tick_of(until, self.scenario.skew[pod]).max(state.tick + 1);
+                    if tick > state.tick + FAR {
+                        continue;
+                    }
                     wake_up = Some(wake_up.map_or(tick, |other: u16| other.min(tick)));
                 }
                 Decision::Wait(_) => {}
@@ -151,7 +157,7 @@ impl World {
             .and_then(|grant| grant.live.as_ref())
             .filter(|live| Side::of(&live.record.server) == state.spec.server);
         let live = live.map(|live| Token::read(live.refresh.expose()));
-        let held = [live, grant.and_then(tokens::candidate), consent];
+        let held = [live, grant.and_then(tokens::candidate), grant.and_then(tokens::code), consent];
         !state.spec.suspended && held.into_iter().flatten().any(|token| is_good(&token))
     }
 

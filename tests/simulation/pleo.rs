@@ -127,7 +127,8 @@ impl Pleo {
         let (now, state) = (self.now(), &mut *self.state());
         let request = asked(&state.authority, url);
         let code = state.authority.allow(now, connection, request.clone());
-        back(&request, &[("code", &code), ("iss", ISSUER)])
+        let issuer = if url.starts_with(STAGING_ISSUER) { STAGING_ISSUER } else { ISSUER };
+        back(&request, &[("code", &code), ("iss", issuer)])
     }
 
     /// The same, and the user says no.
@@ -185,10 +186,12 @@ impl Pleo {
 
 /// As the server calls itself (RFC 9207).
 pub const ISSUER: &str = "https://auth.pleo.io";
+const STAGING_ISSUER: &str = "https://auth.staging.pleo.io";
 
 fn asked(authority: &Authority, url: &str) -> AuthorizationRequest {
     let url = Url::parse(url).expect("a URL");
-    assert_eq!((url.origin().ascii_serialization().as_str(), url.path()), (ISSUER, "/oauth/authorize"));
+    assert!([ISSUER, STAGING_ISSUER].contains(&url.origin().ascii_serialization().as_str()));
+    assert_eq!(url.path(), "/oauth/authorize");
     authority.authorization(&url.query_pairs().into_owned().collect()).expect("a request as the server wants it")
 }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use axum::Router;
 use pleo_operator::domain::grant::Holder;
 use tokio::{
     runtime::{Builder, Runtime},
@@ -143,6 +144,18 @@ impl Host {
         if self.condition == Condition::Well && self.life.is_some() {
             self.condition = condition;
             self.troubles.push((now, now + length));
+        }
+    }
+
+    /// The pages that its process shows, while one lives.
+    pub fn pages(&self) -> Option<Router> {
+        self.life.as_ref().and_then(|life| life.process.pages.clone())
+    }
+
+    /// Somebody does something by this node; it ends with its process.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(life) = &self.life {
+            life.runtime.spawn(task);
         }
     }
 

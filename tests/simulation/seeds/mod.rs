@@ -10,6 +10,7 @@
 //! | `stage` | the course of the story: trouble, calm, the way back, idleness |
 //! | `host` | a node: runtime, clocks, and the process on it |
 //! | `trouble`, `people` | what happens to all of them, and what people do |
+//! | `visits` | people who consent by link |
 //! | `judge` | the invariants |
 //! | `transcript`, `entropy` | what is written down, and why it is always the same |
 //! | `kept` | seeds that once found something |
@@ -23,6 +24,7 @@ mod plan;
 mod stage;
 mod transcript;
 mod trouble;
+mod visits;
 
 use std::{
     sync::{

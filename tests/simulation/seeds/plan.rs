@@ -17,6 +17,8 @@ pub struct Plan {
     pub lease: Duration,
     /// Each replica has a Lease of its own: both lead all the time.
     pub two_leaders: bool,
+    /// People may consent by link, and do so in the middle of everything.
+    pub links: bool,
     /// How wrong the wall clocks are, in seconds.
     pub skews: [i64; 2],
     /// How long there is trouble.
@@ -40,7 +42,17 @@ pub enum Event {
     Node(usize, NodeEvent),
     Pleo(usize, PleoEvent),
     People(usize, Deed),
+    Visit(usize, Visit),
     Api(ApiEvent),
+}
+
+/// A human opens the link of a connection, if there is one.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// The replica that shows him the pages.
+    pub node: usize,
+    /// How long he takes to say yes.
+    pub thinks: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -139,6 +151,7 @@ impl Plan {
         let mut plan = Self {
             lease: dice.pick(&[seconds(6), seconds(15), seconds(15), seconds(60)]),
             two_leaders: dice.two_leaders,
+            links: false,
             skews: [dice.skew(), dice.skew()],
             faults: dice.faults(),
             events: Vec::new(),
@@ -147,6 +160,7 @@ impl Plan {
         };
         plan.events = dice.events(&plan);
         plan.restore_midway(seed);
+        plan.visit(seed);
         plan.events.sort_by_key(|(at, _)| *at);
         plan
     }
@@ -170,11 +184,37 @@ impl Plan {
         ]);
     }
 
+    /// In two of five stories consents are taken back, and people come by link. The others are as if there were no links.
+    fn visit(&mut self, seed: u64) {
+        self.links = [2, 3].contains(&(seed % 5));
+        if !self.links {
+            return;
+        }
+        let mut dice = Dice { rng: Rng::new(seed ^ 0x11ab), two_leaders: self.two_leaders };
+        for _ in 0..1 + dice.rng.below(6) {
+            let at = Duration::from_millis(dice.rng.below(u64::try_from(self.trouble.as_millis()).unwrap()));
+            let connection = usize::try_from(dice.rng.below(self.connections.len() as u64)).unwrap();
+            if dice.one_in(2) {
+                self.events.push((at, Event::Pleo(connection, PleoEvent::Revoke)));
+                self.events.push((at + seconds(1), Event::People(connection, Deed::RequestRefresh)));
+            }
+            // Sometimes two come at once.
+            for _ in 0..dice.pick(&[1, 1, 2]) {
+                let visit = Visit { node: dice.pick(&[0, 1]), thinks: dice.seconds(0, 20) };
+                self.events.push((at + dice.seconds(2, 60), Event::Visit(connection, visit)));
+            }
+            if dice.one_in(3) {
+                let steps = vec![dice.step()];
+                self.events.push((at + seconds(2), Event::Pleo(connection, PleoEvent::Next(steps))));
+            }
+        }
+    }
+
     /// By how much one clock may differ from another, or from itself.
     pub fn clock_error(&self) -> Duration {
         let set = self.events.iter().map(|(_, event)| match event {
             Event::Node(_, NodeEvent::SetClock(by)) => by.unsigned_abs(),
-            Event::Node(..) | Event::Pleo(..) | Event::People(..) | Event::Api(_) => 0,
+            Event::Node(..) | Event::Pleo(..) | Event::People(..) | Event::Visit(..) | Event::Api(_) => 0,
         });
         seconds(self.skews[0].abs_diff(self.skews[1]) + set.sum::<u64>())
     }

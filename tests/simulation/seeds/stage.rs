@@ -15,9 +15,11 @@ use super::{
     plan::Plan,
     transcript::Transcript,
     trouble::Trouble,
+    visits::{Visitor, Visits},
 };
 use crate::{
     apiserver::{Faults, Rng},
+    browser::PUBLIC,
     process::Pod,
     world::{World, minutes, seconds},
 };
@@ -35,6 +37,7 @@ pub struct Stage {
     pub world: Arc<World>,
     pub hosts: [Host; 2],
     pub people: People,
+    pub visits: Visits,
     pub transcript: Transcript,
     pub now: Duration,
     pub plan: Plan,
@@ -94,12 +97,14 @@ impl Stage {
             for connection in &plan.connections {
                 people.set_up(&world, connection).await;
             }
+            world.pleo.allow_redirect(&format!("{PUBLIC}/callback"));
             (Arc::new(world), people, began)
         });
         let hosts = ["pod-a", "pod-b"].map(|name| {
             let pod = servers.block_on(async { Pod::new(&world, name) });
             let lease = if plan.two_leaders { format!("lease-of-{name}") } else { pod.lease.clone() };
-            Host::new(Pod { lease, lease_duration: plan.lease, ..pod })
+            let public = plan.links.then(|| PUBLIC.parse().expect("an address"));
+            Host::new(Pod { lease, lease_duration: plan.lease, public, ..pod })
         });
         for (host, skew) in hosts.iter().zip(plan.skews) {
             host.pod.clock.jump(skew);
@@ -114,6 +119,7 @@ impl Stage {
             world,
             hosts,
             people,
+            visits: Visits::default(),
             transcript,
             plan,
             rng,
@@ -156,6 +162,16 @@ impl Stage {
         self.transcript.note(self.now, who, what);
         let (world, people) = (&self.world, &mut self.people);
         self.servers.block_on(deed(world, people));
+    }
+
+    /// A human opens the link of a connection at one replica, if there is one and it is up.
+    pub fn visit(&mut self, name: &str, node: usize, thinks: Duration) -> bool {
+        let link = self.world.status(name)["authorizationURL"].as_str().map(str::to_owned);
+        let (Some(link), Some(pages)) = (link, self.hosts[node].pages()) else { return false };
+        self.transcript.note(self.now, "human", format!("{name}: opens the link at {}", self.hosts[node].pod.name));
+        let visitor = Visitor { name: name.to_owned(), link, thinks, transcript: self.transcript.clone() };
+        self.hosts[node].spawn(self.visits.clone().visit(Arc::clone(&self.world), pages, visitor));
+        true
     }
 
     fn trouble(&mut self, judge: &mut Judge) {
@@ -248,6 +264,8 @@ impl Stage {
         if halted.iter().any(|reason| ready.ends_with(reason)) {
             let what = format!("ask {name} for a refresh, since it is {ready}");
             self.act("people", &what, async |world, people| people.request_refresh(world, name).await);
+        } else if self.plan.links && self.rng.one_in(2) && self.visit(name, 0, seconds(3)) {
+            // He comes by link.
         } else {
             let what = format!("consent for {name}, since it is {ready}");
             self.act("people", &what, async |world, people| people.consent(world, name).await);

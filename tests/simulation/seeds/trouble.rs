@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use super::{
     host::Condition,
-    plan::{ApiEvent, Event, NodeEvent, Plan, PleoEvent},
+    plan::{ApiEvent, Event, NodeEvent, Plan, PleoEvent, Visit},
     stage::Stage,
 };
 use crate::apiserver::{Refusal, Verb};
@@ -50,6 +50,10 @@ impl Trouble {
                 let (name, now) = (stage.plan.connections[connection].name, stage.now);
                 let what = format!("{deed:?} {name}");
                 stage.act("people", &what, async |world, people| people.do_it(world, now, name, deed).await);
+            }
+            Event::Visit(connection, Visit { node, thinks }) => {
+                let name = stage.plan.connections[connection].name;
+                stage.visit(name, node, thinks);
             }
             Event::Api(event) => self.api(stage, event),
         }

@@ -109,6 +109,22 @@ impl Judge {
         }
     }
 
+    /// Whoever read that he is connected, is.
+    fn pages_are_true(&mut self, stage: &Stage) {
+        let sent = stage.world.pleo.sent();
+        for given in stage.visits.given() {
+            self.figures.codes += 1;
+            if !given.is_connected {
+                continue;
+            }
+            self.figures.connected += 1;
+            let bought = sent.iter().find(|sent| sent.token == given.code).and_then(|sent| sent.issued.clone());
+            if !bought.is_some_and(|pair| self.is_committed(&pair)) {
+                self.object(stage, "a page said that all is well, and no pair is stored (I2)");
+            }
+        }
+    }
+
     fn is_committed(&self, token: &Fingerprint) -> bool {
         self.histories.values().any(|history| history.commits.iter().any(|commit| commit.refresh == *token))
     }
@@ -202,6 +218,7 @@ impl Judge {
 
     /// The end of it all.
     pub fn verdict(mut self, stage: &Stage) -> Verdict {
+        self.pages_are_true(stage);
         let said = format!("{}{}", self.said, stage.transcript.text());
         if said.contains("panicked") {
             self.object(stage, "a task of an operator panicked");

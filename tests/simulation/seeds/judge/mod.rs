@@ -93,6 +93,9 @@ pub struct Figures {
     pub deaths: usize,
     /// Connections that needed a human when calm had come.
     pub asked: usize,
+    /// Codes that people brought by link, and how many of them read in the end that they are connected.
+    pub codes: usize,
+    pub connected: usize,
 }
 
 impl Figures {
@@ -107,6 +110,8 @@ impl Figures {
             (&mut self.rotations, other.rotations),
             (&mut self.deaths, other.deaths),
             (&mut self.asked, other.asked),
+            (&mut self.codes, other.codes),
+            (&mut self.connected, other.connected),
         ];
         pairs.into_iter().for_each(|(sum, more)| *sum += more);
     }
@@ -115,10 +120,11 @@ impl Figures {
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hours = self.simulated.as_secs() / 3600;
-        let Self { requests, faults, events, exchanges, rotations, deaths, asked, .. } = self;
+        let Self { requests, faults, events, exchanges, rotations, deaths, asked, codes, connected, .. } = self;
         write!(f, "{hours} simulated hours, {exchanges} exchanges, {rotations} rotations, ")?;
         write!(f, "{requests} requests to the API server, {faults} of them disturbed, ")?;
-        write!(f, "{events} other events, {deaths} ends of processes, {asked} connections in need of a human")
+        write!(f, "{events} other events, {deaths} ends of processes, {asked} connections in need of a human, ")?;
+        write!(f, "{codes} consents by link, {connected} of them connected")
     }
 }
 

@@ -32,7 +32,8 @@ impl Judge {
             let account = this.connection().unwrap_or("?");
             let what = format!("{account}: exchange {exchange} of {} by {}", short(this), this.process);
             stage.transcript.note(this.at, "pleo", what);
-            let objections = [self.fence(stage, this), self.refused(this), sent_again(self, stage, this, earlier)];
+            let again = sent_again(self, stage, this, earlier);
+            let objections = [self.fence(stage, this), self.refused(this), again, code(stage, this, earlier)];
             let homes = earlier.iter().find_map(|before| not_home(this, before)).filter(|_| !self.is_forgotten(this));
             for what in objections.into_iter().chain([homes]).flatten() {
                 self.object(stage, format!("{account}: {what}"));
@@ -94,6 +95,18 @@ fn sent_again(judge: &Judge, stage: &Stage, this: &Sent, earlier: &[Arc<Sent>]) 
     };
     let heard = heard.map_or("nothing", |heard| heard.outcome);
     (!excused).then(|| format!("{} was sent again after {apart:?}, though {heard} was heard (I1)", short(this)))
+}
+
+/// A code goes once, and where the human consented; whatever people do to Secrets.
+fn code(stage: &Stage, this: &Sent, earlier: &[Arc<Sent>]) -> Option<String> {
+    let given = stage.visits.given().into_iter().find(|given| given.code == this.token)?;
+    let home = given.consented_at.split("/oauth/").next().is_some_and(|home| this.token_url.starts_with(home));
+    let again = earlier.iter().any(|before| before.token == this.token);
+    match (again, home) {
+        (true, _) => Some(format!("the code {} was sent twice (I1)", short(this))),
+        (false, false) => Some(format!("the code {} was sent to {} (I8)", short(this), this.token_url)),
+        (false, true) => None,
+    }
 }
 
 /// A token that one server gave, or accepted, and that went to the other.
