@@ -98,7 +98,20 @@ fn no_edited_ledger_breaks_a_rule_of_sending() {
     holds(
         "ledger",
         SOME,
-        &["adopt", "contradiction", "leave", "publish", "restart", "retire", "rotate", "tidy", "unreadable", "wait"],
+        &[
+            "adopt",
+            "contradiction",
+            "forget",
+            "invite",
+            "leave",
+            "publish",
+            "restart",
+            "retire",
+            "rotate",
+            "tidy",
+            "unreadable",
+            "wait",
+        ],
     );
 }
 

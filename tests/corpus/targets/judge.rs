@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use pleo_operator::{
     api::PleoConnectionStatus,
     domain::{
-        attempt::{Claiming, Settlement, claim, settle},
+        attempt::{Attempt, Claiming, Settlement, claim, settle},
         decide::{Decision, Rotation, Wait, WaitReason, decide},
         failure::Outcome,
         grant::{AttemptId, Grant, Which},
@@ -109,7 +109,7 @@ pub fn a_status_is_told_once(scene: &Scene, status: &PleoConnectionStatus) {
         assert_eq!(&serde_json::from_str::<PleoConnectionStatus>(&text).unwrap(), status, "what is stored was told");
     }
     let kinds: Vec<_> = status.conditions.iter().map(|condition| condition.type_.as_str()).collect();
-    assert!(kinds.starts_with(&["Ready", "ReauthRequired"]) && kinds.len() <= 3, "{kinds:?}");
+    assert!(kinds.starts_with(&["Ready", "ReauthRequired"]) && kinds.len() <= 4, "{kinds:?}");
     assert!(status.conditions.iter().all(|condition| !condition.message.is_empty()), "{status:?}");
 }
 
@@ -138,7 +138,7 @@ fn is_refused(grant: &Grant, which: Which) -> bool {
 pub fn contradicts_itself(grant: &Grant) -> bool {
     let of = |which| held(grant, which).map(|(fingerprint, _)| fingerprint);
     let twice = of(Which::Live).is_some() && of(Which::Live) == of(Which::Candidate);
-    twice || is_refused(grant, Which::Candidate) || is_refused(grant, Which::Live)
+    twice || [Which::Candidate, Which::Live, Which::Code].into_iter().any(|which| is_refused(grant, which))
 }
 
 fn nothing_is_sent_against_the_rules(seen: &Observed, now: Timestamp, rotation: &Rotation) {
@@ -173,7 +173,7 @@ pub fn live_on(scene: &Scene) {
         let Settlement::Write(grant) = settle(&attempt.claimed, &attempt, &ending) else {
             panic!("our claim stands there, so there is something to write: {ending:?}")
         };
-        is_well_settled(&attempt.claimed, &grant, &ending.outcome);
+        is_well_settled(&attempt, &grant, &ending.outcome);
         let mut after = scene.clone();
         after.store(*grant);
         after.observed.sighting = Default::default();
@@ -187,11 +187,16 @@ pub fn live_on(scene: &Scene) {
 }
 
 /// I2 and I4: stored exactly, without the claim, and never backwards.
-fn is_well_settled(before: &Grant, after: &Grant, outcome: &Outcome) {
+fn is_well_settled(attempt: &Attempt, after: &Grant, outcome: &Outcome) {
+    let before = &attempt.claimed;
     assert_eq!(record::decode(record::encode(after)).as_ref(), Ok(after), "what was written is read again");
     assert_eq!(after.claim, None);
     assert!(after.rotation >= before.rotation && after.adopted.len() >= before.adopted.len());
     if let Outcome::Issued(issued) = outcome {
+        if attempt.which == Which::Code && issued.refresh.is_none() {
+            // A code that buys no refresh token is of no use.
+            return assert_eq!(after.rotation, before.rotation);
+        }
         let live = after.live.as_ref().expect("a pair");
         assert_eq!(live.access, issued.access);
         assert_eq!(live.refresh.fingerprint(), live.record.fingerprint);

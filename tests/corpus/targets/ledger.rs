@@ -7,14 +7,16 @@ use jiff::Timestamp;
 use pleo_operator::domain::{
     decide::Decision,
     grant::RefusedReason,
+    link::{self, Arrival, Invitation, InvitationRecord},
     observed::{Claimant, GrantSecret, Observed, PutOff, TokenSecret, Versioned},
     record::{LEDGER, decode, encode},
+    token::{AuthorizationCode, CodeVerifier, LinkKey},
 };
 use serde_json::Value;
 
 use super::{
     judge,
-    scenes::{PRODUCTION, STAGING, Scene, UID, at, candidate, claim_of, deployment, server},
+    scenes::{PRODUCTION, STAGING, Scene, UID, at, candidate, claim_of, deployment, fingerprint, server, token_url},
     text::edit,
 };
 
@@ -69,9 +71,32 @@ fn named(name: &str) -> Scene {
         "twice" => Scene::living().with_grant(|grant| grant.candidate = Some(candidate("refresh-7", PRODUCTION))),
         "claimed" => Scene::living().with_grant(|grant| grant.claim = Some(claim_of("refresh-7", at(600)))),
         "dead" => Scene::dead(RefusedReason::GrantRefused),
+        "invited" => Scene::dead(RefusedReason::GrantRefused).with_grant(|grant| {
+            let record = InvitationRecord { made_at: at(0) };
+            grant.invitation = Some(Invitation { key: LinkKey::new("key"), record });
+        }),
+        "code" => with_code(Scene::dead(RefusedReason::GrantRefused)),
+        "code-beside" => with_code(Scene::living()),
+        "code-claimed" => with_code(Scene::dead(RefusedReason::GrantRefused)).with_grant(|grant| {
+            grant.code = None;
+            grant.claim = Some(claim_of("code-1", at(600)));
+        }),
         "doubt" => Scene::living().with_live_tried(|attempts| attempts.in_doubt = true),
         _ => Scene::living(),
     }
+}
+
+/// A browser has brought a code.
+fn with_code(scene: Scene) -> Scene {
+    let arrival = Arrival {
+        id: "visit".into(),
+        browser: fingerprint("browser"),
+        code: AuthorizationCode::new("code-1"),
+        verifier: CodeVerifier::new("verifier"),
+        server: token_url(PRODUCTION),
+        redirect_uri: "https://pleo.example.com/callback".into(),
+    };
+    scene.with_grant(|grant| *grant = link::accept(grant, arrival, at(0)))
 }
 
 /// What was seen beside the ledger. What is no such word changes nothing.
@@ -86,6 +111,7 @@ fn see(scene: &mut Scene, what: &str, more: &str) {
             let passed = Duration::from_millis(number);
             (seen.sighting.candidate_failure_seen_for, seen.sighting.live_failure_seen_for) = (passed, passed);
         }
+        "code-seen-ms" => seen.sighting.code_seen_for = Duration::from_millis(number),
         "live-seen-ms" => seen.sighting.live_seen_for = Duration::from_millis(number),
         "consent" => *scene = scene.clone().consent(more),
         "staging" => seen.wish.server = Ok(server(STAGING)),
