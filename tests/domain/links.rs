@@ -11,7 +11,7 @@ use pleo_operator::{
             challenge,
         },
         observed::{Claimant, GrantSecret, Sighting, Told},
-        problem,
+        problem, record,
         token::{AuthorizationCode, CodeVerifier, Fingerprint, LinkKey},
     },
 };
@@ -366,4 +366,100 @@ fn a_key_and_a_code_are_never_printed() {
     for secret in ["code-1", "a verifier", "a key", "key-1"] {
         assert!(!shown.contains(secret), "{secret}");
     }
+}
+
+/// RFC 6749 section 4.1.1, RFC 7636 section 4.3: to the letter, and no scope where none is named.
+#[test]
+fn the_question_is_asked_as_the_server_wants_it() {
+    let (invitation, visit, home) = (invitation(), VisitId::new(ID.into(), at(0)), token_url(PRODUCTION));
+    let way = Way { uid: UID, visit: &visit, browser: "b", server: &home };
+    let asked = |scopes: &[&str]| {
+        let scopes: Vec<String> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+        let page = "https://auth.pleo.io/oauth/authorize?tenant=1";
+        invitation
+            .question(page, "acme client", "https://pleo.example.com/callback", &scopes, &way)
+            .expect("an address")
+    };
+    let (state, verifier) = (invitation.state(&way), invitation.verifier(&way));
+    let expected = format!(
+        "https://auth.pleo.io/oauth/authorize?tenant=1&response_type=code&client_id=acme+client\
+         &redirect_uri=https%3A%2F%2Fpleo.example.com%2Fcallback&state={state}&code_challenge={}\
+         &code_challenge_method=S256",
+        challenge(&verifier)
+    );
+    assert_eq!(asked(&[]), expected);
+    assert_eq!(asked(&["expenses:read", "users:read"]), format!("{expected}&scope=expenses%3Aread+users%3Aread"));
+    assert_eq!(invitation.question("no address", "id", "uri", &[], &way), None);
+}
+
+#[test]
+fn a_link_is_not_shown_at_its_very_end() {
+    let (invitation, wish) = (invitation(), Scene::new().observed.wish);
+    let just_before = invitation.ends_at() - jiff::SignedDuration::from_nanos(1);
+    assert!(invitation.link(LINKS, &wish, just_before).is_some());
+    assert_eq!(invitation.link(LINKS, &wish, invitation.ends_at()), None);
+}
+
+/// What is counted, and what is said of a consent that came to nothing.
+#[test]
+fn every_end_of_a_visit_is_counted_by_its_name_and_bad_ones_say_what_to_do() {
+    let labels = ["connected", "refused", "misconfigured", "failed", "lost", "replaced", "too_late"];
+    assert_eq!(VisitEnd::ALL.map(VisitEnd::label), labels);
+    for end in VisitEnd::ALL {
+        let is_good = matches!(end, VisitEnd::Connected | VisitEnd::Replaced);
+        assert_eq!(end.advice().is_none(), is_good, "{end:?}");
+        assert!(end.advice().is_none_or(|advice| advice.contains("open the link once more")), "{end:?}");
+    }
+}
+
+/// An end is told once: when it comes, and of the visit that it ends.
+#[test]
+fn the_end_of_a_visit_is_told_once() {
+    let open = consented();
+    let mut closed = open.grant().clone();
+    closed.code = None;
+    closed.visit.as_mut().unwrap().end = Some(VisitEnd::Refused);
+    let mut another = closed.clone();
+    another.visit.as_mut().unwrap().id = "another visit".into();
+    assert_eq!(link::ended(open.grant(), &closed), Some(VisitEnd::Refused));
+    assert_eq!(link::ended(&closed, &closed), None);
+    assert_eq!(link::ended(open.grant(), open.grant()), None);
+    assert_eq!(link::ended(open.grant(), &another), None);
+}
+
+/// A claim on another token, or on a code whose end was told, is left to whoever takes it over.
+#[test]
+fn only_the_claim_on_a_waiting_code_is_forgotten() {
+    let abandoned = |scene: Scene| scene.with_claim("refresh-7", at(100), Claimant::DeadHere, 60);
+    let waiting = abandoned(consented()).with_grant(|grant| grant.code = None);
+    let ended = {
+        let mut scene = consented();
+        let (attempt, _) = scene.begin();
+        scene.with_grant(|grant| grant.end_visit(&attempt.fingerprint, VisitEnd::Lost))
+    };
+    for scene in [waiting, ended] {
+        assert_eq!(link::forgotten(&scene.observed, true), None);
+        assert!(scene.grant().claim.is_some());
+    }
+}
+
+/// While its code is exchanged nobody else needs to consent.
+#[test]
+fn a_human_is_not_called_while_a_code_is_exchanged() {
+    let mut scene = consented();
+    scene.begin();
+    assert_eq!(scene.grant().code, None);
+    assert_eq!((problem::consent(&scene.observed).reason, link_of(&scene)), (ReauthReason::NotTried, None));
+}
+
+/// What a browser brought stands in the Secret as it was brought; a verifier or a code that does not fit is left out.
+#[test]
+fn a_code_and_its_visit_are_read_as_they_were_written() {
+    let grant = consented().grant().clone();
+    let data = record::encode(&grant);
+    assert_eq!(record::decode(data.clone()).as_ref(), Ok(&grant));
+    let mut edited = data.clone();
+    edited.insert("authorization_code".into(), b"another".to_vec());
+    let read = record::decode(edited).expect("a grant");
+    assert_eq!((read.code, read.visit), (None, grant.visit), "a code that is not the ledger's is never sent");
 }

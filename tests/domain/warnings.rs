@@ -11,6 +11,7 @@ use pleo_operator::{
         record::Unreadable,
         report,
         signal::{Edit, Signal, signals},
+        wish::SpecProblem,
     },
 };
 
@@ -202,6 +203,17 @@ fn others_hear_when_a_human_is_needed_and_when_all_is_well_again() {
     assert_eq!(ids.len(), 3);
 }
 
+/// A human is called again when it is for another reason.
+#[test]
+fn a_new_reason_is_news() {
+    let dead = Scene::dead(RefusedReason::GrantRefused).status();
+    let mut other = dead.clone();
+    let told = other.conditions.iter_mut().find(|found| found.type_ == "ReauthRequired").unwrap();
+    told.reason = "GrantRestored".into();
+    let heard = notice(&Scene::new().observed.wish, &dead, &other, at(0)).expect("a notice");
+    assert_eq!((heard.kind, heard.reason.as_str()), (NoticeKind::ReauthRequired, "GrantRestored"));
+}
+
 /// CloudEvents 1.0: the required attributes, and a type for each kind.
 #[test]
 fn a_notice_is_a_cloud_event() {
@@ -238,6 +250,10 @@ fn the_message_names_the_link_where_there_is_one() {
     }
     let no_page = linked(Scene::dead(RefusedReason::GrantRefused))
         .wishing(|wish| wish.server.as_mut().unwrap().authorization_url = Err("spec.server.… is missing".into()));
+    let without_links = no_page.clone().seeing(|seen| seen.links = None);
+    assert!(!message(&without_links).contains("there is no link"), "nobody serves links at all");
+    let no_server = Scene::new().wishing(|wish| wish.server = Err(SpecProblem::NotAllowed("https://x".into())));
+    assert!(!message(&no_server).contains("kubectl pleo"), "{}", message(&no_server));
     assert!(message(&no_page).contains("(there is no link: spec.server.… is missing)"), "{}", message(&no_page));
     let restored = linked(Scene::living()).seeing(|seen| {
         let GrantSecret::Ours(grant) = seen.grant.clone() else { panic!("a grant") };
