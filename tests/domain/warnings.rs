@@ -81,6 +81,7 @@ fn refused_after(seconds: i64) -> Vec<Signal> {
     let before = scene.status();
     scene.exchange(invalid_grant());
     let after = scene.status_after(&before);
+    assert_eq!(signals(&scene.observed, &after, &after, scene.now, &[]), [], "once");
     signals(&scene.observed, &before, &after, scene.now, &[])
 }
 
