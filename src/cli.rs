@@ -1,6 +1,6 @@
 //! The command line: every flag of `run` is an environment variable too.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
 use url::Url;
@@ -67,31 +67,64 @@ pub struct RunArgs {
     #[arg(long, env = "PLEO_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<PublicUrl>,
     /// Where those pages are served, in plain HTTP; an Ingress or a gateway stands in front.
-    #[arg(long, env = "PLEO_LINK_ADDRESS", default_value = "0.0.0.0:8081", value_name = "ADDRESS")]
+    #[arg(long, env = "PLEO_LINK_ADDRESS", value_parser = address, default_value = "0.0.0.0:8081", value_name = "ADDRESS")]
     pub link_address: SocketAddr,
     /// A site that a link may lead on to in the end (`?return=`; scheme, host and port); repeat for several.
-    #[arg(long = "allowed-return", env = "PLEO_ALLOWED_RETURN", value_delimiter = ',', value_name = "URL")]
+    #[arg(
+        long = "allowed-return",
+        env = "PLEO_ALLOWED_RETURN",
+        value_delimiter = ',',
+        value_name = "URL",
+        requires = "public_url"
+    )]
     pub allowed_returns: Vec<ReturnSite>,
     /// A URL that is told by webhook when a human must consent, and when all is well again.
-    #[arg(long, env = "PLEO_NOTIFY_URL", value_name = "URL", value_parser = webhook_url, requires = "notify_key_file")]
-    pub notify_url: Option<Url>,
+    #[arg(
+        long,
+        env = "PLEO_NOTIFY_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        value_parser = webhook_url,
+        requires = "notify_key_file"
+    )]
+    pub notify_url: Option<WebhookUrl>,
     /// A file with the key that signs these notices: whsec_ and 24 to 64 random bytes in base64.
     #[arg(long, env = "PLEO_NOTIFY_KEY_FILE", value_name = "FILE")]
     pub notify_key_file: Option<PathBuf>,
     /// Where /livez, /readyz and /metrics are served.
-    #[arg(long, env = "PLEO_ADMIN_ADDRESS", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    #[arg(long, env = "PLEO_ADMIN_ADDRESS", value_parser = address, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     pub admin_address: SocketAddr,
     /// How log lines look; RUST_LOG says which.
     #[arg(long, env = "PLEO_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json, value_name = "FORMAT")]
     pub log_format: LogFormat,
 }
 
-fn webhook_url(text: &str) -> Result<Url, String> {
-    let url: Url = text.parse().map_err(|error| format!("{error}: write https://host/path"))?;
-    if !matches!(url.scheme(), "https" | "http") || url.host().is_none() {
-        return Err("must be an https URL, or http within the cluster".to_owned());
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "write an IP address and a port, such as 127.0.0.1:8081 or [::]:8081".to_owned())
+}
+
+/// Where notices go. Such URLs often hold a secret of their own, so it is not printed; what is none is kept until it can be
+/// refused without being quoted.
+#[derive(Clone)]
+pub struct WebhookUrl(Option<Url>);
+
+impl fmt::Debug for WebhookUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WebhookUrl")
     }
-    Ok(url)
+}
+
+impl WebhookUrl {
+    /// The URL, if it is one.
+    pub fn get(&self) -> Option<&Url> {
+        self.0.as_ref()
+    }
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "clap would quote what was refused here")]
+fn webhook_url(text: &str) -> Result<WebhookUrl, String> {
+    let url = Url::parse(text).ok();
+    Ok(WebhookUrl(url.filter(|url| matches!(url.scheme(), "https" | "http") && url.has_host())))
 }
 
 fn at_least_a_second(text: &str) -> Result<Duration, String> {
@@ -115,7 +148,19 @@ pub enum Refused {
 /// # Errors
 /// If they are bad, or ask for help.
 pub fn parse() -> Result<Cli, Refused> {
-    Cli::try_parse().map_err(|error| match error.kind() {
+    let cli = Cli::try_parse().map_err(refused)?;
+    match &cli.command {
+        Command::Run(args) if args.notify_url.as_ref().is_some_and(|url| url.get().is_none()) => {
+            let help =
+                "error: --notify-url is no URL that could be told: write https://host/path, or http within the cluster";
+            Err(Refused::Usage(help.to_owned()))
+        }
+        Command::Run(_) | Command::Crd | Command::Version => Ok(cli),
+    }
+}
+
+fn refused(error: clap::Error) -> Refused {
+    match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Refused::Text(error.to_string()),
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             Refused::Usage("error: say what to do: run, crd or version (see --help)".to_owned())
@@ -129,5 +174,5 @@ pub fn parse() -> Result<Cli, Refused> {
             let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
             Refused::Usage(format!("{} (see --help)", lines.join(" ")))
         }
-    })
+    }
 }

@@ -7,11 +7,11 @@ use anyhow::Context;
 use kube::CustomResourceExt;
 use pleo_operator::{
     api::PleoConnection,
-    cli::{self, Command, Refused, RunArgs},
+    cli::{self, Command, Refused, RunArgs, WebhookUrl},
     clock::{Clock, SystemClock},
     cluster::{Store, client, lease::LeaseConfig},
     domain::{grant::Holder, schedule::Pace, wish::AllowedServers},
-    notify::{Outbox, Patience, Webhook},
+    notify::{KeyFile, Outbox, Patience, Webhook},
     operator::{context::Policy, run::Operator},
     pleo::HttpTokenEndpoint,
     telemetry::{admin, logs, metrics::Metrics},
@@ -19,12 +19,12 @@ use pleo_operator::{
 };
 use tokio::{
     net::TcpListener,
+    runtime::Runtime,
     signal::unix::{SignalKind, signal},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 fn main() -> ExitCode {
     let done = match cli::parse() {
@@ -57,8 +57,15 @@ fn print_crd() -> anyhow::Result<()> {
     print(yaml)
 }
 
-#[tokio::main]
-async fn run(args: RunArgs) -> anyhow::Result<()> {
+fn run(args: RunArgs) -> anyhow::Result<()> {
+    let runtime = Runtime::new().context("cannot start threads")?;
+    let done = runtime.block_on(serve(args));
+    // A name that is being looked up for a webhook must not hold us up: all work is done.
+    runtime.shutdown_background();
+    done
+}
+
+async fn serve(args: RunArgs) -> anyhow::Result<()> {
     logs::init(args.log_format);
     // One provider for both clients; a second installation would be a second provider.
     rustls::crypto::ring::default_provider()
@@ -72,14 +79,17 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}: choose another --admin-address", args.admin_address))?;
     let served = CancellationToken::new();
     let pages = pages(&args, client.clone(), &served).await?;
-    let (outbox, notices) = notices(&args, &metrics)?;
+    let (outbox, notices) = notices(&args, &metrics);
     let admin = tokio::spawn(admin::serve(listener, Arc::clone(&metrics), served.clone()));
     let holder = holder(&args)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), identity = holder.identity, "starting");
     operator(args, client, namespace, holder, outbox, metrics).run(stop).await;
     served.cancel();
     // A scraper that never finishes its request, or a receiver that is not there, must not hold us up.
-    let _ = tokio::time::timeout(Duration::from_secs(2), futures::future::join3(admin, pages, notices)).await;
+    let _ = tokio::time::timeout(Duration::from_secs(2), futures::future::join(admin, pages)).await;
+    if tokio::time::timeout(Duration::from_secs(2), notices).await.is_err() {
+        tracing::warn!("notices that wait for the webhook are lost; the conditions and the alert tell the same");
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -90,7 +100,8 @@ async fn pages(args: &RunArgs, client: kube::Client, stop: &CancellationToken) -
     let listener = TcpListener::bind(args.link_address)
         .await
         .with_context(|| format!("cannot listen on {}: choose another --link-address", args.link_address))?;
-    tracing::info!(address = %args.link_address, public = %address, "serving pages to consent on");
+    let redirect_uri = address.callback();
+    tracing::info!(address = %args.link_address, redirect_uri, "serving pages to consent on");
     let site = Site {
         store: Store::new(client),
         clock: Arc::new(SystemClock),
@@ -108,14 +119,20 @@ async fn pages(args: &RunArgs, client: kube::Client, stop: &CancellationToken) -
 }
 
 /// Sends notices to the webhook, if there is one, until the operator has ended.
-fn notices(args: &RunArgs, metrics: &Arc<Metrics>) -> anyhow::Result<(Outbox, JoinHandle<()>)> {
-    let (Some(url), Some(file)) = (&args.notify_url, &args.notify_key_file) else {
-        return Ok((Outbox::closed(), tokio::spawn(async {})));
+fn notices(args: &RunArgs, metrics: &Arc<Metrics>) -> (Outbox, JoinHandle<()>) {
+    let url = args.notify_url.as_ref().and_then(WebhookUrl::get);
+    let (Some(url), Some(file)) = (url, &args.notify_key_file) else {
+        if args.notify_key_file.is_some() {
+            tracing::warn!("--notify-key-file without --notify-url: nobody is told by webhook");
+        }
+        return (Outbox::closed(), tokio::spawn(async {}));
     };
-    let key = Zeroizing::new(
-        std::fs::read_to_string(file).with_context(|| format!("cannot read --notify-key-file {}", file.display()))?,
-    );
-    let key = key.parse().with_context(|| format!("--notify-key-file {} holds no key", file.display()))?;
+    tracing::info!("telling a webhook when a human must consent");
+    let key = KeyFile::new(file);
+    if let Err(error) = key.read() {
+        // No reason to refresh no tokens: it may come yet.
+        tracing::error!("no notices can be sent to the webhook: {:#}", anyhow::Error::from(error));
+    }
     let (metrics, clock) = (Arc::clone(metrics), Arc::new(SystemClock));
     let webhook = Webhook { url: url.clone(), key, patience: Patience::default(), clock, metrics };
     let (outbox, notices) = Outbox::new();
@@ -124,7 +141,7 @@ fn notices(args: &RunArgs, metrics: &Arc<Metrics>) -> anyhow::Result<(Outbox, Jo
             tracing::error!("no notices are sent: {error}");
         }
     });
-    Ok((outbox, serving))
+    (outbox, serving)
 }
 
 fn operator(

@@ -47,8 +47,8 @@ impl About {
 impl Operator {
     /// Starts `pleo-operator run`, against the demo's two servers.
     pub fn start(world: &World) -> anyhow::Result<Self> {
-        let admin = free_address().context("no free port")?;
-        let (pages, server) = (free_address().context("no free port")?.to_string(), world.sandbox.origin());
+        let [admin, pages] = free_addresses().context("no free ports")?;
+        let (pages, server) = (pages.to_string(), world.sandbox.origin());
         let public = format!("http://{pages}");
         world.sandbox.allow_redirect("sandbox-client", &format!("{public}/callback"));
         let admin_address = admin.to_string();
@@ -107,6 +107,8 @@ fn guard(child: &Child) -> anyhow::Result<ChildStdin> {
     guard.stdin.context("no pipe")
 }
 
-fn free_address() -> std::io::Result<SocketAddr> {
-    TcpListener::bind("127.0.0.1:0")?.local_addr()
+/// Two that differ: both ports are held until both are known.
+fn free_addresses() -> std::io::Result<[SocketAddr; 2]> {
+    let held = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
+    Ok([held[0].local_addr()?, held[1].local_addr()?])
 }

@@ -1,6 +1,6 @@
 //! Who else wrote into a Secret of ours: the API server notes for each field which program wrote it last.
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry};
 use kube::ResourceExt;
 
 use crate::{api::names, domain::signal::Edit};
@@ -13,13 +13,16 @@ pub struct Seen<T> {
     pub edit: Option<Edit>,
 }
 
-/// The last program other than this operator whose data stands in a Secret. Labels and annotations are free for all.
+/// The last program other than this operator that wrote data into a Secret, since we did. What was there when we wrote last,
+/// we had seen: our writes replace the version that was read. Labels and annotations are free for all.
 pub(super) fn edit(secret: &Secret) -> Option<Edit> {
-    let others = secret.managed_fields().iter().filter(|entry| {
-        let wrote_data = entry.fields_v1.as_ref().is_some_and(|fields| fields.0.get("f:data").is_some());
-        wrote_data && entry.manager.as_deref() != Some(names::OPERATOR)
-    });
-    let last = others.max_by_key(|entry| entry.time.as_ref().map(|time| time.0))?;
+    let wrote_data =
+        |entry: &&ManagedFieldsEntry| entry.fields_v1.as_ref().is_some_and(|fields| fields.0.get("f:data").is_some());
+    let is_ours = |entry: &&ManagedFieldsEntry| entry.manager.as_deref() == Some(names::OPERATOR);
+    let time = |entry: &ManagedFieldsEntry| entry.time.as_ref().map(|time| time.0);
+    let (ours, others): (Vec<_>, Vec<_>) = secret.managed_fields().iter().filter(wrote_data).partition(is_ours);
+    let we_wrote = ours.into_iter().map(time).max().flatten();
+    let last = others.into_iter().filter(|entry| time(entry) >= we_wrote).max_by_key(|entry| time(entry))?;
     Some(Edit {
         secret: secret.name_any(),
         by: last.manager.clone().unwrap_or_default(),

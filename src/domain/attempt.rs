@@ -143,6 +143,9 @@ pub fn settle(now_stored: &Grant, attempt: &Attempt, ending: &Ending) -> Settlem
     if claim_was_ours {
         grant.claim = None;
     }
+    // A backup from before the claim, put back while the code was under way: it is spent.
+    let is_spent = |code: &Code| attempt.which == Which::Code && code.record.fingerprint == attempt.fingerprint;
+    let was_put_back = grant.code.take_if(|code| is_spent(code)).is_some();
     if ending.outcome.may_have_been_sent() {
         // A start that lies ahead is a clock's mistake, not a start.
         grant.last_sent_at = grant.last_sent_at.filter(|before| *before <= ending.ended_at).max(Some(ending.sent_at));
@@ -153,9 +156,10 @@ pub fn settle(now_stored: &Grant, attempt: &Attempt, ending: &Ending) -> Settlem
     };
     match settled {
         Settled::Changed => Settlement::Write(Box::new(grant)),
-        Settled::StoredBefore => Settlement::AlreadyStored,
-        // Only our own claim is left to remove.
+        // Only our own claim is left to remove, or our code.
         Settled::SomebodyElse if claim_was_ours => Settlement::Write(Box::new(grant)),
+        Settled::StoredBefore | Settled::SomebodyElse if was_put_back => Settlement::Write(Box::new(grant)),
+        Settled::StoredBefore => Settlement::AlreadyStored,
         Settled::SomebodyElse => Settlement::Superseded,
     }
 }

@@ -110,7 +110,7 @@ pub fn decide(observed: &Observed, now: Timestamp, pace: Pace) -> Decision {
         return Decision::Wait(Wait { until, reason: WaitReason::Change });
     }
     let turn = turn(observed, now, pace);
-    if let Some(grant) = link::forgotten(observed, is_abandoned(observed, now, pace)) {
+    if let Some(grant) = link::forgotten(observed, is_abandoned(observed, now, pace), now) {
         return Decision::Forget(Box::new(grant));
     }
     if let Some(content) = publication(observed, now, &turn) {

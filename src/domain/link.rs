@@ -16,7 +16,7 @@ use super::{
     grant::{Adopted, Grant},
     observed::{GrantSecret, Observed},
     problem,
-    time::later,
+    time::{between, later},
     token::{AuthorizationCode, CodeVerifier, Fingerprint, LinkKey},
     wish::{Server, TokenUrl, Wish},
 };
@@ -25,8 +25,10 @@ use super::{
 pub const LINK_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// How long a human may take at the authorisation server.
 pub const VISIT_LIFE: Duration = Duration::from_secs(15 * 60);
-/// How long a code may wait for its exchange. Servers let it live for ten minutes at most (RFC 6749 section 4.1.2).
+/// How long a leader lets a code wait for its exchange. Servers let it live for ten minutes at most (RFC 6749 section 4.1.2).
 pub const CODE_LIFE: Duration = Duration::from_secs(5 * 60);
+/// By how much the clocks of two replicas may differ before a code counts as put back from a backup.
+pub const CODE_TOLERANCE: Duration = Duration::from_secs(2 * 3600);
 
 /// While a human is needed: what links are made from. Without it they are void.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -100,7 +102,7 @@ pub enum VisitEnd {
     Lost,
     /// A newer consent was proved first.
     Replaced,
-    /// It was not exchanged in time: suspended, no leader, another server in the spec.
+    /// It was not exchanged in time: suspended, another server in the spec, no client.
     TooLate,
 }
 
@@ -135,7 +137,7 @@ impl VisitEnd {
             ),
             Self::Lost => Some("the operator was ended while the code was exchanged: open the link once more"),
             Self::TooLate => Some(
-                "the code was not exchanged in time, for nobody led or the connection was suspended or changed: open the link once more",
+                "the code was not exchanged in time, for the connection was suspended or changed, or no server could be asked: open the link once more",
             ),
         }
     }
@@ -361,14 +363,18 @@ pub fn ended(before: &Grant, after: &Grant) -> Option<VisitEnd> {
 }
 
 /// The grant without a code that nobody may or can exchange any more; none if there is no such code. How long a code has
-/// waited is not told by times of day: the replica that took it in may have another clock.
+/// waited is told by times of day only roughly: the replica that took it in may have another clock.
 /// `abandoned`: the claim that stands there may be taken over.
-pub fn forgotten(observed: &Observed, abandoned: bool) -> Option<Grant> {
+pub fn forgotten(observed: &Observed, abandoned: bool, now: Timestamp) -> Option<Grant> {
     let GrantSecret::Ours(grant) = &observed.grant else { return None };
     let mut grant = grant.value.clone();
     let is_elsewhere = |code: &Code| observed.wish.token_url().is_some_and(|url| *url != code.record.server);
     let aged = observed.sighting.code_seen_for >= CODE_LIFE;
-    let too_late = grant.code.as_ref().is_some_and(|code| aged || is_elsewhere(code));
+    let is_old = |code: &Code| {
+        let received_at = code.record.received_at;
+        between(received_at, now).max(between(now, received_at)) > CODE_TOLERANCE
+    };
+    let too_late = grant.code.as_ref().is_some_and(|code| aged || is_old(code) || is_elsewhere(code));
     if too_late {
         let code = grant.code.take()?;
         grant.end_visit(&code.record.fingerprint, VisitEnd::TooLate);

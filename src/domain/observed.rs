@@ -222,7 +222,7 @@ pub struct Sighting {
     pub candidate_failure_seen_for: Duration,
     /// For how long the live token's last failure has been seen.
     pub live_failure_seen_for: Duration,
-    /// For how long the code that a browser brought has been seen.
+    /// For how long the code that a browser brought has been seen; for ever, if this process has sent it already.
     pub code_seen_for: Duration,
     /// For how long the live pair has been seen: it is at least that old, whatever the wall clock says.
     pub live_seen_for: Duration,

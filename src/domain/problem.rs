@@ -121,10 +121,12 @@ fn not_tried() -> Consent {
 
 fn not_authorized(observed: &Observed) -> Consent {
     let message = match &observed.initial {
-        InitialGrant::Missing(why) if observed.wish.server.is_ok() => {
-            format!("{} or give a refresh token: {why}", in_a_browser(observed))
-        }
-        InitialGrant::Missing(why) | InitialGrant::Invalid(why) => why.clone(),
+        InitialGrant::Missing(why) => match in_a_browser(observed) {
+            Ok(browser) => format!("{why}; or {}", browser.trim_end_matches(',')),
+            Err(Some(no_link)) => format!("{why} (there is no link: {no_link})"),
+            Err(None) => why.clone(),
+        },
+        InitialGrant::Invalid(why) => why.clone(),
         InitialGrant::Present(_) => format!("there is no grant of this connection's own: {}", way_back(observed)),
     };
     Consent { reason: ReauthReason::NotAuthorized, message }
@@ -133,24 +135,43 @@ fn not_authorized(observed: &Observed) -> Consent {
 /// What brings a connection back whose grant is gone.
 fn way_back(observed: &Observed) -> String {
     let wish = &observed.wish;
+    let whose = match news(observed).map(|token| &token.sharing) {
+        Some(Sharing::With(other)) => format!(" (the one that stands there is the connection {other}'s)"),
+        Some(Sharing::Alone | Sharing::Unchecked(_)) | None => String::new(),
+    };
     let by_hand = match &wish.initial_grant {
-        Some(initial) => format!("put a new refresh token into the Secret {}, key {}", initial.secret, initial.key),
+        Some(initial) => {
+            format!("put a new refresh token into the Secret {}, key {}{whose}", initial.secret, initial.key)
+        }
         None => "put a new refresh token into a Secret and name it in spec.initialGrant.secretRef".to_owned(),
     };
-    match &wish.server {
-        Ok(Server { authorization_url: Err(why), .. }) if observed.links.is_some() => {
-            format!("{by_hand} (there is no link: {why})")
-        }
-        Ok(_) => format!("{} or {by_hand}", in_a_browser(observed)),
-        Err(_) => by_hand,
+    match in_a_browser(observed) {
+        Ok(browser) => format!("{browser} or {by_hand}"),
+        Err(Some(why)) => format!("{by_hand} (there is no link: {why})"),
+        Err(None) => by_hand,
     }
 }
 
-/// How to consent without a token in hand.
-fn in_a_browser(observed: &Observed) -> String {
-    let Wish { namespace, name, .. } = &observed.wish;
-    let link = if link::is_possible(observed) { "open the link in status.authorizationURL, " } else { "" };
-    format!("{link}run `kubectl pleo connect {name} -n {namespace}`,")
+/// How to consent without a token in hand; or why there is no link, where others have one.
+fn in_a_browser(observed: &Observed) -> Result<String, Option<&str>> {
+    let Wish { namespace, name, server, .. } = &observed.wish;
+    match server {
+        Ok(Server { authorization_url: Ok(_), .. }) => {
+            let is_called = consent_is_due(observed);
+            let has_link = is_called && link::is_possible(observed);
+            let link = if has_link { "open the link in status.authorizationURL, " } else { "" };
+            Ok(format!("{link}run `kubectl pleo connect {name} -n {namespace}`,"))
+        }
+        Ok(Server { authorization_url: Err(why), .. }) => Err(observed.links.as_ref().map(|_| why.as_str())),
+        Err(_) => Err(None),
+    }
+}
+
+/// There is a link only where no grant lives.
+fn consent_is_due(observed: &Observed) -> bool {
+    let fits = |server: &TokenUrl| observed.wish.token_url() == Some(server);
+    let live = observed.grant.ours().and_then(|grant| grant.value.live.as_ref());
+    live.is_none_or(|live| !fits(&live.record.server))
 }
 
 /// The token in the initial grant that is about to be adopted.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{
-    aging::{Aging, aging},
+    aging::{Aging, aging, aging_unseen},
     decide::{Turn, turn},
     link,
     observed::{Claimant, Observed, Told},
@@ -64,14 +64,7 @@ pub fn status(
             message: stalling.message.clone(),
         });
     }
-    if let Some(Aging { reason, message }) = aging(observed, now) {
-        conditions.push(Finding {
-            kind: ConditionType::GrantExpiring,
-            status: "True",
-            reason: reason.as_str(),
-            message,
-        });
-    }
+    conditions.extend(aging(observed, now).map(Finding::from));
     let generation = observed.wish.generation;
     PleoConnectionStatus {
         observed_generation: Some(generation),
@@ -124,13 +117,16 @@ pub fn status_without_secrets(
         message: "the grant cannot be read; see the condition Ready".to_owned(),
     };
     let reauth = before.cloned().unwrap_or_else(|| unknown.condition(previous, generation, now));
+    let mut conditions = vec![
+        ready.condition(previous, generation, now),
+        Condition { observed_generation: Some(generation), ..reauth },
+        stalled.condition(previous, generation, now),
+    ];
+    let aging = aging_unseen(previous, now).map(Finding::from);
+    conditions.extend(aging.map(|finding| finding.condition(previous, generation, now)));
     PleoConnectionStatus {
         observed_generation: Some(generation),
-        conditions: vec![
-            ready.condition(previous, generation, now),
-            Condition { observed_generation: Some(generation), ..reauth },
-            stalled.condition(previous, generation, now),
-        ],
+        conditions,
         next_refresh_time: None,
         ..previous.clone()
     }
@@ -198,6 +194,12 @@ struct Finding {
     status: &'static str,
     reason: &'static str,
     message: String,
+}
+
+impl From<Aging> for Finding {
+    fn from(Aging { reason, message }: Aging) -> Self {
+        Self { kind: ConditionType::GrantExpiring, status: "True", reason: reason.as_str(), message }
+    }
 }
 
 impl Finding {

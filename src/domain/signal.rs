@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::{
     aging::{FIRST_WARNING, end_of_life},
-    observed::{GrantSecret, Observed},
+    observed::{GrantSecret, InitialGrant, InitialToken, Observed, Sharing},
     projection::whole_seconds,
     record::Unreadable,
     time::earlier,
@@ -22,7 +22,7 @@ pub struct Signal {
 }
 
 /// Who wrote into a Secret of ours, as the API server notes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Edit {
     /// The Secret.
     pub secret: String,
@@ -32,18 +32,19 @@ pub struct Edit {
     pub at: Option<Timestamp>,
 }
 
-/// What a step from one status to the next tells, and what was written by others since.
+/// What a step from one status to the next tells, and what was written by others since. Each is told once, where the
+/// caller sees to it that an edit is, and that a shared grant is.
 pub fn signals(
     observed: &Observed,
     before: &PleoConnectionStatus,
     after: &PleoConnectionStatus,
     now: Timestamp,
-    edits: &[&Edit],
+    edits: &[Edit],
 ) -> Vec<Signal> {
     // Where it is known who did it, once is enough.
     let damaged = damaged(observed, before, after).filter(|_| edits.is_empty());
-    let steps = [refused_early(before, after, now), damaged, shared(before, after)];
-    steps.into_iter().flatten().chain(edits.iter().map(|edit| edited(edit))).collect()
+    let steps = [refused_early(observed, before, after, now), damaged, shared(observed, before)];
+    steps.into_iter().flatten().chain(edits.iter().map(edited)).collect()
 }
 
 fn edited(edit: &Edit) -> Signal {
@@ -60,12 +61,17 @@ fn edited(edit: &Edit) -> Signal {
 }
 
 /// The living grant was refused although it was young. What was refused after an answer had been lost was our own loss.
-fn refused_early(before: &PleoConnectionStatus, after: &PleoConnectionStatus, now: Timestamp) -> Option<Signal> {
+fn refused_early(
+    observed: &Observed,
+    before: &PleoConnectionStatus,
+    after: &PleoConnectionStatus,
+    now: Timestamp,
+) -> Option<Signal> {
     let is_news = after.refused_rotation.is_some() && after.refused_rotation != before.refused_rotation;
-    let refused = [ReauthReason::GrantRefused, ReauthReason::TokenInvalid];
     let issued_at = after.last_refresh_time.as_ref()?.0;
     let is_young = now < earlier(end_of_life(issued_at), FIRST_WARNING);
-    let by_the_server = refused.iter().any(|reason| bears(after, reason.as_str()));
+    let refused = observed.grant.ours().and_then(|grant| grant.value.refused.as_ref());
+    let by_the_server = refused.is_some_and(|refused| refused.reason.reauth() != ReauthReason::RotationLost);
     (is_news && is_young && by_the_server).then(|| Signal {
         kind: SecuritySignal::RefusedEarly,
         message: format!(
@@ -97,11 +103,18 @@ fn damaged(observed: &Observed, before: &PleoConnectionStatus, after: &PleoConne
     })
 }
 
-fn shared(before: &PleoConnectionStatus, after: &PleoConnectionStatus) -> Option<Signal> {
-    let reason = ReadyReason::GrantShared.as_str();
-    let told = after.conditions.iter().find(|condition| condition.reason == reason)?;
-    let is_news = !bears(before, reason);
-    is_news.then(|| Signal { kind: SecuritySignal::GrantShared, message: told.message.clone() })
+/// A token that another connection adopted stands in the initial grant, whatever else is told of this one.
+fn shared(observed: &Observed, before: &PleoConnectionStatus) -> Option<Signal> {
+    let InitialGrant::Present(InitialToken { sharing: Sharing::With(other), .. }) = &observed.initial else {
+        return None;
+    };
+    let is_news = !bears(before, ReadyReason::GrantShared.as_str());
+    is_news.then(|| Signal {
+        kind: SecuritySignal::GrantShared,
+        message: format!(
+            "the refresh token in the initial grant is one that the connection {other} adopted; it is not sent: find out who put it there"
+        ),
+    })
 }
 
 /// Whether any condition bears this reason.

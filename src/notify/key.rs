@@ -1,6 +1,10 @@
 //! The key that signs, as Standard Webhooks wants it: `whsec_` and 24 to 64 bytes in base64.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ring::hmac;
@@ -13,6 +17,40 @@ pub struct SigningKey(hmac::Key);
 #[derive(Debug, thiserror::Error)]
 #[error("write whsec_ and 24 to 64 random bytes in base64, such as: echo \"whsec_$(openssl rand -base64 32)\"")]
 pub struct InvalidKey;
+
+/// Where the key stands. It is read anew for each notice: a changed one needs no restart, and a missing one costs notices
+/// and no token.
+#[derive(Clone, Debug)]
+pub struct KeyFile(PathBuf);
+
+/// Why there is no key.
+#[derive(Debug, thiserror::Error)]
+pub enum NoKey {
+    /// The file cannot be read.
+    #[error(
+        "cannot read the file {0} with the key that signs: name another in --notify-key-file, or make the Secret that it comes from"
+    )]
+    Unreadable(PathBuf, #[source] io::Error),
+    /// What stands in it is none.
+    #[error("the file {0} holds no key that could sign")]
+    Invalid(PathBuf, #[source] InvalidKey),
+}
+
+impl KeyFile {
+    /// The file of that name.
+    pub fn new(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    /// The key that stands there now.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn read(&self) -> Result<SigningKey, NoKey> {
+        let text = fs::read_to_string(&self.0).map_err(|error| NoKey::Unreadable(self.0.clone(), error))?;
+        Zeroizing::new(text).parse().map_err(|error| NoKey::Invalid(self.0.clone(), error))
+    }
+}
 
 impl FromStr for SigningKey {
     type Err = InvalidKey;

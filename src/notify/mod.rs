@@ -4,7 +4,7 @@
 mod key;
 mod webhook;
 
-pub use key::{InvalidKey, SigningKey};
+pub use key::{InvalidKey, KeyFile, NoKey, SigningKey};
 pub use webhook::{Patience, Webhook};
 
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -31,11 +31,14 @@ impl Outbox {
         Self(None)
     }
 
-    /// Hands a notice in, and does not wait for anything.
-    pub fn send(&self, notice: Notice) {
-        let Some(sender) = &self.0 else { return };
-        if let Err(full) = sender.try_send(notice) {
+    /// Hands a notice in, and does not wait for anything. False if it was dropped, though somebody wants to hear.
+    #[must_use = "what is dropped is counted"]
+    pub fn send(&self, notice: Notice) -> bool {
+        let Some(sender) = &self.0 else { return true };
+        let sent = sender.try_send(notice);
+        if let Err(full) = &sent {
             warn!("a notice for the webhook is dropped: {full}");
         }
+        sent.is_ok()
     }
 }

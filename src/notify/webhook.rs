@@ -4,9 +4,9 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use reqwest::{Client, StatusCode, Url, header, redirect};
 use tokio::{sync::mpsc::Receiver, time::sleep};
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
-use super::SigningKey;
+use super::{KeyFile, SigningKey};
 use crate::{clock::Clock, domain::notice::Notice, telemetry::metrics::Metrics};
 
 /// How long one notice is worth the trouble.
@@ -31,8 +31,8 @@ impl Default for Patience {
 pub struct Webhook {
     /// Where.
     pub url: Url,
-    /// Signs each notice.
-    pub key: SigningKey,
+    /// Where the key is that signs each notice.
+    pub key: KeyFile,
     /// How long a notice is worth the trouble.
     pub patience: Patience,
     /// The time of day, for the signature.
@@ -71,9 +71,17 @@ impl Webhook {
     async fn deliver(&self, client: &Client, notice: &Notice) -> bool {
         let (id, body) = (notice.id(), notice.event().to_string());
         let (namespace, connection) = (&notice.namespace, &notice.name);
+        let key = match self.key.read() {
+            Ok(key) => key,
+            Err(why) => {
+                let cause = why.source().map(ToString::to_string).unwrap_or_default();
+                error!(namespace, connection, "a notice is not sent: {why}: {cause}");
+                return false;
+            }
+        };
         let mut pause = self.patience.first_pause;
         for left in (0..self.patience.tries).rev() {
-            let why = match self.send(client, &id, &body).await {
+            let why = match self.send(client, &key, &id, &body).await {
                 Sent::Arrived => {
                     debug!(namespace, connection, id, "told the webhook");
                     return true;
@@ -95,14 +103,14 @@ impl Webhook {
         false
     }
 
-    async fn send(&self, client: &Client, id: &str, body: &str) -> Sent {
+    async fn send(&self, client: &Client, key: &SigningKey, id: &str, body: &str) -> Sent {
         let timestamp = self.clock.now().as_second();
         let answer = client
             .post(self.url.clone())
             .header(header::CONTENT_TYPE, "application/cloudevents+json; charset=utf-8")
             .header("webhook-id", id)
             .header("webhook-timestamp", timestamp)
-            .header("webhook-signature", self.key.signature(id, timestamp, body))
+            .header("webhook-signature", key.signature(id, timestamp, body))
             .body(body.to_owned())
             .send()
             .await;

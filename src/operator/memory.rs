@@ -19,6 +19,9 @@ use crate::domain::{
     token::Fingerprint,
 };
 
+/// How many edits of one connection's Secrets are remembered.
+const MOST_EDITS: usize = 32;
+
 /// What this process remembers.
 #[derive(Default)]
 pub struct Memory {
@@ -43,8 +46,12 @@ struct Seen {
     live_failure: Option<(AttemptId, Instant)>,
     live: Option<(AttemptId, Instant)>,
     code: Option<(Fingerprint, Instant)>,
-    /// The edits that were told, the last of each Secret.
-    edits: BTreeMap<String, Edit>,
+    /// Edits of our Secrets by others that were seen, and whether they were told.
+    edits: BTreeMap<Edit, bool>,
+    /// A shared grant that was told.
+    shared: Option<Fingerprint>,
+    /// The code that was sent last.
+    sent_code: Option<Fingerprint>,
     errors: u32,
     refusals: u32,
 }
@@ -84,22 +91,49 @@ impl Memory {
         let live_failed = since(&mut seen.live_failure, live.map(|retry| &retry.attempt), now);
         let live_since = since(&mut seen.live, grant.live.as_ref().map(|live| &live.record.attempt), now);
         let code_since = since(&mut seen.code, grant.code.as_ref().map(|code| &code.record.fingerprint), now);
+        let is_spent = seen.sent_code.is_some()
+            && seen.sent_code.as_ref() == grant.code.as_ref().map(|code| &code.record.fingerprint);
         let claim_since = last_outage.map_or(claim_since, |outage| claim_since.max(outage));
         Sighting {
             claimant,
             claim_seen_for: now.saturating_duration_since(claim_since),
             candidate_failure_seen_for: now.saturating_duration_since(candidate_failed),
             live_failure_seen_for: now.saturating_duration_since(live_failed),
-            code_seen_for: now.saturating_duration_since(code_since),
+            code_seen_for: if is_spent { Duration::MAX } else { now.saturating_duration_since(code_since) },
             live_seen_for: now.saturating_duration_since(live_since),
         }
     }
 
-    /// Whether this edit is news: each is told once.
-    pub fn is_news(&self, uid: &str, edit: &Edit) -> bool {
+    /// Somebody else wrote into a Secret of ours. It is told later: the next write of ours takes the trace away.
+    pub fn saw_edit(&self, uid: &str, edit: Edit) {
         let mut state = self.state();
         let edits = &mut state.seen.entry(uid.to_owned()).or_default().edits;
-        edits.insert(edit.secret.clone(), edit.clone()).as_ref() != Some(edit)
+        if edits.len() >= MOST_EDITS {
+            edits.retain(|_, told| !*told);
+        }
+        if edits.len() < MOST_EDITS {
+            edits.entry(edit).or_insert(false);
+        }
+    }
+
+    /// The edits that were not told yet; from now on they are.
+    pub fn edits_to_tell(&self, uid: &str) -> Vec<Edit> {
+        let mut state = self.state();
+        let Some(seen) = state.seen.get_mut(uid) else { return Vec::new() };
+        let news: Vec<Edit> = seen.edits.iter().filter(|(_, told)| !**told).map(|(edit, _)| edit.clone()).collect();
+        seen.edits.values_mut().for_each(|told| *told = true);
+        news
+    }
+
+    /// Whether that this grant is shared was not told yet; from now on it is.
+    pub fn is_shared_anew(&self, uid: &str, grant: &Fingerprint) -> bool {
+        let mut state = self.state();
+        state.seen.entry(uid.to_owned()).or_default().shared.replace(grant.clone()).as_ref() != Some(grant)
+    }
+
+    /// A code leaves. It never does so again, whatever is put back.
+    pub fn sends_code(&self, uid: &str, code: &Fingerprint) {
+        self.state().seen.entry(uid.to_owned()).or_default().sent_code = Some(code.clone());
     }
 
     /// Forgets a connection that is gone.

@@ -13,7 +13,6 @@ use crate::{
         observed::{
             ClientSecretState, GrantSecret, InitialGrant, Observed, PutOff, Sharing, Sighting, TokenSecret, Told,
         },
-        signal::Edit,
         wish::Wish,
     },
 };
@@ -24,8 +23,6 @@ pub struct Scene {
     pub connection: PleoConnection,
     /// What a decision is made of.
     pub observed: Observed,
-    /// Who else wrote into our Secrets.
-    pub edits: Vec<Edit>,
 }
 
 /// What a look at a connection brought.
@@ -74,10 +71,12 @@ async fn look(ctx: &Context, cached: &PleoConnection) -> Result<Option<Scene>, P
         let Some(connection) = connection else { return Ok(None) };
         let wish = Wish::read(&connection, &ctx.policy.allowed);
         if wish.secret_name == secret_name {
-            let edits = [token.edit, grant.edit].into_iter().flatten().collect();
+            for edit in [token.edit, grant.edit].into_iter().flatten() {
+                ctx.memory.saw_edit(&wish.uid, edit);
+            }
             let (grant, told) = judge(ctx, grant.what, &token.what, &connection, &wish).await?;
             let observed = complete(ctx, wish, token.what, grant, told, &connection).await?;
-            return Ok(Some(Scene { connection, observed, edits }));
+            return Ok(Some(Scene { connection, observed }));
         }
         // Renamed since: what was read is another Secret.
         secret_name = wish.secret_name;

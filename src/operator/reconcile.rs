@@ -96,7 +96,7 @@ fn gone(ctx: &Context, connection: &PleoConnection) -> Action {
 }
 
 /// The Secrets cannot be read: said in the status, and tried again.
-async fn without_secrets(ctx: &Context, connection: PleoConnection, why: &str) -> Result<Action, PassError> {
+async fn without_secrets(ctx: &Arc<Context>, connection: PleoConnection, why: &str) -> Result<Action, PassError> {
     let uid = connection.uid().unwrap_or_default();
     tell::status_without_secrets(ctx, connection, why).await?;
     Ok(Action::requeue(ctx.memory.was_refused(&uid)))
@@ -125,7 +125,7 @@ async fn exchange(ctx: &Arc<Context>, scene: &mut Scene, rotation: Rotation) -> 
     if let Rotated::Stored(grant) = &rotated
         && let Some(end) = link::ended(&before, &grant.value)
     {
-        tell::consent(ctx, scene, end).await;
+        tell::consent(ctx, scene, end);
     }
     Ok(match rotated {
         // A failure may leave another token to be sent: not on an old look at the connection.
@@ -141,11 +141,11 @@ async fn exchange(ctx: &Arc<Context>, scene: &mut Scene, rotation: Rotation) -> 
 }
 
 /// Nobody will exchange that code any more. Who brought it should know.
-async fn forget(ctx: &Context, scene: &mut Scene, grant: Grant) -> Result<Step, PassError> {
+async fn forget(ctx: &Arc<Context>, scene: &mut Scene, grant: Grant) -> Result<Step, PassError> {
     let end = scene.observed.grant.ours().and_then(|before| link::ended(&before.value, &grant));
     let step = publish::grant(ctx, scene, grant).await?;
     if let (Step::Done, Some(end)) = (&step, end) {
-        tell::consent(ctx, scene, end).await;
+        tell::consent(ctx, scene, end);
     }
     Ok(step)
 }

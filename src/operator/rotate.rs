@@ -82,6 +82,9 @@ pub async fn rotate(ctx: Arc<Context>, job: Job) -> Result<Rotated, PassError> {
         Claimed::Lost => return Ok(Rotated::LookAgain),
         Claimed::Refused(why) => return Ok(Rotated::Refused(why)),
     };
+    if attempt.which == Which::Code {
+        ctx.memory.sends_code(&job.wish.uid, &attempt.fingerprint);
+    }
     let sent_at = SentAt::default();
     let exchange = Exchange {
         server: job.server,
@@ -285,7 +288,12 @@ enum Reread {
 async fn reread(ctx: &Context, wish: &Wish, attempt: &Attempt, ending: &Ending) -> Reread {
     // As if it stood there with our claim: what is in hand is the truth.
     let in_hand = |version: String| Reread::Now(Box::new(Versioned { value: attempt.claimed.clone(), version }));
-    let stored = ctx.store.read_grant(&wish.namespace, &wish.name).await.map(|grant| grant.as_seen_by(&wish.uid));
+    let stored = ctx.store.look_at_grant(&wish.namespace, &wish.name).await.map(|seen| {
+        if let Some(edit) = seen.edit {
+            ctx.memory.saw_edit(&wish.uid, edit);
+        }
+        seen.what.as_seen_by(&wish.uid)
+    });
     match (stored, &ending.outcome) {
         // Overwritten by a backup of its own: what is in hand is newer.
         (Ok(GrantSecret::Ours(backup)), Outcome::Issued(_)) if is_older(&backup.value, attempt) => {

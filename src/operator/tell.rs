@@ -1,7 +1,10 @@
 //! The last step, tell: the status, if it changed, and an event for each transition. A picture of what is stored: losing it
 //! costs nothing.
 
+use std::{sync::Arc, time::Duration};
+
 use kube::ResourceExt;
+use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use super::{
@@ -14,11 +17,14 @@ use crate::{
     domain::{
         link::VisitEnd,
         notice,
+        observed::InitialGrant,
         report::{self, Transition},
-        signal,
+        signal::{self, Signal},
     },
 };
 
+/// How long the events of one step may take.
+const EVENTS_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a status is written anew over somebody else's edit of the connection.
 const STATUS_TRIES: usize = 3;
 
@@ -37,13 +43,13 @@ pub enum Told {
 ///
 /// # Errors
 /// If the API server gave no answer.
-pub async fn status(ctx: &Context, scene: &mut Scene, refused: Option<&str>) -> Result<Told, PassError> {
+pub async fn status(ctx: &Arc<Context>, scene: &mut Scene, refused: Option<&str>) -> Result<Told, PassError> {
     for _ in 0..STATUS_TRIES {
         let before = scene.connection.status.clone().unwrap_or_default();
         let after = report::status(&scene.observed, &before, refused, ctx.now(), ctx.policy.pace);
         match write(ctx, &mut scene.connection, &before, &after).await? {
             Written::Done => {
-                alarm(ctx, scene, &before, &after).await;
+                alarm(ctx, scene, &before, &after);
                 return Ok(Told::Yes);
             }
             Written::Refused => return Ok(Told::Refused),
@@ -67,7 +73,11 @@ pub async fn status(ctx: &Context, scene: &mut Scene, refused: Option<&str>) -> 
 ///
 /// # Errors
 /// If the API server gave no answer.
-pub async fn status_without_secrets(ctx: &Context, mut connection: PleoConnection, why: &str) -> Result<(), PassError> {
+pub async fn status_without_secrets(
+    ctx: &Arc<Context>,
+    mut connection: PleoConnection,
+    why: &str,
+) -> Result<(), PassError> {
     let before = connection.status.clone().unwrap_or_default();
     let generation = connection.metadata.generation.unwrap_or_default();
     let after = report::status_without_secrets(&before, generation, why, ctx.now());
@@ -76,7 +86,7 @@ pub async fn status_without_secrets(ctx: &Context, mut connection: PleoConnectio
 
 /// Writes the status before an exchange, if a condition is about to say something else: the exchange may take a minute.
 /// The status is only a picture: that it cannot be written keeps no token from being refreshed.
-pub async fn status_before_exchange(ctx: &Context, scene: &mut Scene) {
+pub async fn status_before_exchange(ctx: &Arc<Context>, scene: &mut Scene) {
     let before = scene.connection.status.clone().unwrap_or_default();
     let after = report::status(&scene.observed, &before, None, ctx.now(), ctx.policy.pace);
     // What was refused a moment ago is about to be tried again; only the end of it is news.
@@ -100,7 +110,7 @@ enum Written {
 
 /// One write, and the events that go with it.
 async fn write(
-    ctx: &Context,
+    ctx: &Arc<Context>,
     connection: &mut PleoConnection,
     before: &PleoConnectionStatus,
     after: &PleoConnectionStatus,
@@ -121,46 +131,69 @@ async fn write(
             return Err(outage).doing("write the status");
         }
     }
-    for transition in report::transitions(before, after) {
-        event(ctx, connection, &transition).await;
-    }
+    events(ctx, connection, report::transitions(before, after));
     Ok(Written::Done)
 }
 
-async fn event(ctx: &Context, connection: &PleoConnection, transition: &Transition) {
-    let reporter = ctx.policy.holder.identity.as_str();
-    if let Err(error) = ctx.store.write_event(connection, transition, reporter, ctx.now()).await {
-        debug!(reason = transition.reason, "an event was not written: {error}");
+/// Writes events, beside all else: no token waits for them, and not for long does a process that is to end.
+fn events(ctx: &Arc<Context>, connection: &PleoConnection, transitions: Vec<Transition>) {
+    if transitions.is_empty() {
+        return;
     }
+    let (telling, connection) = (Arc::clone(ctx), connection.clone());
+    let telling = async move {
+        for transition in transitions {
+            let reporter = telling.policy.holder.identity.as_str();
+            let told = telling.store.write_event(&connection, &transition, reporter, telling.now()).await;
+            if let Err(error) = told {
+                debug!(reason = transition.reason, "an event was not written: {error}");
+            }
+        }
+    };
+    drop(ctx.tracker.spawn(timeout(EVENTS_TIMEOUT, telling)));
 }
 
 /// Tells those who do not look at conditions: the webhook, and whoever watches for attacks.
-async fn alarm(ctx: &Context, scene: &Scene, before: &PleoConnectionStatus, after: &PleoConnectionStatus) {
+fn alarm(ctx: &Arc<Context>, scene: &Scene, before: &PleoConnectionStatus, after: &PleoConnectionStatus) {
     let wish = &scene.observed.wish;
-    if let Some(notice) = notice::notice(wish, before, after, ctx.now()) {
-        ctx.outbox.send(notice);
+    if let Some(notice) = notice::notice(wish, before, after, ctx.now())
+        && !ctx.outbox.send(notice)
+    {
+        ctx.metrics.notice(false);
     }
-    let edits: Vec<_> = scene.edits.iter().filter(|edit| ctx.memory.is_news(&wish.uid, edit)).collect();
+    let edits = ctx.memory.edits_to_tell(&wish.uid);
     let signals = signal::signals(&scene.observed, before, after, ctx.now(), &edits);
-    for signal in signals {
+    let mut transitions = Vec::new();
+    for signal in signals.into_iter().filter(|signal| is_news(ctx, scene, signal)) {
         let (namespace, connection, kind) = (&wish.namespace, &wish.name, signal.kind.as_str());
         warn!(namespace, connection, signal = kind, "{}", signal.message);
         ctx.metrics.signal(signal.kind);
-        // That a grant is shared is a condition, and its event was told.
-        if signal.kind != SecuritySignal::GrantShared {
-            let transition = Transition { reason: kind.to_owned(), message: signal.message, warning: true };
-            event(ctx, &scene.connection, &transition).await;
+        // Where a condition says so as well, its own event was told.
+        if after.conditions.iter().all(|condition| condition.reason != kind) {
+            transitions.push(Transition { reason: kind.to_owned(), message: signal.message, warning: true });
         }
+    }
+    events(ctx, &scene.connection, transitions);
+}
+
+/// A grant that is shared is so for as long as nobody mends it.
+fn is_news(ctx: &Context, scene: &Scene, signal: &Signal) -> bool {
+    match (signal.kind, &scene.observed.initial) {
+        (SecuritySignal::GrantShared, InitialGrant::Present(token)) => {
+            ctx.memory.is_shared_anew(&scene.observed.wish.uid, &token.fingerprint)
+        }
+        (SecuritySignal::RefusedEarly | SecuritySignal::SecretEdited | SecuritySignal::GrantShared, _) => true,
     }
 }
 
 /// A consent by link ended: counted, and told where it came to nothing. Who watches the page is told there as well.
-pub async fn consent(ctx: &Context, scene: &Scene, end: VisitEnd) {
+pub fn consent(ctx: &Arc<Context>, scene: &Scene, end: VisitEnd) {
     let wish = &scene.observed.wish;
     info!(namespace = wish.namespace, connection = wish.name, outcome = end.label(), "a consent by link ended");
     ctx.metrics.consent(end);
-    if let Some(advice) = end.advice() {
-        let transition = Transition { reason: CONSENT_FAILED.to_owned(), message: advice.to_owned(), warning: true };
-        event(ctx, &scene.connection, &transition).await;
-    }
+    let failed = |advice: &str| {
+        let (reason, message) = (CONSENT_FAILED.to_owned(), advice.to_owned());
+        Transition { reason, message, warning: true }
+    };
+    events(ctx, &scene.connection, end.advice().map(failed).into_iter().collect());
 }

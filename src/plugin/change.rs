@@ -76,10 +76,14 @@ async fn end_of_refresh(
     loop {
         let now = cluster.connection(&before.name_any()).await?;
         let status = now.status.clone().unwrap_or_default();
-        if rotation(&now) > rotation(before) {
-            return Ok(Ok(format!("refreshed (rotation {})", rotation(&now).unwrap_or_default())));
+        if now.spec.suspend == Some(true) {
+            let name = now.name_any();
+            return Ok(Err(format!("not refreshed: it is suspended; `kubectl pleo resume {name}`, and then it is")));
         }
         let is_answered = status.last_handled_refresh_request.as_deref() == Some(request);
+        if is_answered && rotation(&now) > rotation(before) {
+            return Ok(Ok(format!("refreshed (rotation {})", rotation(&now).unwrap_or_default())));
+        }
         let failure = status.last_failure.filter(|_| is_answered);
         if let Some(failure) = failure {
             return Ok(Err(format!("not refreshed ({}): {}", failure.reason, failure.message)));

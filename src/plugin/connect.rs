@@ -8,10 +8,7 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::{
-    ResourceExt,
-    api::{ObjectMeta, Patch, PatchParams, PostParams},
-};
+use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tokio::{
     task::spawn_blocking,
@@ -25,13 +22,14 @@ use super::{
     loopback::{self, Loopback},
 };
 use crate::{
-    api::{PleoConnection, names},
+    api::names,
     clock::{SystemClock, WallClock},
     cluster::inputs,
     domain::{
         failure::Outcome,
         link::{Invitation, InvitationRecord, VisitId, Way},
-        token::{AuthorizationCode, ClientCredentials, LinkKey, Presented, RefreshToken, read_input},
+        record,
+        token::{AuthorizationCode, ClientCredentials, Fingerprint, LinkKey, Presented, RefreshToken, read_input},
         wish::{AllowedServers, Server, Wish},
     },
     pleo::{Exchange, Fence, HttpTokenEndpoint, TokenEndpoint},
@@ -51,7 +49,11 @@ pub async fn connect(cluster: &Cluster, args: &ConnectArgs) -> Result<String, Tr
     let connection = cluster.connection(&args.name).await?;
     let wish = Wish::read(&connection, &AllowedServers::every());
     let server = wish.server.clone().map_err(|why| Trouble::Said(format!("the spec cannot be used: {why}")))?;
-    let consent = server.authorization_url.clone().map_err(Trouble::Said)?;
+    let consent = server.authorization_url.clone().map_err(|why| {
+        Trouble::Said(format!(
+            "{why}: write where humans are sent to consent, such as https://auth.example.com/oauth/authorize"
+        ))
+    })?;
     let secret = cluster.secret(&wish.client_secret_name).await?;
     let client = inputs::credentials(secret.as_ref(), &wish.client_secret_name).map_err(Trouble::Said)?;
 
@@ -70,7 +72,7 @@ pub async fn connect(cluster: &Cluster, args: &ConnectArgs) -> Result<String, Tr
     let token = buy(&wish, server, client, presented).await?;
     hand_over(cluster, &wish, &place, &token).await?;
     eprintln!("The new grant is in the cluster; waiting for the operator to take it.");
-    follow(cluster, &connection).await
+    follow(cluster, &args.name, &token.fingerprint()).await
 }
 
 /// One consent under way.
@@ -194,6 +196,13 @@ impl Place {
 /// Before a human is sent to consent: a token that cannot be stored would be lost. The API server tries both writes, and
 /// keeps nothing.
 async fn rehearse(cluster: &Cluster, wish: &Wish, place: &Place) -> Result<(), Trouble> {
+    let there = cluster.secret(&place.secret).await?;
+    if let Some(other) = there.and_then(|secret| secret.type_).filter(|kind| kind != names::OPAQUE_SECRET_TYPE) {
+        let name = &place.secret;
+        return Err(Trouble::Said(format!(
+            "the Secret {name} is of type {other}, and the operator reads only Opaque ones: remove it, or name another in spec.initialGrant"
+        )));
+    }
     let nothing = RefreshToken::new("a rehearsal");
     put(cluster, place, &nothing, true).await?;
     match &place.reference {
@@ -212,10 +221,14 @@ async fn hand_over(cluster: &Cluster, wish: &Wish, place: &Place, token: &Refres
         }
         sleep(Duration::from_secs(2)).await;
     }
-    match &place.reference {
-        Some(reference) => cluster.change(&wish.name, reference, false).await.map(|_| ()),
-        None => Ok(()),
-    }
+    let Some(reference) = &place.reference else { return Ok(()) };
+    let named = cluster.change(&wish.name, reference, false).await;
+    named.map(|_| ()).map_err(|trouble| {
+        let Place { secret, key, .. } = place;
+        Trouble::Said(format!(
+            "the new grant is in the Secret {secret}, key {key}; name that in spec.initialGrant.secretRef, for it could not be done: {trouble}"
+        ))
+    })
 }
 
 async fn put(cluster: &Cluster, place: &Place, token: &RefreshToken, dry_run: bool) -> Result<(), Trouble> {
@@ -239,15 +252,22 @@ async fn put(cluster: &Cluster, place: &Place, token: &RefreshToken, dry_run: bo
     done.map(|_| ()).map_err(|error| cluster.trouble(error, "write the Secret", "create and patch", "secrets"))
 }
 
-/// Waits until the operator has proved the new grant.
-async fn follow(cluster: &Cluster, before: &PleoConnection) -> Result<String, Trouble> {
-    let name = before.name_any();
-    let rotation = |connection: &PleoConnection| connection.status.as_ref().and_then(|status| status.rotation);
+/// Waits until the operator has proved the new grant, or the server has refused it. The ledger tells which: other tokens of
+/// this connection may be refreshed meanwhile.
+async fn follow(cluster: &Cluster, name: &str, token: &Fingerprint) -> Result<String, Trouble> {
     let began = Instant::now();
     while began.elapsed() < ADOPTION {
-        let now = cluster.connection(&name).await?;
-        if rotation(&now) > rotation(before) {
-            return Ok(format!("{name} is connected (rotation {})\n", rotation(&now).unwrap_or_default()));
+        let secret = cluster.secret(&names::grant_secret(name)).await?;
+        let data = secret.and_then(|secret| secret.data).unwrap_or_default();
+        let grant = record::decode(data.into_iter().map(|(key, value)| (key, value.0)).collect()).ok();
+        let ours = grant.as_ref().and_then(|grant| grant.adopted.iter().rfind(|old| old.fingerprint == *token));
+        if let Some(rotation) = ours.and_then(|ours| ours.accepted_as) {
+            return Ok(format!("{name} is connected (rotation {rotation})\n"));
+        }
+        if ours.is_some_and(|ours| ours.refused) {
+            return Err(Trouble::Said(format!(
+                "the server refused the new consent: `kubectl pleo status {name}` tells more; consent once more"
+            )));
         }
         sleep(Duration::from_millis(500)).await;
     }

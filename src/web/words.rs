@@ -9,9 +9,9 @@ pub fn void_link() -> Page {
         410,
         Mood::Bad,
         "This link is not good any more",
-        "It was used, it has expired, or a newer one has taken its place.",
+        "It was used, it has expired, a newer one has taken its place, or it was not copied as a whole.",
     )
-    .and("Ask for a new one. If the connection still needs a consent, its new link is in status.authorizationURL.")
+    .and("Ask whoever sent it for a new one. (If a consent is still needed, it is in status.authorizationURL.)")
 }
 
 /// The way to the server and back took too long.
@@ -134,10 +134,9 @@ pub fn result(end: Option<VisitEnd>, onward: Option<String>, again: Option<Strin
         VisitEnd::Replaced => {
             ("Somebody else was faster", "A newer consent is in use. There is nothing left to do here.")
         }
-        VisitEnd::TooLate => (
-            "It could not be exchanged in time",
-            "The connection was suspended or changed, or nobody was there to do it.",
-        ),
+        VisitEnd::TooLate => {
+            ("It could not be exchanged in time", "The connection was suspended or changed meanwhile.")
+        }
     };
     let page = Page::new(200, Mood::Bad, title, text);
     match (end, again) {

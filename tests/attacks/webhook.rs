@@ -1,13 +1,20 @@
 //! Whoever is told by webhook: a receiver that is away, unwilling, silent or hostile costs a bounded number of tries and a
 //! bounded time, and is sent nowhere else.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use pleo_operator::{
     clock::SystemClock,
     domain::notice::{Notice, NoticeKind},
-    notify::{Outbox, Patience, SigningKey, Webhook},
+    notify::{KeyFile, NoKey, Outbox, Patience, SigningKey, Webhook},
     telemetry::metrics::Metrics,
 };
 use ring::hmac;
@@ -87,13 +94,13 @@ async fn told(answers: &'static [&'static str]) -> (Vec<String>, String) {
     let metrics = Arc::new(Metrics::new());
     let webhook = Webhook {
         url: url.parse().unwrap(),
-        key: KEY.parse().unwrap(),
+        key: key_file(KEY),
         patience: PATIENCE,
         clock: Arc::new(SystemClock),
         metrics: Arc::clone(&metrics),
     };
     let (outbox, notices) = Outbox::new();
-    outbox.send(notice());
+    assert!(outbox.send(notice()));
     drop(outbox);
     webhook.serve(notices).await.unwrap();
     done.notify_one();
@@ -186,13 +193,44 @@ async fn an_endless_answer_costs_nothing() {
 #[tokio::test]
 async fn nobody_waits_for_a_queue_that_is_full() {
     let (outbox, mut notices) = Outbox::new();
-    for _ in 0..1000 {
-        outbox.send(notice());
-    }
+    let taken = (0..1000).filter(|_| outbox.send(notice())).count();
     let mut count = 0;
     while notices.try_recv().is_ok() {
         count += 1;
     }
-    assert_eq!(count, 256);
-    Outbox::closed().send(notice());
+    assert_eq!((count, taken), (256, 256), "what is dropped is told, so that it is counted");
+    assert!(Outbox::closed().send(notice()), "nobody wants to hear");
+}
+
+/// A key may come later, or be changed; that there is none costs a notice and nothing else.
+#[tokio::test]
+async fn a_key_is_read_anew_for_each_notice() {
+    let folder = std::env::temp_dir().join(format!("pleo-key-{}", std::process::id()));
+    let file = KeyFile::new(&folder);
+    assert!(matches!(file.read(), Err(NoKey::Unreadable(..))));
+    std::fs::write(&folder, "nonsense").unwrap();
+    let error = file.read().unwrap_err();
+    assert!(matches!(error, NoKey::Invalid(..)) && !error.to_string().contains("nonsense"));
+    std::fs::write(&folder, KEY).unwrap();
+    assert!(file.read().is_ok());
+    std::fs::remove_file(folder).unwrap();
+}
+
+/// A file with that key, for as long as the tests run.
+fn key_file(key: &str) -> KeyFile {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("webhook-key-{number}"));
+    std::fs::write(&path, key).unwrap();
+    KeyFile::new(&path)
+}
+
+/// I5: such a URL often holds a secret of its own.
+#[tokio::test]
+async fn the_url_is_told_to_nobody() {
+    super::hunt::listen();
+    for answer in [&["HTTP/1.1 500 hidden\r\n\r\n"][..], &["HTTP/1.1 400 x\r\n\r\n"], &["HTTP/1.1 204 x\r\n\r\n"]] {
+        told(answer).await;
+    }
+    assert!(!super::hunt::heard().contains("token=hidden"));
 }

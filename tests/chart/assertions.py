@@ -112,6 +112,7 @@ def contradictions():
         refused("write it like https://hooks.example.com/pleo", "--set", f"webhook.url={url}")
     refused("webhook.url needs webhook.secretName", "--set", "webhook.url=https://hooks.example.com/pleo")
     refused("webhook.secretName is set without webhook.url", "--set", "webhook.secretName=key")
+    refused("are both set", "--set", "webhook.url=https://hooks.example.com/pleo,webhook.urlKey=url,webhook.secretName=key")
     refused("say with networkPolicy.scraper.namespaceSelector", "--set", "metrics.serviceMonitor.enabled=true,networkPolicy.enabled=true")
     refused("there is no alert PleoUnheardOf", "--set", "metrics.prometheusRules.rules.PleoUnheardOf.enabled=true")
     # By the schema.
@@ -306,11 +307,14 @@ def webhook():
     check("volumes" not in default and "PLEO_NOTIFY_URL" not in environment(rendered("default")), "a webhook by default")
     pod = one(rendered("full"), "Deployment")["spec"]["template"]["spec"]
     secret = [volume["secret"] for volume in pod["volumes"] if volume["name"] == "webhook"]
-    check(secret == [{"secretName": "webhook-key", "items": [{"key": "signing-key", "path": "key"}]}], f"its key: {secret}")
+    check(secret == [{"secretName": "webhook-key", "optional": True, "items": [{"key": "signing-key", "path": "key"}]}], f"its key: {secret}")
     mount = [mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "webhook"][0]
     variables = environment(rendered("full"))
     check(variables["PLEO_NOTIFY_KEY_FILE"] == mount["mountPath"] + "/key" and mount["readOnly"], f"its mount: {mount}")
     check(variables["PLEO_NOTIFY_URL"] == "https://hooks.example.com:8444/pleo", "PLEO_NOTIFY_URL")
+    pod = one(render("--set", "webhook.urlKey=url,webhook.secretName=key"), "Deployment")["spec"]["template"]["spec"]
+    url = [one_ for one_ in pod["containers"][0]["env"] if one_["name"] == "PLEO_NOTIFY_URL"][0]
+    check(url["valueFrom"]["secretKeyRef"] == {"name": "key", "key": "url", "optional": True}, f"the URL: {url}")
 
 
 for part in contradictions, scopes, pods, names_and_values, monitoring, network, links, webhook:

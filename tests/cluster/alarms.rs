@@ -12,7 +12,7 @@ use pleo_operator::notify::SigningKey;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc};
 
-use crate::harness::{Flags, Operator, World, finish};
+use crate::harness::{Flags, Operator, PATIENCE, World, finish};
 
 const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -39,7 +39,7 @@ async fn a_webhook_hears_when_a_human_is_needed_and_when_all_is_well() {
     let operator = world.operator(&flags.with("--notify-key-file").with(folder.to_str().unwrap()));
 
     let mut next = async || {
-        let event = heard.recv().await.unwrap();
+        let event = tokio::time::timeout(PATIENCE, heard.recv()).await.expect("a notice").unwrap();
         (event["type"].as_str().unwrap().to_owned(), event["data"]["reason"].as_str().unwrap().to_owned())
     };
     world.connect("acme", json!({})).await;

@@ -285,6 +285,32 @@ fn a_clock_that_is_wrong_makes_no_code_too_old() {
     }
 }
 
+/// I1: a backup that is put back while its code is under way, or hours later, does not make anybody send it again.
+#[test]
+fn a_code_that_was_put_back_is_not_sent_again() {
+    let with_code = consented().grant().clone();
+    for outcome in [pair("1"), invalid_grant(), silence()] {
+        let mut scene = consented();
+        let (attempt, started_at) = scene.begin();
+        scene.store(with_code.clone());
+        let ending = ending(outcome, started_at, at(110));
+        scene.store(written(settle(scene.grant(), &attempt, &ending)));
+        assert_eq!(scene.grant().code, None);
+        let put_back_later = scene.seeing(|seen| {
+            let GrantSecret::Ours(grant) = &mut seen.grant else { panic!("a grant") };
+            grant.value = with_code.clone();
+            seen.sighting.code_seen_for = secs(0);
+        });
+        let mut hours_later = put_back_later.clone().at(100 + 2 * 3600 + 1);
+        hours_later.observed.sighting.code_seen_for = secs(0);
+        assert!(matches!(hours_later.rest(), Decision::Wait(_)));
+        assert_eq!((hours_later.sent.len(), &hours_later.grant().code), (1, &None));
+        let mut by_its_sender = put_back_later.seeing(|seen| seen.sighting.code_seen_for = std::time::Duration::MAX);
+        assert!(matches!(by_its_sender.rest(), Decision::Wait(_)));
+        assert_eq!(by_its_sender.sent.len(), 1, "it knows that it has sent it");
+    }
+}
+
 /// I9: a living grant stays until the new one is proved, and goes on being refreshed.
 #[test]
 fn a_refused_code_costs_a_living_grant_nothing() {
@@ -438,7 +464,7 @@ fn only_the_claim_on_a_waiting_code_is_forgotten() {
         scene.with_grant(|grant| grant.end_visit(&attempt.fingerprint, VisitEnd::Lost))
     };
     for scene in [waiting, ended] {
-        assert_eq!(link::forgotten(&scene.observed, true), None);
+        assert_eq!(link::forgotten(&scene.observed, true, scene.now), None);
         assert!(scene.grant().claim.is_some());
     }
 }

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use pleo_operator::{
     api::{ConditionType, PleoConnectionStatus, SecuritySignal},
     domain::{
+        attempt::settle,
         decide::{Decision, WaitReason},
-        grant::RefusedReason,
+        grant::{RefusedReason, Which},
         notice::{NoticeKind, notice},
         observed::{GrantSecret, InitialGrant, Sharing, TokenSecret},
         record::Unreadable,
@@ -15,7 +16,7 @@ use pleo_operator::{
     },
 };
 
-use super::scenes::{Scene, at, invalid_grant, pair};
+use super::scenes::{PRODUCTION, Scene, adopted, at, candidate, claimed, ending, invalid_grant, pair, written};
 
 const DAY: i64 = 24 * 3600;
 
@@ -111,6 +112,22 @@ fn a_bad_consent_is_no_signal() {
     }
 }
 
+/// Also where a new consent waits beside it, and the condition says `NotTried`.
+#[test]
+fn a_young_grant_that_is_refused_is_a_signal_whatever_else_is_told() {
+    let mut scene = Scene::living().at(900).with_grant(|grant| {
+        grant.candidate = Some(candidate("consent-2", PRODUCTION));
+        grant.adopted.push(adopted("consent-2", PRODUCTION, None));
+    });
+    let (before, grant) = (scene.status(), scene.grant().clone());
+    let (claimed, attempt) = claimed(&grant, Which::Live, "here-1", scene.now);
+    scene.store(written(settle(&claimed, &attempt, &ending(invalid_grant(), at(900), at(901)))));
+    let after = scene.status_after(&before);
+    assert!(after.conditions.iter().any(|found| found.reason == "NotTried"));
+    let told = signals(&scene.observed, &before, &after, scene.now, &[]);
+    assert_eq!(told.iter().map(|signal| signal.kind).collect::<Vec<_>>(), [SecuritySignal::RefusedEarly]);
+}
+
 /// What was lost on the way was nobody's attack.
 #[test]
 fn a_lost_rotation_is_no_signal() {
@@ -145,7 +162,7 @@ fn a_grant_that_somebody_changed_is_a_signal_once() {
         assert!(told.iter().all(|signal| signal.kind == SecuritySignal::SecretEdited));
         assert_eq!(signals(&scene.observed, &after, &after, scene.now, &[]), [], "once");
         let edit = Edit { secret: "pleo-grant-acme".into(), by: "kubectl-\u{1b}edit".into(), at: Some(at(60)) };
-        let told = signals(&scene.observed, &before, &after, scene.now, &[&edit]);
+        let told = signals(&scene.observed, &before, &after, scene.now, &[edit]);
         assert_eq!(told.len(), 1, "who did it is known, and told in one signal");
         assert!(
             told[0].message.starts_with("kubectl-edit wrote into the Secret pleo-grant-acme at 2026-03-02T12:01:00Z")
@@ -165,6 +182,27 @@ fn a_shared_grant_is_a_signal_once() {
     assert_eq!(told.iter().map(|signal| signal.kind).collect::<Vec<_>>(), [SecuritySignal::GrantShared]);
     assert!(told[0].message.contains("finance/other"));
     assert_eq!(signals(&shared.observed, &after, &after, shared.now, &[]), []);
+    // Where another reason comes first, too; and the way back says whose the token is.
+    let dead = Scene::dead(RefusedReason::GrantRefused).seeing(|seen| seen.initial = shared.observed.initial.clone());
+    let status = dead.status();
+    assert_eq!(signals(&dead.observed, &status, &status, dead.now, &[]).len(), 1, "the caller tells it once");
+    let told = status.conditions.iter().find(|found| found.type_ == "ReauthRequired").unwrap();
+    assert!(told.message.contains("(the one that stands there is the connection finance/other's)"), "{}", told.message);
+}
+
+/// T3: also while the API server shows no Secrets, for weeks.
+#[test]
+fn a_grant_that_nobody_can_read_grows_old_all_the_same() {
+    let young = Scene::living().status();
+    let reason = |days: i64, before: &PleoConnectionStatus| {
+        let status = report::status_without_secrets(before, 1, "forbidden", at(days * DAY));
+        status.conditions.iter().find(|found| found.type_ == "GrantExpiring").map(|found| found.reason.clone())
+    };
+    assert_eq!(reason(45, &young), None);
+    assert_eq!(reason(46, &young).as_deref(), Some("ExpiresWithin14Days"));
+    assert_eq!(reason(61, &young).as_deref(), Some("MayHaveExpired"));
+    let dead = Scene::dead(RefusedReason::GrantRefused).status_after(&young);
+    assert_eq!(reason(61, &dead), None, "there is nothing left to save");
 }
 
 /// One notice for each step that matters to others, and no secret in it (I5).

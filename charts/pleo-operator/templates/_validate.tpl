@@ -62,11 +62,14 @@
 {{- if and $v.webhook.url (not (regexMatch "^https?://[^/@#\\s]+(/[^#\\s]*)?$" $v.webhook.url)) }}
 {{- fail (printf "webhook.url %q is no URL that could be told: write it like https://hooks.example.com/pleo" $v.webhook.url) }}
 {{- end }}
-{{- if and $v.webhook.url (not $v.webhook.secretName) }}
+{{- if and $v.webhook.url $v.webhook.urlKey }}
+{{- fail "webhook.url and webhook.urlKey are both set: write the URL, or the key of the Secret that has it" }}
+{{- end }}
+{{- if and (or $v.webhook.url $v.webhook.urlKey) (not $v.webhook.secretName) }}
 {{- fail "webhook.url needs webhook.secretName: a Secret with the key that signs. Make one: kubectl create secret generic pleo-webhook --from-literal=key=\"whsec_$(openssl rand -base64 32)\"" }}
 {{- end }}
-{{- if and $v.webhook.secretName (not $v.webhook.url) }}
-{{- fail "webhook.secretName is set without webhook.url: there is nobody to be told" }}
+{{- if and $v.webhook.secretName (not (or $v.webhook.url $v.webhook.urlKey)) }}
+{{- fail "webhook.secretName is set without webhook.url or webhook.urlKey: there is nobody to be told" }}
 {{- end }}
 
 {{- /* Times. */}}
@@ -109,7 +112,7 @@
   "public-url" "links.publicURL"
   "link-address" "links.port"
   "allowed-return" "links.allowedReturns"
-  "notify-url" "webhook.url"
+  "notify-url" "webhook.url or webhook.urlKey"
   "notify-key-file" "webhook.secretName"
   "log-format" "logFormat"
   "notify-pods-per-second" "notifyPods" }}

@@ -33,7 +33,7 @@ impl Judge {
             let what = format!("{account}: exchange {exchange} of {} by {}", short(this), this.process);
             stage.transcript.note(this.at, "pleo", what);
             let again = sent_again(self, stage, this, earlier);
-            let objections = [self.fence(stage, this), self.refused(this), again, code(stage, this, earlier)];
+            let objections = [self.fence(stage, this), self.refused(this), again, code(self, stage, this, earlier)];
             let homes = earlier.iter().find_map(|before| not_home(this, before)).filter(|_| !self.is_forgotten(this));
             for what in objections.into_iter().chain([homes]).flatten() {
                 self.object(stage, format!("{account}: {what}"));
@@ -97,11 +97,15 @@ fn sent_again(judge: &Judge, stage: &Stage, this: &Sent, earlier: &[Arc<Sent>]) 
     (!excused).then(|| format!("{} was sent again after {apart:?}, though {heard} was heard (I1)", short(this)))
 }
 
-/// A code goes once, and where the human consented; whatever people do to Secrets.
-fn code(stage: &Stage, this: &Sent, earlier: &[Arc<Sent>]) -> Option<String> {
+/// A code goes once, and where the human consented. Who puts a grant back in which it still stood may make another process
+/// send it once more.
+fn code(judge: &Judge, stage: &Stage, this: &Sent, earlier: &[Arc<Sent>]) -> Option<String> {
     let given = stage.visits.given().into_iter().find(|given| given.code == this.token)?;
     let home = given.consented_at.split("/oauth/").next().is_some_and(|home| this.token_url.starts_with(home));
-    let again = earlier.iter().any(|before| before.token == this.token);
+    let again = earlier.iter().any(|before| {
+        let was_put_back = before.process != this.process && judge.meddled_between(before.at, this.at);
+        before.token == this.token && !was_put_back
+    });
     match (again, home) {
         (true, _) => Some(format!("the code {} was sent twice (I1)", short(this))),
         (false, false) => Some(format!("the code {} was sent to {} (I8)", short(this), this.token_url)),
