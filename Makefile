@@ -97,7 +97,7 @@ plugin: ## Packs kubectl pleo with a manifest for krew; URL=https://… where th
 	@mkdir -p $(PLUGIN)
 	@tar -czf $(PLUGIN)/$(ARCHIVE) -C $(TARGET)/$(STATIC)/release kubectl-pleo -C $(CURDIR) LICENSE
 	@sed -e 's|@VERSION@|$(VERSION)|' -e 's|@ARCH@|$(ARCH)|' -e 's|@URL@|$(or $(URL),https://example.com/$(ARCHIVE))|' \
-	    -e "s|@SHA256@|$$(sha256sum $(PLUGIN)/$(ARCHIVE) | cut -d' ' -f1)|" -e '/^# /d' manifests/krew.yaml.in > $(PLUGIN)/pleo.yaml
+	    -e "s|@SHA256@|$$(sha256sum $(PLUGIN)/$(ARCHIVE) | cut -d' ' -f1)|" -e '/^# /d' examples/krew.yaml.in > $(PLUGIN)/pleo.yaml
 	@echo 'kubectl krew install --manifest=$(PLUGIN)/pleo.yaml --archive=$(PLUGIN)/$(ARCHIVE)'
 
 cluster: build ## Runs an API server in the foreground, and prints its KUBECONFIG
