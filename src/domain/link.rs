@@ -28,7 +28,7 @@ pub const VISIT_LIFE: Duration = Duration::from_secs(15 * 60);
 /// How long a leader lets a code wait for its exchange. Servers let it live for ten minutes at most (RFC 6749 section 4.1.2).
 pub const CODE_LIFE: Duration = Duration::from_secs(5 * 60);
 /// By how much the clocks of two replicas may differ before a code counts as put back from a backup.
-pub const CODE_TOLERANCE: Duration = Duration::from_secs(2 * 3600);
+pub const CODE_TOLERANCE: Duration = Duration::from_secs(24 * 3600);
 
 /// While a human is needed: what links are made from. Without it they are void.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

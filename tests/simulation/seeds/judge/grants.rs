@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use pleo_operator::domain::{grant::Grant, token::Fingerprint};
+use pleo_operator::domain::{grant::Grant, link::VisitEnd, token::Fingerprint};
 
 use super::{Commit, History, Judge, SLACK};
 use crate::{seeds::stage::Stage, world::seconds};
@@ -85,6 +85,11 @@ impl History {
                 early.then(|| format!("{} took the claim of {} after {stood:?} (I1)", new.holder, old.holder))
             }
             None if old.holder.identity == writer => None,
+            // A code is not sent again: who would take its claim over gives it up.
+            None if now.visit.as_ref().is_some_and(|visit| visit.end == Some(VisitEnd::Lost)) => {
+                let early = stood + SLACK < ANOTHERS_CLAIM;
+                early.then(|| format!("{writer} gave up the code of {} after {stood:?} (I1)", old.holder))
+            }
             None => Some(format!("{writer} removed the claim of {} (I1)", old.holder)),
         }
     }
