@@ -119,11 +119,15 @@ impl Site {
             return Ok(None);
         }
         // The grant first, as everywhere: its version is older than what is decided on.
-        let grant = self.store.read_grant(namespace, name).await?;
+        let mut grant = self.store.read_grant(namespace, name).await?;
         let Some(connection) = self.store.read_connection(namespace, name).await? else { return Ok(None) };
         let wish = Wish::read(&connection, &self.allowed);
         // A backup that was put back has old keys, and a code in it would wait for ever.
         let told = connection.status.as_ref().map(Told::by_status).unwrap_or_default();
+        if grant.ours().is_some_and(|ours| told.outdates(&ours.value)) {
+            // It was read before the connection; somebody may have written both in between.
+            grant = self.store.read_grant(namespace, name).await?;
+        }
         Ok(match grant.as_seen_by(&wish.uid).unless_outdated(told) {
             GrantSecret::Ours(grant) if !wish.deleting => Some(Place { wish, grant }),
             GrantSecret::Ours(_)
