@@ -121,7 +121,7 @@ impl Scene {
 
     async fn finish(self) {
         let Self { world, operator, browser, ingress } = self;
-        drop(browser);
+        browser.close().await;
         ingress.abort();
         assert_eq!(operator.stop().await, 0);
         finish(world).await;

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -42,6 +43,8 @@ impl Browser {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
+            // With all that it starts, so that all of it can be ended.
+            .process_group(0)
             .spawn()
             .expect("chromedriver was not found: install the packages chromium and chromium-driver");
         let lines = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
@@ -128,6 +131,11 @@ impl Browser {
         log.as_array().unwrap().iter().map(|entry| entry["message"].as_str().unwrap().to_owned()).collect()
     }
 
+    /// The window is closed, and Chromium ends.
+    pub async fn close(self) {
+        self.call(Method::DELETE, "", None).await;
+    }
+
     /// A window of this width, in a theme; and a picture of what it shows.
     pub async fn picture(&self, width: u32, theme: &str, file: &Path) {
         let screen = json!({"width": width, "height": 640, "deviceScaleFactor": 2, "mobile": width < 500});
@@ -141,8 +149,8 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Chromium ends with its driver's SIGTERM, not with its SIGKILL.
-        let _ = Command::new("kill").arg(self.driver.id().to_string()).status();
+        // Also where a test fails: the driver's end alone does not end Chromium.
+        let _ = Command::new("kill").args(["--", &format!("-{}", self.driver.id())]).status();
         let _ = self.driver.wait();
         let _ = fs::remove_dir_all(&self.profile);
     }
