@@ -102,7 +102,7 @@ pub enum VisitEnd {
     Lost,
     /// A newer consent was proved first.
     Replaced,
-    /// It was not exchanged in time: suspended, another server in the spec, no client.
+    /// It was not exchanged in time: the connection was suspended, names another server now, or has no client Secret.
     TooLate,
 }
 
@@ -137,7 +137,7 @@ impl VisitEnd {
             ),
             Self::Lost => Some("the operator was ended while the code was exchanged: open the link once more"),
             Self::TooLate => Some(
-                "the code was not exchanged in time, for the connection was suspended or changed, or no server could be asked: open the link once more",
+                "the code was not exchanged in time, for the connection was suspended or changed, or its client Secret is missing: mend that, and open the link once more",
             ),
         }
     }

@@ -1,5 +1,6 @@
-//! What this process remembers between passes: since when it has seen a claim, a failure or a pair, which attempts are under way
-//! here, and which of them were never sent. Losing it costs nothing but patience.
+//! What this process remembers between passes: since when it has seen a claim, a failure, a pair or a code, which attempts
+//! are under way here, which of them were never sent, which code was, and what it has told. Losing it costs nothing but
+//! patience, and a word that is said twice.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

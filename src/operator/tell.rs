@@ -1,5 +1,6 @@
-//! The last step, tell: the status, if it changed, and an event for each transition. A picture of what is stored: losing it
-//! costs nothing.
+//! The last step, tell: the status, if it changed, an event for each transition, and what others must hear at once: the
+//! webhook, and whoever watches for attacks. It may write the status and events; the rest it only hands on. All of it is a
+//! picture of what is stored: losing it costs nothing.
 
 use std::{sync::Arc, time::Duration};
 
