@@ -134,6 +134,27 @@ impl World {
         Operator::start(command, admin, Arc::clone(&self.logs))
     }
 
+    /// Gives somebody these rights in this namespace.
+    pub fn allow(&self, user: &str, rules: &str) {
+        let role = format!(
+            r#"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {{name: {user}, namespace: {namespace}}}
+rules:
+{rules}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {{name: {user}, namespace: {namespace}}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: {user}}}
+subjects: [{{kind: User, name: {user}}}]
+"#,
+            namespace = self.namespace
+        );
+        self.cluster.apply(&role).unwrap();
+    }
+
     /// A user's Secret, new or replaced.
     pub async fn put_secret(&self, name: &str, data: &[(&str, &str)]) {
         let data = data.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec()))).collect();

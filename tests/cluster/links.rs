@@ -172,24 +172,12 @@ async fn nobody_is_sent_to_consent_who_could_not_store_what_it_brings() {
     let world = World::new("no-right").await;
     let operator = world.operator(&Flags::identity("a"));
     world.connect("acme", json!({"initialGrant": null})).await;
-    let role = format!(
-        r#"
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {{name: reader, namespace: {ns}}}
-rules:
-- {{apiGroups: [pleo.io], resources: [pleoconnections], verbs: [get]}}
-- {{apiGroups: [""], resources: [secrets], verbs: [get, create]}}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {{name: reader, namespace: {ns}}}
-roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: reader}}
-subjects: [{{kind: User, name: reader}}]
-"#,
-        ns = world.namespace
+    world.allow(
+        "reader",
+        "\
+- {apiGroups: [pleo.io], resources: [pleoconnections], verbs: [get]}
+- {apiGroups: [''], resources: [secrets], verbs: [get, create]}",
     );
-    world.cluster.apply(&role).unwrap();
     let kubeconfig = world.cluster.kubeconfig_for("reader", &[]).unwrap();
     let mut connecting = plugin(&world, &["connect", "acme", "--no-browser"]);
     let tried = connecting.env("KUBECONFIG", kubeconfig).output().unwrap();

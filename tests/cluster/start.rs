@@ -85,27 +85,15 @@ async fn missing_rights_are_told_and_a_role_in_the_namespace_is_enough() {
     operator.until_printed("no right to list pleoconnections.pleo.io in namespace").await;
     assert!(operator.get("/readyz").contains("503"));
 
-    let role = format!(
-        r#"
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {{name: narrow, namespace: {ns}}}
-rules:
-- {{apiGroups: [pleo.io], resources: [pleoconnections], verbs: [get, list, watch]}}
-- {{apiGroups: [pleo.io], resources: [pleoconnections/status], verbs: [update]}}
-- {{apiGroups: [""], resources: [secrets], verbs: [get, list, watch, create, patch, delete]}}
-- {{apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, create, update]}}
-- {{apiGroups: [events.k8s.io], resources: [events], verbs: [create]}}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {{name: narrow, namespace: {ns}}}
-roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: narrow}}
-subjects: [{{kind: User, name: narrow}}]
-"#,
-        ns = world.namespace
+    world.allow(
+        "narrow",
+        "\
+- {apiGroups: [pleo.io], resources: [pleoconnections], verbs: [get, list, watch]}
+- {apiGroups: [pleo.io], resources: [pleoconnections/status], verbs: [update]}
+- {apiGroups: [''], resources: [secrets], verbs: [get, list, watch, create, patch, delete]}
+- {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, create, update]}
+- {apiGroups: [events.k8s.io], resources: [events], verbs: [create]}",
     );
-    world.cluster.apply(&role).unwrap();
     world.connected("acme").await;
     world.until_ready_is("acme", "Refreshed").await;
     let events =
