@@ -2,7 +2,8 @@
 //! A living grant is never given up for one that has not been proved (I9).
 
 use super::{
-    grant::{Adopted, Attempts, Candidate, CandidateRecord, Grant},
+    consents::Adopted,
+    grant::{Attempts, Candidate, CandidateRecord, Grant},
     observed::{GrantSecret, InitialGrant, InitialToken, Observed, Sharing},
     token::Fingerprint,
     wish::{InitialGrantRef, TokenUrl},
@@ -50,11 +51,7 @@ pub fn due(observed: &Observed) -> Option<Adoption> {
     let (mut grant, replaces) = base(observed)?;
     let fingerprint = token.fingerprint.clone();
     grant.drop_candidate(false);
-    let before = |old: &Adopted| old.fingerprint == fingerprint && old.server == *server;
-    if !grant.adopted.iter().any(before) {
-        let (fingerprint, server) = (fingerprint.clone(), server.clone());
-        grant.adopted.push(Adopted { fingerprint, server, accepted_as: None, refused: false, in_doubt: false });
-    }
+    grant.note_consent(&fingerprint, server);
     grant.candidate = Some(Candidate {
         token: token.token.clone(),
         record: CandidateRecord {

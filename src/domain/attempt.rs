@@ -6,10 +6,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
+    consents::Adopted,
     decide::Rotation,
     failure::{Failure, FailureKind, Issued, Misconfiguration, Outcome, Refusal},
     grant::{
-        Adopted, AttemptId, Attempts, Claim, FailureRecord, Grant, Halt, HaltReason, Holder, Live, LiveRecord, Refused,
+        AttemptId, Attempts, Claim, FailureRecord, Grant, Halt, HaltReason, Holder, Live, LiveRecord, Refused,
         RefusedReason, Retry, Which,
     },
     link::{Code, CodeRecord, VisitEnd},
@@ -184,11 +185,12 @@ fn commit(grant: &mut Grant, attempt: &Attempt, issued: &Issued, ending: &Ending
         return replaced(grant, attempt);
     };
     let before = held.and_then(|which| grant.attempts_mut(which)).map(|attempts| attempts.clone());
+    grant.recall(&attempt.claimed, &attempt.fingerprint);
     grant.rotation = grant.rotation.saturating_add(1);
     grant.refused = None;
     if held == Some(Which::Candidate) {
         grant.candidate = None;
-    } else if is_older(grant, attempt) {
+    } else if attempt.which == Which::Code && grant.candidate_is_older(&attempt.fingerprint) {
         grant.drop_candidate(false);
     }
     grant.invitation = None;
@@ -226,10 +228,7 @@ fn is_newest(grant: &Grant, attempt: &Attempt, held: Option<Which>) -> bool {
         // Wiped, because somebody else presented it after we had spent it: then our pair is the living one.
         (Which::Live, None) => grant.live.is_none() && wiped(),
         // Dropped or wiped. If it, or a consent after it, was accepted for somebody else, that pair is newer than ours.
-        (Which::Candidate | Which::Code, None) => {
-            let ours = grant.adopted.iter().rposition(|old| old.fingerprint == attempt.fingerprint);
-            grant.adopted.iter().skip(ours.unwrap_or(0)).all(|consent| consent.accepted_as.is_none() || consent.refused)
-        }
+        (Which::Candidate | Which::Code, None) => !grant.has_newer(&attempt.fingerprint, &attempt.claimed),
     }
 }
 
@@ -261,7 +260,7 @@ fn release(grant: &mut Grant, attempt: &Attempt, failure: &Failure, at: Timestam
         return end_of_code(grant, attempt, failure, at);
     }
     // Read anew before a refusal is taken as final: if another token stands there, somebody newer won.
-    let Some(which) = grant.holding(&attempt.fingerprint) else { return Settled::SomebodyElse };
+    let Some(which) = grant.holding(&attempt.fingerprint) else { return refused_unheld(grant, attempt, failure) };
     if grant.last_failure.as_ref().is_some_and(|last| last.attempt == attempt.id) {
         return Settled::StoredBefore;
     }
@@ -303,6 +302,23 @@ fn release(grant: &mut Grant, attempt: &Attempt, failure: &Failure, at: Timestam
     Settled::Changed
 }
 
+/// A consent that was refused, and that a backup put back meanwhile does not know: it would be adopted and sent again (I3).
+fn refused_unheld(grant: &mut Grant, attempt: &Attempt, failure: &Failure) -> Settled {
+    let is_refused = match failure.kind {
+        FailureKind::Refused(_) => true,
+        FailureKind::NotSent | FailureKind::Throttled | FailureKind::OutcomeUnknown | FailureKind::Misconfigured(_) => {
+            false
+        }
+    };
+    if !is_refused || attempt.which != Which::Candidate || grant.remembers(&attempt.fingerprint) {
+        return Settled::SomebodyElse;
+    }
+    grant.recall(&attempt.claimed, &attempt.fingerprint);
+    let sent = |old: &&mut Adopted| old.fingerprint == attempt.fingerprint && old.server == attempt.server;
+    grant.adopted.iter_mut().filter(sent).for_each(|old| old.refused = true);
+    Settled::Changed
+}
+
 /// A newer consent has won. A human who waits is told.
 fn replaced(grant: &mut Grant, attempt: &Attempt) -> Settled {
     let waits = grant.visit.as_ref().is_some_and(|visit| visit.code == attempt.fingerprint && visit.end.is_none());
@@ -327,13 +343,6 @@ fn end_of_code(grant: &mut Grant, attempt: &Attempt, failure: &Failure, at: Time
     }
     grant.end_visit(&attempt.fingerprint, end);
     Settled::Changed
-}
-
-/// Whether the candidate is from a consent before the one that is proved now.
-fn is_older(grant: &Grant, attempt: &Attempt) -> bool {
-    let place = |of: &Fingerprint| grant.adopted.iter().rposition(|old| old.fingerprint == *of);
-    let candidate = grant.candidate.as_ref().map(|held| place(&held.record.fingerprint));
-    attempt.which == Which::Code && candidate.is_some_and(|candidate| candidate < place(&attempt.fingerprint))
 }
 
 fn wipe(grant: &mut Grant, which: Which, refused: Refused) {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
+    consents::Adopted,
     link::{Code, Invitation, Visit, VisitEnd},
     time::later,
     token::{AccessToken, Fingerprint, RefreshToken},
@@ -238,24 +239,6 @@ impl RefusedReason {
     }
 }
 
-/// A token that is not to be taken from the initial grant again.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Adopted {
-    /// The token.
-    pub fingerprint: Fingerprint,
-    /// The server that the spec named.
-    pub server: TokenUrl,
-    /// The rotation that a server gave for it, if one did: then it is that server's for good.
-    pub accepted_as: Option<u64>,
-    /// The server refused it.
-    #[serde(default)]
-    pub refused: bool,
-    /// The server may have accepted it: then, too, it is that server's for good.
-    #[serde(default)]
-    pub in_doubt: bool,
-}
-
 /// The last exchange that failed, for the status.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -320,57 +303,6 @@ impl Grant {
         let candidate = self.candidate.as_ref().is_some_and(|held| held.record.fingerprint == *fingerprint);
         let live = self.live.as_ref().is_some_and(|held| held.record.fingerprint == *fingerprint);
         if candidate { Some(Which::Candidate) } else { live.then_some(Which::Live) }
-    }
-
-    /// Whether a token from the initial grant is old news for this server: no token is adopted twice for one server, and
-    /// one that a server accepted, or may have, is that server's for good (I8). Only a candidate that was surely not spent
-    /// follows the spec to another server.
-    pub fn knows(&self, fingerprint: &Fingerprint, server: &TokenUrl) -> bool {
-        if self.live.as_ref().is_some_and(|live| live.record.fingerprint == *fingerprint) {
-            return true;
-        }
-        let mut adopted = self.adopted.iter().filter(|old| old.fingerprint == *fingerprint).peekable();
-        if adopted.peek().is_none() {
-            // A token that came by rotation, and died: somebody copied it.
-            return self.refused.as_ref().is_some_and(|refused| refused.fingerprint == *fingerprint);
-        }
-        let candidate = self.candidate.as_ref().filter(|held| held.record.fingerprint == *fingerprint);
-        let movable = candidate.is_some_and(|held| held.record.server != *server && !self.may_be_spent(&held.record));
-        adopted
-            .any(|old| old.accepted_as.is_some() || old.in_doubt || old.server == *server && (old.refused || !movable))
-            || candidate.is_some() && !movable
-    }
-
-    /// Whether a server may have accepted the candidate.
-    fn may_be_spent(&self, candidate: &CandidateRecord) -> bool {
-        let claimed = self.claim.as_ref().is_some_and(|claim| claim.fingerprint == candidate.fingerprint);
-        claimed || candidate.attempts.in_doubt
-    }
-
-    /// Takes the candidate out. What is known of it stays.
-    pub fn drop_candidate(&mut self, refused: bool) {
-        let Some(candidate) = self.candidate.take() else { return };
-        let (record, in_doubt) = (&candidate.record, self.may_be_spent(&candidate.record));
-        let this = |old: &&mut Adopted| old.fingerprint == record.fingerprint && old.server == record.server;
-        for old in self.adopted.iter_mut().filter(this) {
-            (old.refused, old.in_doubt) = (old.refused || refused, old.in_doubt || in_doubt);
-        }
-    }
-
-    /// Whether the last token that a server refused was the live one.
-    pub fn lost_its_pair(&self) -> bool {
-        let was_live = |old: &&Adopted| old.refused && old.accepted_as.is_some();
-        let refused = self.refused.as_ref();
-        refused.is_some_and(|refused| {
-            self.adopted.iter().filter(was_live).any(|old| old.fingerprint == refused.fingerprint)
-        })
-    }
-
-    /// Whether this token was ever held, for whatever server.
-    pub fn remembers(&self, fingerprint: &Fingerprint) -> bool {
-        self.holding(fingerprint).is_some()
-            || self.adopted.iter().any(|old| old.fingerprint == *fingerprint)
-            || self.refused.as_ref().is_some_and(|refused| refused.fingerprint == *fingerprint)
     }
 
     /// Tells the human who waits for what becomes of this code.

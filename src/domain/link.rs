@@ -13,7 +13,7 @@ use url::Url;
 
 use super::{
     adoption,
-    grant::{Adopted, Grant},
+    grant::Grant,
     observed::{GrantSecret, Observed},
     problem,
     time::{between, later},
@@ -342,14 +342,7 @@ pub fn accept(grant: &Grant, arrival: Arrival, now: Timestamp) -> Grant {
     let mut grant = grant.clone();
     grant.invitation = None;
     // In the order of consents: the newest one that is proved wins.
-    let (consent, place) = (fingerprint.clone(), server.clone());
-    grant.adopted.push(Adopted {
-        fingerprint: consent,
-        server: place,
-        accepted_as: None,
-        refused: false,
-        in_doubt: false,
-    });
+    grant.note_consent(&fingerprint, &server);
     grant.visit = Some(Visit { id, browser, code: fingerprint.clone(), end: None });
     let record = CodeRecord { fingerprint, server, redirect_uri, received_at: now };
     grant.code = Some(Code { code, verifier, record });

@@ -6,6 +6,7 @@
 //! | [`token`] | what is a secret, and how is it named without being shown? |
 //! | [`wish`] | what does the user want? |
 //! | [`grant`], [`record`] | what do we hold, and how is it stored? |
+//! | [`consents`] | which tokens were taken from humans before, and which is the newest? |
 //! | [`failure`] | what did the server's answer mean? |
 //! | [`schedule`] | when? |
 //! | [`observed`] | what was seen, all of it in one value? |
@@ -21,6 +22,7 @@
 pub mod adoption;
 pub mod aging;
 pub mod attempt;
+pub mod consents;
 pub mod decide;
 pub mod failure;
 pub mod grant;

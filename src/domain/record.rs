@@ -7,7 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    grant::{Adopted, Candidate, CandidateRecord, Claim, FailureRecord, Grant, Live, LiveRecord, Refused, Restarted},
+    consents::Adopted,
+    grant::{Candidate, CandidateRecord, Claim, FailureRecord, Grant, Live, LiveRecord, Refused, Restarted},
     link::{Code, CodeRecord, Invitation, InvitationRecord, Visit},
     token::{AccessToken, AuthorizationCode, CodeVerifier, LinkKey, RefreshToken},
 };

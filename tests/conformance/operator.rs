@@ -12,7 +12,8 @@ use pleo_operator::{
     },
     domain::{
         adoption::Tidying,
-        grant::{Adopted, Attempts, Candidate, CandidateRecord, Grant, Holder},
+        consents::Adopted,
+        grant::{Attempts, Candidate, CandidateRecord, Grant, Holder},
         observed::{GrantSecret, TokenSecret},
         projection::{Access, Content},
         report::Transition,

@@ -186,7 +186,6 @@ fn the_grant_of_a_predecessor_is_never_used() {
 
 /// The rotation in status and Secret counts the exchanges of this connection.
 #[test]
-
 fn a_namesakes_rotations_are_not_counted() {
     let mut scene = Scene::new().consent("consent-9").seeing(|seen| {
         let old = Grant::new("another uid", 30);
@@ -288,7 +287,6 @@ fn a_token_that_cannot_be_checked_for_sharing_waits_and_the_living_grant_goes_on
 
 /// The claim may have sent it to the server that the spec named then (I8).
 #[test]
-
 fn a_token_that_may_be_on_its_way_to_one_server_is_not_sent_to_another() {
     let mut scene = Scene::adopted().with_claim("consent-1", at(0), Claimant::Elsewhere, 0);
     scene = scene.wishing(|wish| wish.server = Ok(server(STAGING)));

@@ -8,9 +8,10 @@ use pleo_operator::{
     api::FailureReason,
     domain::{
         attempt::Ending,
+        consents::Adopted,
         failure::{Failure, FailureKind, Issued, Misconfiguration, Outcome, Refusal},
         grant::{
-            Adopted, AttemptId, Attempts, Claim, FailureRecord, Grant, Halt, HaltReason, Live, Refused, RefusedReason,
+            AttemptId, Attempts, Claim, FailureRecord, Grant, Halt, HaltReason, Live, Refused, RefusedReason,
             Restarted, Retry,
         },
         observed::{

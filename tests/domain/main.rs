@@ -22,6 +22,7 @@ mod arbitrary;
 mod claims;
 mod codecs;
 mod commits;
+mod consents;
 mod crd;
 mod failures;
 mod fine_print;

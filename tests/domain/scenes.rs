@@ -11,10 +11,11 @@ use pleo_operator::{
     api::{Authentication, PleoConnectionStatus, RestartTarget, WorkloadKind},
     domain::{
         attempt::{Attempt, Claiming, Ending, Settlement, Terms, claim, settle},
+        consents::Adopted,
         decide::{Decision, Rotation, Turn, Wait, decide, turn},
         failure::{Failure, FailureKind, Outcome},
         grant::{
-            Adopted, AttemptId, Attempts, Candidate, CandidateRecord, Claim, Grant, Holder, Live, LiveRecord, Refused,
+            AttemptId, Attempts, Candidate, CandidateRecord, Claim, Grant, Holder, Live, LiveRecord, Refused,
             RefusedReason, Which,
         },
         link,

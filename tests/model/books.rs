@@ -92,8 +92,8 @@ pub struct Books {
     pub presented: Vec<Presented>,
     /// Refusals that the ledger tells of.
     pub refused: Vec<(Token, Side)>,
-    /// The consents that were adopted, the last of them last.
-    pub adopted: Vec<u8>,
+    /// The consents that were adopted and for which server, the last of them last.
+    pub adopted: Vec<(u8, Side)>,
     /// All pairs, in the order in which they were stored.
     pub committed: Vec<Token>,
     /// The youngest of them that pods have seen, and its rotation.
@@ -121,7 +121,18 @@ impl Books {
 
     /// What is newer: a later consent, or a later token of the same.
     fn rank(&self, token: Token) -> (Option<usize>, u8) {
-        (self.adopted.iter().position(|family| *family == token.family), token.number)
+        (self.adopted.iter().position(|(family, _)| *family == token.family), token.number)
+    }
+
+    /// A consent is adopted. One that follows the spec to another server counts as given anew, but for those that were given
+    /// there since it came; and one that only a lost ledger knew is new in any case.
+    fn note_consent(&mut self, family: u8, to: Side) {
+        let first = self.adopted.iter().position(|(other, _)| *other == family);
+        self.adopted.retain(|(other, _)| *other != family);
+        let later = first.filter(|_| !self.is_meddled_with).unwrap_or(self.adopted.len());
+        let given_since = self.adopted.iter().skip(later).position(|(_, other)| *other == to);
+        let place = given_since.map_or(self.adopted.len(), |place| later + place);
+        self.adopted.insert(place, (family, to));
     }
 
     /// What became of this attempt's request, as far as anybody knows who lives.
@@ -195,7 +206,10 @@ impl State {
                 books.blame(Fault::WrongServer);
             }
             let known = if is_bereft { Known::May } else { Known::Open };
-            books.presented.push(Presented { token, to, by: Some(job.name), known });
+            // Who finds a code that a human put back cannot know of one that was sent since.
+            if !is_bereft || !is_code {
+                books.presented.push(Presented { token, to, by: Some(job.name), known });
+            }
         });
     }
 
@@ -207,13 +221,13 @@ impl State {
             new.refused.as_ref().filter(|refused| old.is_none_or(|old| old.refused.as_ref() != Some(refused)));
         let refused = refused.map(|refused| Token::named(&refused.fingerprint));
         let sent_to = refused.and_then(|token| self.requests_side(token, old));
-        let code = tokens::code(new).filter(|code| old.and_then(tokens::code) != Some(*code));
-        let candidate = tokens::candidate(new).filter(|candidate| old.and_then(tokens::candidate) != Some(*candidate));
+        let consents = consents_in(new)
+            .filter(|consent| !old.is_some_and(|old| consents_in(old).any(|before| before == *consent)));
+        let consents: Vec<_> = consents.collect();
         let is_misnamed = refused.is_some_and(|token| self.is_misnamed(token, new));
         self.keep_books(|books| {
-            for candidate in candidate.into_iter().chain(code) {
-                books.adopted.retain(|family| *family != candidate.family);
-                books.adopted.push(candidate.family);
+            for (family, to) in consents {
+                books.note_consent(family, to);
             }
             if is_misnamed && !books.is_meddled_with {
                 books.blame(Fault::Misnamed);
@@ -225,7 +239,9 @@ impl State {
             }
             books.refused.extend(refused.zip(sent_to));
             let rank = |token| books.rank(token);
-            let is_newer = after.map(rank) > before.map(rank);
+            // Which of two consents came later, nobody can know for sure when a human took the memory of it away.
+            let is_another = after.map(|token| token.family) != before.map(|token| token.family);
+            let is_newer = after.map(rank) > before.map(rank) || books.is_meddled_with && is_another;
             if before.is_some() && before != after && !is_newer && !is_backup && refused != before {
                 books.blame(Fault::LiveGivenUp);
             }
@@ -334,6 +350,13 @@ impl State {
         };
         stored || self.pods.iter().any(|pod| in_hand(&pod.doing)) || self.requests.iter().any(on_the_wire)
     }
+}
+
+/// The consents that a grant holds and no server has accepted yet, each with the server that it is meant for.
+fn consents_in(grant: &Grant) -> impl Iterator<Item = (u8, Side)> {
+    let candidate = tokens::candidate(grant).zip(grant.candidate.as_ref().map(|held| &held.record.server));
+    let code = tokens::code(grant).zip(grant.code.as_ref().map(|held| &held.record.server));
+    candidate.into_iter().chain(code).map(|(token, server)| (token.family, Side::of(server)))
 }
 
 /// How long another pod waits for this attempt's claim: longer, while the token that pods have is good.

@@ -123,13 +123,19 @@ impl State {
     }
 
     /// A backup that is older than what the status tells of is known as such, and costs only what it does not know. Of
-    /// another nobody can tell that it is old.
+    /// another nobody can tell that it is old; nor of what it holds unproved, if a pair comes late and is stored into it. A
+    /// code counts as never sent then: who did not send it can only know that it is old, and a human was quick.
     fn restore(&mut self, index: usize) {
         self.left.restores -= 1;
         let backup = self.books.backups[index].clone();
         let is_known_as_old = self.told().outdates(&backup);
         self.put_grant(Grant::clone(&backup));
-        self.forgive(|token| is_known_as_old && backup.remembers(&token.refresh().fingerprint()));
+        let unproved = [tokens::candidate(&backup), tokens::code(&backup)];
+        self.forgive(|token| {
+            let is_known = is_known_as_old && backup.remembers(&token.refresh().fingerprint());
+            is_known && !unproved.contains(&Some(token))
+        });
+        self.keep_books(|books| books.presented.retain(|before| tokens::code(&backup) != Some(before.token)));
         self.keep_books(|books| books.is_rolled_back |= !is_known_as_old);
     }
 

@@ -33,14 +33,14 @@ fn what_a_code_bought_is_kept_however_late_it_comes() {
 fn a_code_and_a_new_token_get_along() {
     let budget = Budget { visits: 1, consents: 1, revocations: 1, unsent: 1, ..Budget::default() };
     let quick = Scenario::new(Start::Living, 12, budget, &[ByLink, SecondProved]);
-    holds(quick, |quick| Scenario { budget: Budget { crashes: 1, ..quick.budget }, ..quick });
+    holds(quick, |quick| Scenario { budget: Budget { crashes: 1, slow: 1, ..quick.budget }, ..quick });
 }
 
 #[test]
 fn a_code_stays_with_its_server() {
     let budget = Budget { visits: 2, switches: 2, suspensions: 1, ..Budget::default() };
     let quick = Scenario::new(Start::Asked, 6, budget, &[ByLink]);
-    holds(quick, |quick| Scenario { budget: Budget { crashes: 1, ..quick.budget }, horizon: 7, ..quick });
+    holds(quick, |quick| Scenario { budget: Budget { consents: 1, crashes: 1, ..quick.budget }, horizon: 9, ..quick });
 }
 
 #[test]
@@ -48,4 +48,12 @@ fn a_code_in_a_grant_that_is_deleted_costs_only_itself() {
     let budget = Budget { visits: 2, deletions: 1, ..Budget::default() };
     let quick = Scenario::new(Start::Asked, 9, budget, &[ByLink]);
     holds(quick, |quick| Scenario { budget: Budget { deletions: 2, slow: 1, ..quick.budget }, ..quick });
+}
+
+/// A backup, from before the code came or while it waited, that is put back while what it buys is on its way.
+#[test]
+fn a_code_in_a_grant_that_is_put_back_costs_only_itself() {
+    let budget = Budget { visits: 2, restores: 1, ..Budget::default() };
+    let quick = Scenario::new(Start::Asked, 9, budget, &[ByLink]);
+    holds(quick, |quick| Scenario { budget: Budget { consents: 1, lost_writes: 1, slow: 1, ..quick.budget }, ..quick });
 }

@@ -1,0 +1,158 @@
+//! What the grant remembers of consents, in the order in which humans gave them: no token is adopted twice (I3), none goes to
+//! a server that it does not come from (I8), and of two that are good the newer one wins (I9). It never forgets.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    grant::{CandidateRecord, Grant},
+    token::Fingerprint,
+    wish::TokenUrl,
+};
+
+/// A token that is not to be taken from the initial grant again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Adopted {
+    /// The token.
+    pub fingerprint: Fingerprint,
+    /// The server that the spec named.
+    pub server: TokenUrl,
+    /// The rotation that a server gave for it, if one did: then it is that server's for good.
+    pub accepted_as: Option<u64>,
+    /// The server refused it.
+    #[serde(default)]
+    pub refused: bool,
+    /// The server may have accepted it: then, too, it is that server's for good.
+    #[serde(default)]
+    pub in_doubt: bool,
+}
+
+impl Adopted {
+    /// A consent that no server has seen yet.
+    pub fn new(fingerprint: Fingerprint, server: TokenUrl) -> Self {
+        Self { fingerprint, server, accepted_as: None, refused: false, in_doubt: false }
+    }
+
+    /// Whether a server gave a pair for it.
+    fn is_proved(&self) -> bool {
+        self.accepted_as.is_some() && !self.refused
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint && self.server == other.server
+    }
+}
+
+impl Grant {
+    /// Whether a token from the initial grant is old news for this server: no token is adopted twice for one server, and
+    /// one that a server accepted, or may have, is that server's for good (I8). Only a candidate that was surely not spent
+    /// follows the spec to another server, as long as no newer consent is proved there.
+    pub fn knows(&self, fingerprint: &Fingerprint, server: &TokenUrl) -> bool {
+        if self.live.as_ref().is_some_and(|live| live.record.fingerprint == *fingerprint) {
+            return true;
+        }
+        let mut adopted = self.adopted.iter().filter(|old| old.fingerprint == *fingerprint).peekable();
+        if adopted.peek().is_none() {
+            // A token that came by rotation, and died: somebody copied it.
+            return self.refused.as_ref().is_some_and(|refused| refused.fingerprint == *fingerprint);
+        }
+        let candidate = self.candidate.as_ref().filter(|held| held.record.fingerprint == *fingerprint);
+        let movable = candidate.is_some_and(|held| held.record.server != *server && !self.may_be_spent(&held.record));
+        adopted
+            .any(|old| old.accepted_as.is_some() || old.in_doubt || old.server == *server && (old.refused || !movable))
+            || candidate.is_some() && !movable
+            || self.is_outdone(fingerprint, server)
+    }
+
+    /// Whether a consent that came after this one is proved at this server.
+    fn is_outdone(&self, fingerprint: &Fingerprint, server: &TokenUrl) -> bool {
+        let since = self.adopted.iter().skip_while(|old| old.fingerprint != *fingerprint);
+        since.filter(|old| old.fingerprint != *fingerprint).any(|old| old.server == *server && old.is_proved())
+    }
+
+    /// Whether a consent is proved that came after this one; for a consent that is not known here, because a backup was put
+    /// back, after the claim on it was made.
+    pub fn has_newer(&self, fingerprint: &Fingerprint, claimed: &Self) -> bool {
+        let ours = self.adopted.iter().rposition(|old| old.fingerprint == *fingerprint);
+        let is_newer = |(place, other): (usize, &Adopted)| match ours {
+            Some(ours) => place >= ours,
+            None => !claimed.remembers(&other.fingerprint),
+        };
+        self.adopted.iter().enumerate().filter(|(_, old)| old.is_proved()).any(is_newer)
+    }
+
+    /// Whether the candidate is from a consent before this one.
+    pub fn candidate_is_older(&self, than: &Fingerprint) -> bool {
+        let place = |of: &Fingerprint| self.adopted.iter().rposition(|old| old.fingerprint == *of);
+        self.candidate.as_ref().is_some_and(|held| place(&held.record.fingerprint) < place(than))
+    }
+
+    /// Notes a consent, if it is not noted yet for this server. One that follows the spec there is older than those that
+    /// were given there since it came.
+    pub fn note_consent(&mut self, fingerprint: &Fingerprint, server: &TokenUrl) {
+        let consent = Adopted::new(fingerprint.clone(), server.clone());
+        if self.adopted.iter().any(|old| old.is_same(&consent)) {
+            return;
+        }
+        let first = self.adopted.iter().position(|old| old.fingerprint == *fingerprint);
+        let given_since = |first| self.adopted.iter().enumerate().skip(first).find(|(_, old)| old.server == *server);
+        let place = first.and_then(given_since).map_or(self.adopted.len(), |(place, _)| place);
+        self.adopted.insert(place, consent);
+    }
+
+    /// Whether a server may have accepted the candidate.
+    fn may_be_spent(&self, candidate: &CandidateRecord) -> bool {
+        let claimed = self.claim.as_ref().is_some_and(|claim| claim.fingerprint == candidate.fingerprint);
+        claimed || candidate.attempts.in_doubt
+    }
+
+    /// Takes the candidate out. What is known of it stays.
+    pub fn drop_candidate(&mut self, refused: bool) {
+        let Some(candidate) = self.candidate.take() else { return };
+        let (record, in_doubt) = (&candidate.record, self.may_be_spent(&candidate.record));
+        let this = |old: &&mut Adopted| old.fingerprint == record.fingerprint && old.server == record.server;
+        for old in self.adopted.iter_mut().filter(this) {
+            (old.refused, old.in_doubt) = (old.refused || refused, old.in_doubt || in_doubt);
+        }
+    }
+
+    /// Whether the last token that a server refused was the live one.
+    pub fn lost_its_pair(&self) -> bool {
+        let was_live = |old: &&Adopted| old.refused && old.accepted_as.is_some();
+        let refused = self.refused.as_ref();
+        refused.is_some_and(|refused| {
+            self.adopted.iter().filter(was_live).any(|old| old.fingerprint == refused.fingerprint)
+        })
+    }
+
+    /// Whether this token was ever held, for whatever server.
+    pub fn remembers(&self, fingerprint: &Fingerprint) -> bool {
+        self.holding(fingerprint).is_some()
+            || self.adopted.iter().any(|old| old.fingerprint == *fingerprint)
+            || self.refused.as_ref().is_some_and(|refused| refused.fingerprint == *fingerprint)
+    }
+
+    /// Takes up again what was known when this token was claimed, and what a backup that was put back since does not know:
+    /// what servers have seen. (What they have not may be adopted once more.) The order of consents stays.
+    pub fn recall(&mut self, claimed: &Self, sent: &Fingerprint) {
+        let has = |all: &[Adopted], this: &Adopted| all.iter().any(|old| old.is_same(this));
+        let was_seen =
+            |old: &Adopted| old.fingerprint == *sent || old.accepted_as.is_some() || old.refused || old.in_doubt;
+        if !claimed.adopted.iter().any(|old| was_seen(old) && !has(&self.adopted, old)) {
+            return;
+        }
+        let mut adopted = claimed.adopted.clone();
+        adopted.retain(|old| was_seen(old) || has(&self.adopted, old));
+        for now in self.adopted.drain(..) {
+            match adopted.iter_mut().find(|old| old.is_same(&now)) {
+                None => adopted.push(now),
+                Some(old) => {
+                    old.accepted_as = now.accepted_as.or(old.accepted_as);
+                    old.refused |= now.refused;
+                    old.in_doubt |= now.in_doubt;
+                }
+            }
+        }
+        self.adopted = adopted;
+    }
+}

@@ -1,0 +1,201 @@
+//! The memory of consents: the newest one that is proved wins, wherever the spec pointed meanwhile; and what was known is known
+//! again after a backup was put back while an exchange was under way.
+
+use pleo_operator::domain::{
+    attempt::{Attempt, Settlement, settle},
+    consents::Adopted,
+    decide::Decision,
+    failure::Outcome,
+    grant::{Grant, Which},
+    link::{self, Arrival},
+    token::{AuthorizationCode, CodeVerifier, Fingerprint},
+};
+
+use super::scenes::{
+    PRODUCTION, STAGING, Scene, UID, adopted, at, candidate, claimed, ending, fingerprint, invalid_client,
+    invalid_grant, live, no_connection, pair, reply, secs, server, silence, token_url, written,
+};
+
+/// A living grant that was bought with `consent-1`.
+fn living() -> Grant {
+    let mut grant = Grant::new(UID, 7);
+    grant.live = Some(live("refresh-7", PRODUCTION, at(0), secs(900)));
+    grant.adopted.push(adopted("consent-1", PRODUCTION, Some(1)));
+    grant
+}
+
+/// The same, and `consent-2` waits beside it.
+fn renewed() -> Grant {
+    let mut grant = living();
+    grant.candidate = Some(candidate("consent-2", PRODUCTION));
+    grant.adopted.push(adopted("consent-2", PRODUCTION, None));
+    grant
+}
+
+/// A human comes back with `code-1` from the server that the spec names.
+fn with_code(scene: &mut Scene) {
+    let arrival = Arrival {
+        id: "0123456789abcdef0123456789abcdef".into(),
+        browser: Fingerprint::of(&["browser", "b"]),
+        code: AuthorizationCode::new("code-1"),
+        verifier: CodeVerifier::new("a verifier"),
+        server: scene.observed.wish.token_url().expect("a server").clone(),
+        redirect_uri: "https://pleo.example.com/callback".into(),
+    };
+    let accepted = link::accept(scene.grant(), arrival, scene.now);
+    scene.store(accepted);
+}
+
+fn code() -> Fingerprint {
+    AuthorizationCode::new("code-1").fingerprint()
+}
+
+/// What is stored if this backup was put back while the attempt was under way.
+fn put_back(backup: &Grant, attempt: &Attempt, outcome: Outcome) -> Settlement {
+    settle(backup, attempt, &ending(outcome, at(100), at(105)))
+}
+
+fn live_token(grant: &Grant) -> Option<&str> {
+    grant.live.as_ref().map(|live| live.refresh.expose())
+}
+
+fn sent(scene: &Scene) -> Vec<&str> {
+    scene.sent.iter().map(|(token, _)| token.as_str()).collect()
+}
+
+/// I2: the backup tells of an older consent that is proved, and of none that is newer.
+#[test]
+fn a_pair_is_stored_into_a_backup_that_does_not_know_its_consent() {
+    let (_, attempt) = claimed(&renewed(), Which::Candidate, "here-1", at(100));
+    let grant = written(put_back(&living(), &attempt, pair("8")));
+    assert_eq!(live_token(&grant), Some("refresh-8"));
+    let proved = [adopted("consent-1", PRODUCTION, Some(1)), adopted("consent-2", PRODUCTION, Some(8))];
+    assert_eq!(grant.adopted, proved, "and its consent is known again: it is never adopted twice (I1)");
+
+    let mut scene = Scene::new().holding(living()).published().at(100);
+    with_code(&mut scene);
+    let (attempt, _) = scene.begin();
+    let grant = written(put_back(&living(), &attempt, pair("8")));
+    assert_eq!(live_token(&grant), Some("refresh-8"));
+    assert_eq!(grant.adopted[1], Adopted { accepted_as: Some(8), ..Adopted::new(code(), token_url(PRODUCTION)) });
+}
+
+/// A consent that was adopted after the backup was put back is newer than ours, whatever the backup knows.
+#[test]
+fn a_pair_gives_way_to_a_newer_consent_that_was_proved_since_a_backup_was_put_back() {
+    let (_, attempt) = claimed(&renewed(), Which::Candidate, "here-1", at(100));
+    let mut backup = living();
+    backup.adopted.push(adopted("consent-3", PRODUCTION, Some(8)));
+    backup.live = Some(live("refresh-of-3", PRODUCTION, at(103), secs(900)));
+    assert_eq!(put_back(&backup, &attempt, pair("8")), Settlement::Superseded);
+    backup.adopted[1].accepted_as = None;
+    let grant = written(put_back(&backup, &attempt, pair("8")));
+    let order: Vec<_> = grant.adopted.iter().map(|old| old.fingerprint.clone()).collect();
+    assert_eq!(order, ["consent-1", "consent-2", "consent-3"].map(fingerprint), "in the order of consents");
+}
+
+/// I3: or it would be adopted once more, for it still stands in the initial grant.
+#[test]
+fn a_refusal_is_noted_in_a_backup_that_does_not_know_its_consent() {
+    let (_, attempt) = claimed(&renewed(), Which::Candidate, "here-1", at(100));
+    let grant = written(put_back(&living(), &attempt, invalid_grant()));
+    let refused = Adopted { refused: true, ..adopted("consent-2", PRODUCTION, None) };
+    assert_eq!(grant.adopted, [adopted("consent-1", PRODUCTION, Some(1)), refused]);
+    assert_eq!(live_token(&grant), Some("refresh-7"), "I9");
+    assert_eq!(put_back(&grant, &attempt, invalid_grant()), Settlement::Superseded, "once");
+}
+
+/// I7: what was not refused may be adopted once more, so it is not remembered.
+#[test]
+fn a_consent_that_a_backup_forgot_and_no_server_refused_is_adopted_again() {
+    for outcome in [no_connection(), silence(), reply(429, ""), invalid_client()] {
+        let (_, attempt) = claimed(&renewed(), Which::Candidate, "here-1", at(100));
+        assert_eq!(put_back(&living(), &attempt, outcome), Settlement::Superseded);
+    }
+    let (_, attempt) = claimed(&renewed(), Which::Live, "here-1", at(100));
+    let grant = written(put_back(&living(), &attempt, pair("8")));
+    assert_eq!((grant.adopted.len(), live_token(&grant)), (1, Some("refresh-8")), "nobody has sent consent-2");
+}
+
+/// What servers have seen is known again, and nothing that was known in either is lost.
+#[test]
+fn what_servers_saw_before_a_backup_was_put_back_is_known_again() {
+    let mut before = renewed();
+    let mark = |token: &str| Adopted { refused: true, ..adopted(token, PRODUCTION, None) };
+    let doubtful = Adopted { in_doubt: true, ..adopted("consent-d", PRODUCTION, None) };
+    before.adopted.extend([mark("consent-r"), doubtful.clone(), adopted("consent-unseen", PRODUCTION, None)]);
+    let (_, attempt) = claimed(&before, Which::Candidate, "here-1", at(100));
+    let mut backup = living();
+    backup.adopted[0] = Adopted { refused: true, in_doubt: true, ..adopted("consent-1", PRODUCTION, None) };
+    let grant = written(put_back(&backup, &attempt, pair("8")));
+    let first = Adopted { refused: true, in_doubt: true, ..adopted("consent-1", PRODUCTION, Some(1)) };
+    let second = adopted("consent-2", PRODUCTION, Some(8));
+    assert_eq!(grant.adopted, [first, second, mark("consent-r"), doubtful]);
+}
+
+/// Where no backup was put back, the memory is as the writers before left it.
+#[test]
+fn nothing_is_called_back_to_mind_that_was_not_forgotten() {
+    let (mut stored, attempt) = claimed(&renewed(), Which::Candidate, "here-1", at(100));
+    stored.adopted.insert(0, adopted("consent-0", STAGING, None));
+    let grant = written(settle(&stored, &attempt, &ending(pair("8"), at(100), at(105))));
+    let mut expected = stored.adopted;
+    expected[2].accepted_as = Some(8);
+    assert_eq!(grant.adopted, expected);
+}
+
+/// A token waits for a server that cannot be reached; the spec goes on to another server, and a human consents there by link
+/// before anybody looks. That consent is the newer one.
+#[test]
+fn a_token_that_follows_the_spec_is_older_than_a_consent_that_was_given_there_since() {
+    let mut scene = Scene::new().consent("consent-1");
+    scene.exchange(no_connection());
+    let mut scene = scene.at(100).wishing(|wish| wish.server = Ok(server(STAGING)));
+    with_code(&mut scene);
+    scene.exchange(pair("2"));
+    let places = |grant: &Grant, token: &Fingerprint| {
+        let noted = grant.adopted.iter().enumerate().filter(|(_, old)| old.fingerprint == *token);
+        noted.map(|(place, _)| place).collect::<Vec<_>>()
+    };
+    let grant = scene.grant();
+    assert_eq!((places(grant, &fingerprint("consent-1")), places(grant, &code())), (vec![0, 1], vec![2]));
+    assert_eq!((&grant.candidate, live_token(grant)), (&None, Some("refresh-2")));
+    let mut scene = scene.at(300);
+    assert!(matches!(scene.rest(), Decision::Wait(_)));
+    assert_eq!(sent(&scene), ["consent-1", "code-1"], "the older one is not tried any more");
+}
+
+/// The same where it has not followed yet.
+#[test]
+fn a_token_does_not_follow_the_spec_to_where_a_newer_consent_is_proved() {
+    let mut scene = Scene::new().consent("consent-1").wishing(|wish| wish.suspend = true);
+    scene.rest();
+    let mut scene = scene.at(100).wishing(|wish| (wish.suspend, wish.server) = (false, Ok(server(STAGING))));
+    with_code(&mut scene);
+    let (attempt, started_at) = {
+        let grant = scene.grant_mut();
+        let (stored, attempt) = claimed(grant, Which::Code, "here-1", at(100));
+        *grant = stored;
+        (attempt, at(100))
+    };
+    let grant = written(settle(scene.grant(), &attempt, &ending(pair("2"), started_at, at(101))));
+    assert_eq!(grant.candidate, None, "dropped, and it still stands in the initial grant");
+    scene.store(grant);
+    scene.rest();
+    assert!(!scene.done.ends_with(&["adopt"]) && !scene.is_sending(), "{:?}", scene.done);
+}
+
+/// I7: a consent that was proved elsewhere is no reason to leave it, and neither is one that was refused.
+#[test]
+fn a_token_follows_the_spec_to_where_no_newer_consent_is_proved() {
+    let follows = |newer: Adopted| {
+        let mut scene = Scene::adopted().with_grant(|grant| grant.adopted.push(newer));
+        scene = scene.wishing(|wish| wish.server = Ok(server(STAGING)));
+        scene.rest();
+        scene.is_sending()
+    };
+    assert!(follows(adopted("consent-2", PRODUCTION, Some(1))));
+    assert!(follows(Adopted { refused: true, ..adopted("consent-2", STAGING, Some(0)) }));
+    assert!(follows(adopted("consent-2", STAGING, None)));
+    assert!(!follows(adopted("consent-2", STAGING, Some(1))));
+}
