@@ -9,6 +9,9 @@
 //! | [`commits`] | how a pair is stored, also when somebody else was there first |
 //! | [`turns`], [`claims`] | what is done next, and when |
 //! | [`adoptions`] | how a new consent comes in, and how its Secret is tidied |
+//! | [`consents`] | which consent is the newest, and what a backup cannot make us forget |
+//! | [`links`] | how a human consents in a browser, and what a code buys |
+//! | [`wishes`], [`fine_print`] | what a spec may say, and what the rules say to the letter |
 //! | [`reasons`] | what the user is told: every reason and its way back |
 //! | [`warnings`] | what people are told before it is too late, and what could be an attack |
 //! | [`restarts`] | which workloads are restarted, and what pods are told |

@@ -183,9 +183,10 @@ impl State {
             if before.any(|before| before.known != Known::May) && !books.bereft.contains(&job.name) {
                 books.blame(Fault::SentAgain);
             }
+            let is_bereft = books.bereft.contains(&job.name);
             // A code is taken out of the grant by its claim: whatever became of it, it goes once.
             let is_code = family.by_link && token.number == 0;
-            if is_code && books.presented.iter().any(|before| before.token == token) {
+            if is_code && !is_bereft && books.presented.iter().any(|before| before.token == token) {
                 books.blame(Fault::SentAgain);
             }
             if books.refused.contains(&(token, to)) {
@@ -197,7 +198,6 @@ impl State {
             if is_at_work {
                 books.blame(Fault::SentTooSoon);
             }
-            let is_bereft = books.bereft.contains(&job.name);
             if !is_claimed && !is_bereft && !books.is_rolled_back {
                 books.blame(Fault::SentWithoutClaim);
             }
