@@ -61,6 +61,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use store::Store;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use trace::Trace;
 
@@ -86,6 +87,10 @@ struct State {
     faults: Faults,
     rules: Vec<Rule>,
     trace: Trace,
+    /// Watches of this resource say nothing.
+    silent: Option<&'static str>,
+    /// They may speak again. (A channel would wake them in an order that no seed decides.)
+    spoken: Arc<Notify>,
 }
 
 impl ApiServer {
@@ -97,6 +102,8 @@ impl ApiServer {
             faults: Faults::default(),
             rules: Vec::new(),
             trace: Trace::default(),
+            silent: None,
+            spoken: Arc::default(),
         };
         let shared = Shared { runtime: Handle::current(), began: Instant::now(), state: Mutex::new(state) };
         Self { shared: Arc::new(shared) }
@@ -168,6 +175,14 @@ impl ApiServer {
     /// Refuses nothing any more.
     pub fn refuse_nothing(&self) {
         self.state().store.admission = None;
+    }
+
+    /// Watches of this resource stand, and say nothing: what was cached of it grows old. None: all speak, and tell what they
+    /// have kept to themselves.
+    pub fn silence_watches(&self, resource: Option<&'static str>) {
+        let mut state = self.state();
+        state.silent = resource;
+        state.spoken.notify_waiters();
     }
 
     /// Forgets the history: watches and partial lists that go on from an older version get 410.
@@ -268,6 +283,14 @@ impl ApiServer {
         match client.undisturbed() || state.faults.event_delay_ms == 0 {
             true => Duration::ZERO,
             false => state.rng.millis_up_to(state.faults.event_delay_ms),
+        }
+    }
+
+    /// Until watches of this resource speak.
+    async fn speaks_of(&self, resource: &str) {
+        let spoken = Arc::clone(&self.state().spoken);
+        while self.state().silent == Some(resource) {
+            spoken.notified().await;
         }
     }
 

@@ -79,7 +79,12 @@ impl Watch {
             () = self.lines.closed() => false,
             error = self.client.broken() => self.break_off(error),
             event = self.events.recv() => match event {
-                Some(event) => self.tell(event).await,
+                Some(event) => {
+                    if !self.client.undisturbed() {
+                        self.server.speaks_of(&self.call.resource).await;
+                    }
+                    self.tell(event).await
+                }
                 None => false,
             },
             () = sleep_until(wake) => self.wake().await,

@@ -58,7 +58,7 @@ impl People {
 
     /// The user consents at the server that the connection names now.
     pub async fn consent(&mut self, world: &World, name: &str) {
-        let token = world.pleo.consent(&account(name, &server_of(world, name)));
+        let token = world.pleo.consent(&account(name, server_of(&world.connection(name))));
         self.put(world, name, token).await;
     }
 
@@ -143,7 +143,7 @@ impl People {
     }
 
     async fn switch(&mut self, world: &World, name: &str) {
-        let other = if server_of(world, name).contains("staging") { "Production" } else { "Staging" };
+        let other = if server_of(&world.connection(name)).contains("staging") { "Production" } else { "Staging" };
         edit(world, name, json!({"environment": other})).await;
     }
 
@@ -175,14 +175,12 @@ pub fn token_secret(world: &World, name: &str) -> String {
 }
 
 /// The token URL of the server that a connection names, as far as it matters.
-pub fn server_of(world: &World, name: &str) -> String {
-    let environment = &world.connection(name)["spec"]["environment"];
-    if environment == "Staging" {
+pub fn server_of(connection: &Value) -> &'static str {
+    if connection["spec"]["environment"] == "Staging" {
         "https://auth.staging.pleo.io/oauth/token"
     } else {
         "https://auth.pleo.io/oauth/token"
     }
-    .to_owned()
 }
 
 fn connections(world: &World) -> Api<PleoConnection> {

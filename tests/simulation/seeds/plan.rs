@@ -114,6 +114,8 @@ pub enum ApiEvent {
     Compaction,
     /// Writes of this resource are refused to the operators.
     NoRights(&'static str, Duration),
+    /// Watches of this resource say nothing.
+    Silence(&'static str, Duration),
 }
 
 const DEEDS: [Deed; 21] = [
@@ -161,6 +163,7 @@ impl Plan {
         plan.events = dice.events(&plan);
         plan.restore_midway(seed);
         plan.visit(seed);
+        plan.grow_old(seed);
         plan.events.sort_by_key(|(at, _)| *at);
         plan
     }
@@ -208,6 +211,22 @@ impl Plan {
                 self.events.push((at + seconds(2), Event::Pleo(connection, PleoEvent::Next(steps))));
             }
         }
+    }
+
+    /// In one of seven stories nobody hears for minutes of what people do to a connection: who decides on what he saw last
+    /// sends what he must not send.
+    fn grow_old(&mut self, seed: u64) {
+        if seed % 7 != 2 {
+            return;
+        }
+        let mut dice = Dice { rng: Rng::new(seed ^ 0x01d), two_leaders: self.two_leaders };
+        let connection = usize::try_from(dice.rng.below(self.connections.len() as u64)).unwrap();
+        let at = dice.seconds(120, 300);
+        let deed = dice.pick(&[Deed::SwitchServer, Deed::SwitchServerAndConsent, Deed::Suspend, Deed::Recreate]);
+        self.events.extend([
+            (at, Event::Api(ApiEvent::Silence("pleoconnections.pleo.io", dice.seconds(150, 300)))),
+            (at + dice.seconds(1, 10), Event::People(connection, deed)),
+        ]);
     }
 
     /// By how much one clock may differ from another, or from itself.

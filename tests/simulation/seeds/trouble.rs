@@ -15,6 +15,7 @@ enum Lasting {
     Unreachable,
     Connecting,
     NoRights,
+    Silence,
 }
 
 pub struct Trouble {
@@ -126,6 +127,10 @@ impl Trouble {
                 });
                 self.lasting.push((stage.now + length, Lasting::NoRights));
             }
+            ApiEvent::Silence(what, length) => {
+                stage.world.server.silence_watches(Some(what));
+                self.lasting.push((stage.now + length, Lasting::Silence));
+            }
         }
     }
 
@@ -159,5 +164,6 @@ fn end(stage: &mut Stage, lasting: &Lasting) {
         Lasting::Unreachable => stage.world.pleo.set_reachable(true),
         Lasting::Connecting => stage.world.pleo.set_connecting(Duration::ZERO),
         Lasting::NoRights => stage.world.server.refuse_nothing(),
+        Lasting::Silence => stage.world.server.silence_watches(None),
     }
 }

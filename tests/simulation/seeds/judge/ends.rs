@@ -81,7 +81,7 @@ impl Judge {
 
     /// A token that would work, and that the operators may use.
     fn unused_token(&self, stage: &Stage, name: &str) -> Option<String> {
-        let (pleo, server) = (&stage.world.pleo, people::server_of(&stage.world, name));
+        let (pleo, server) = (&stage.world.pleo, people::server_of(&stage.world.connection(name)));
         let history = self.histories.get(name)?;
         let restored = history.meddled.last() >= history.commits.last().map(|commit| &commit.at);
         let uid = stage.world.connection(name)["metadata"]["uid"].as_str().unwrap_or_default().to_owned();

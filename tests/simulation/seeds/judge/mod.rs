@@ -28,7 +28,7 @@ use pleo_operator::{
 };
 use serde_json::Value;
 
-use super::stage::Stage;
+use super::{people::server_of, stage::Stage};
 use crate::{
     apiserver::{Change, Record},
     grants::read,
@@ -71,6 +71,8 @@ struct History {
     meddled: Vec<Duration>,
     /// When the connection was deleted.
     deleted: Vec<Duration>,
+    /// Which server the spec names, and since when; none: nothing may be sent.
+    named: Vec<(Duration, Option<String>)>,
     /// The commit that pods see, by its place.
     published: Option<usize>,
 }
@@ -182,6 +184,7 @@ impl Judge {
             }
             let history = self.histories.get_mut(&change.key.name);
             if let Some(history) = history.filter(|_| change.key.resource == "pleoconnections.pleo.io") {
+                history.named.push((stage.now, object.and_then(sends_to)));
                 match object {
                     Some(connection) if tells_of_the_end(connection) => history.end_is_told(),
                     Some(_) => {}
@@ -214,6 +217,11 @@ impl Judge {
 
 /// The times of a plan's clocks are not those of the judge: this much may lie between.
 const SLACK: Duration = Duration::from_millis(1500);
+
+/// Where this connection's tokens may be sent now.
+fn sends_to(connection: &Value) -> Option<String> {
+    (connection["spec"]["suspend"] != true).then(|| server_of(connection).to_owned())
+}
 
 /// Whether users are told that the pair is dead.
 fn tells_of_the_end(connection: &Value) -> bool {

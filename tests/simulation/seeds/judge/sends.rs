@@ -1,5 +1,6 @@
 //! Every request that left. It left under a standing claim of its sender, and soon after that; its token was not sent before,
-//! unless nobody could know what had become of it (I1); it was not known to be dead (I3); and it went home (I8).
+//! unless nobody could know what had become of it (I1); it was not known to be dead (I3); and it went home (I8), for a
+//! connection that wanted it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,6 +17,10 @@ const LISTENS: Duration = seconds(60);
 const SETTLES: Duration = seconds(30);
 /// Within this time of its claim's beginning a request leaves.
 const SEND_WITHIN: Duration = seconds(10);
+/// How old the look at a connection may be on which a token is sent: some calls that take as long as they may.
+const LOOKS: Duration = seconds(90);
+/// A node that stood still within this time may have looked before.
+const STOOD: Duration = seconds(300);
 /// A holder that is not himself for this long may lose its claim before it can store what it heard.
 pub(super) const LONG: Duration = seconds(20);
 
@@ -33,7 +38,8 @@ impl Judge {
             let what = format!("{account}: exchange {exchange} of {} by {}", short(this), this.process);
             stage.transcript.note(this.at, "pleo", what);
             let again = sent_again(self, stage, this, earlier);
-            let objections = [self.fence(stage, this), self.refused(this), again, code(self, stage, this, earlier)];
+            let (code, unwanted) = (code(self, stage, this, earlier), self.unwanted(stage, this));
+            let objections = [self.fence(stage, this), self.refused(this), again, code, unwanted];
             let homes = earlier.iter().find_map(|before| not_home(this, before)).filter(|_| !self.is_forgotten(this));
             for what in objections.into_iter().chain([homes]).flatten() {
                 self.object(stage, format!("{account}: {what}"));
@@ -64,6 +70,18 @@ impl Judge {
         // A clock that is set back while the node is suspended hides it from both clocks.
         let fooled = host(stage, sent).is_some_and(|host| !host.troubles.is_empty());
         (late && !fooled).then(|| format!("{} was sent {:?} after its claim (I1)", short(sent), sent.at - *since))
+    }
+
+    /// For a connection that is gone or suspended, or names another server, for longer than anybody may not have seen it.
+    fn unwanted(&self, stage: &Stage, sent: &Sent) -> Option<String> {
+        let named = &self.histories.get(sent.connection()?)?.named;
+        let from = sent.at.saturating_sub(LOOKS);
+        let standing = named.iter().rposition(|(since, _)| *since <= from).unwrap_or_default();
+        let wanted = named.iter().skip(standing).any(|(_, server)| server.as_ref() == Some(&sent.token_url));
+        let stood = host(stage, sent)?.trouble_between(sent.at.saturating_sub(STOOD), sent.at) > Duration::ZERO;
+        (!wanted && !stood).then(|| {
+            format!("{} was sent to {}, which nobody wants since {LOOKS:?} at least (I8)", short(sent), sent.token_url)
+        })
     }
 
     fn refused(&self, sent: &Sent) -> Option<String> {
