@@ -4,7 +4,7 @@
 use super::{
     consents::Adopted,
     grant::{Attempts, Candidate, CandidateRecord, Grant},
-    observed::{GrantSecret, InitialGrant, InitialToken, Observed, Sharing},
+    observed::{GrantSecret, InitialGrant, InitialToken, Observed, Sharing, Versioned},
     token::Fingerprint,
     wish::{InitialGrantRef, TokenUrl},
 };
@@ -33,12 +33,15 @@ pub struct Tidying {
     pub copied: bool,
 }
 
-/// The token in the initial grant, where it is news: the grant does not know it.
+/// The token in the initial grant, where it is news: the grant does not know it, and lives by no newer consent.
 pub fn news<'a>(initial: &'a InitialGrant, grant: &GrantSecret, server: &TokenUrl) -> Option<&'a InitialToken> {
     let InitialGrant::Present(token) = initial else { return None };
     let is_news = match grant {
         GrantSecret::Absent => true,
-        GrantSecret::Ours(known) | GrantSecret::Predecessor(known) => !known.value.knows(&token.fingerprint, server),
+        GrantSecret::Ours(Versioned { value: grant, .. }) => {
+            !grant.knows(&token.fingerprint, server) && !grant.outdoes(&token.fingerprint, server)
+        }
+        GrantSecret::Predecessor(known) => !known.value.knows(&token.fingerprint, server),
         GrantSecret::Foreign | GrantSecret::Unreadable(_) => false,
     };
     is_news.then_some(token)

@@ -190,7 +190,7 @@ fn commit(grant: &mut Grant, attempt: &Attempt, issued: &Issued, ending: &Ending
     grant.refused = None;
     if held == Some(Which::Candidate) {
         grant.candidate = None;
-    } else if attempt.which == Which::Code && grant.candidate_is_older(&attempt.fingerprint) {
+    } else if grant.candidate_is_older(&attempt.fingerprint, &attempt.server) {
         grant.drop_candidate(false);
     }
     grant.invitation = None;
@@ -228,7 +228,9 @@ fn is_newest(grant: &Grant, attempt: &Attempt, held: Option<Which>) -> bool {
         // Wiped, because somebody else presented it after we had spent it: then our pair is the living one.
         (Which::Live, None) => grant.live.is_none() && wiped(),
         // Dropped or wiped. If it, or a consent after it, was accepted for somebody else, that pair is newer than ours.
-        (Which::Candidate | Which::Code, None) => !grant.has_newer(&attempt.fingerprint, &attempt.claimed),
+        (Which::Candidate | Which::Code, None) => {
+            !grant.has_newer(&attempt.fingerprint, &attempt.server, &attempt.claimed)
+        }
     }
 }
 
@@ -259,8 +261,12 @@ fn release(grant: &mut Grant, attempt: &Attempt, failure: &Failure, at: Timestam
     if attempt.which == Which::Code {
         return end_of_code(grant, attempt, failure, at);
     }
+    let was_forgotten = is_consent_refused(attempt, failure)
+        && grant.recall_as_refused(&attempt.fingerprint, &attempt.server, &attempt.claimed);
     // Read anew before a refusal is taken as final: if another token stands there, somebody newer won.
-    let Some(which) = grant.holding(&attempt.fingerprint) else { return refused_unheld(grant, attempt, failure) };
+    let Some(which) = grant.holding(&attempt.fingerprint) else {
+        return if was_forgotten { Settled::Changed } else { Settled::SomebodyElse };
+    };
     if grant.last_failure.as_ref().is_some_and(|last| last.attempt == attempt.id) {
         return Settled::StoredBefore;
     }
@@ -302,21 +308,13 @@ fn release(grant: &mut Grant, attempt: &Attempt, failure: &Failure, at: Timestam
     Settled::Changed
 }
 
-/// A consent that was refused, and that a backup put back meanwhile does not know: it would be adopted and sent again (I3).
-fn refused_unheld(grant: &mut Grant, attempt: &Attempt, failure: &Failure) -> Settled {
-    let is_refused = match failure.kind {
-        FailureKind::Refused(_) => true,
+fn is_consent_refused(attempt: &Attempt, failure: &Failure) -> bool {
+    match failure.kind {
+        FailureKind::Refused(_) => attempt.which == Which::Candidate,
         FailureKind::NotSent | FailureKind::Throttled | FailureKind::OutcomeUnknown | FailureKind::Misconfigured(_) => {
             false
         }
-    };
-    if !is_refused || attempt.which != Which::Candidate || grant.remembers(&attempt.fingerprint) {
-        return Settled::SomebodyElse;
     }
-    grant.recall(&attempt.claimed, &attempt.fingerprint);
-    let sent = |old: &&mut Adopted| old.fingerprint == attempt.fingerprint && old.server == attempt.server;
-    grant.adopted.iter_mut().filter(sent).for_each(|old| old.refused = true);
-    Settled::Changed
 }
 
 /// A newer consent has won. A human who waits is told.

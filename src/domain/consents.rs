@@ -1,5 +1,5 @@
 //! What the grant remembers of consents, in the order in which humans gave them: no token is adopted twice (I3), none goes to
-//! a server that it does not come from (I8), and of two that are good the newer one wins (I9). It never forgets.
+//! a server that it does not come from (I8), and of two that are good the newer one wins (I9).
 
 use serde::{Deserialize, Serialize};
 
@@ -33,20 +33,35 @@ impl Adopted {
         Self { fingerprint, server, accepted_as: None, refused: false, in_doubt: false }
     }
 
-    /// Whether a server gave a pair for it.
+    /// Whether a server gave a pair for it, though that may be dead by now.
     fn is_proved(&self) -> bool {
         self.accepted_as.is_some() && !self.refused
     }
 
-    fn is_same(&self, other: &Self) -> bool {
-        self.fingerprint == other.fingerprint && self.server == other.server
+    /// Whether its end is not known yet.
+    fn is_open(&self) -> bool {
+        self.accepted_as.is_none() && !self.refused
     }
+
+    fn is(&self, fingerprint: &Fingerprint, server: &TokenUrl) -> bool {
+        self.fingerprint == *fingerprint && self.server == *server
+    }
+}
+
+/// Where a consent belongs. One that follows the spec to another server is older than those that were given there since it
+/// came and wait to be proved.
+fn place_for(consent: &Adopted, among: &[Adopted]) -> usize {
+    let came = among.iter().position(|old| old.fingerprint == consent.fingerprint).unwrap_or(among.len());
+    let waits = |(_, old): &(usize, &Adopted)| {
+        old.is_open() && old.server == consent.server && old.fingerprint != consent.fingerprint
+    };
+    among.iter().enumerate().skip(came).find(waits).map_or(among.len(), |(place, _)| place)
 }
 
 impl Grant {
     /// Whether a token from the initial grant is old news for this server: no token is adopted twice for one server, and
     /// one that a server accepted, or may have, is that server's for good (I8). Only a candidate that was surely not spent
-    /// follows the spec to another server, as long as no newer consent is proved there.
+    /// follows the spec to another server.
     pub fn knows(&self, fingerprint: &Fingerprint, server: &TokenUrl) -> bool {
         if self.live.as_ref().is_some_and(|live| live.record.fingerprint == *fingerprint) {
             return true;
@@ -61,19 +76,20 @@ impl Grant {
         adopted
             .any(|old| old.accepted_as.is_some() || old.in_doubt || old.server == *server && (old.refused || !movable))
             || candidate.is_some() && !movable
-            || self.is_outdone(fingerprint, server)
     }
 
-    /// Whether a consent that came after this one is proved at this server.
-    fn is_outdone(&self, fingerprint: &Fingerprint, server: &TokenUrl) -> bool {
+    /// Whether the grant lives by a consent that was given at this server after this token came.
+    pub fn outdoes(&self, fingerprint: &Fingerprint, server: &TokenUrl) -> bool {
+        let lives_there = self.live.as_ref().is_some_and(|live| live.record.server == *server);
         let since = self.adopted.iter().skip_while(|old| old.fingerprint != *fingerprint);
-        since.filter(|old| old.fingerprint != *fingerprint).any(|old| old.server == *server && old.is_proved())
+        let is_newer = |old: &Adopted| old.fingerprint != *fingerprint && old.server == *server && old.is_proved();
+        lives_there && since.into_iter().any(is_newer)
     }
 
-    /// Whether a consent is proved that came after this one; for a consent that is not known here, because a backup was put
-    /// back, after the claim on it was made.
-    pub fn has_newer(&self, fingerprint: &Fingerprint, claimed: &Self) -> bool {
-        let ours = self.adopted.iter().rposition(|old| old.fingerprint == *fingerprint);
+    /// Whether this consent was accepted for somebody else, or one that came after it. Where a backup was put back that does
+    /// not know it, those came after it that were not known either when it was claimed.
+    pub fn has_newer(&self, fingerprint: &Fingerprint, server: &TokenUrl, claimed: &Self) -> bool {
+        let ours = self.adopted.iter().position(|old| old.is(fingerprint, server));
         let is_newer = |(place, other): (usize, &Adopted)| match ours {
             Some(ours) => place >= ours,
             None => !claimed.remembers(&other.fingerprint),
@@ -82,22 +98,29 @@ impl Grant {
     }
 
     /// Whether the candidate is from a consent before this one.
-    pub fn candidate_is_older(&self, than: &Fingerprint) -> bool {
-        let place = |of: &Fingerprint| self.adopted.iter().rposition(|old| old.fingerprint == *of);
-        self.candidate.as_ref().is_some_and(|held| place(&held.record.fingerprint) < place(than))
+    pub fn candidate_is_older(&self, fingerprint: &Fingerprint, server: &TokenUrl) -> bool {
+        let place = |of: &Fingerprint, at: &TokenUrl| self.adopted.iter().position(|old| old.is(of, at));
+        let candidate = self.candidate.as_ref().and_then(|held| place(&held.record.fingerprint, &held.record.server));
+        candidate.zip(place(fingerprint, server)).is_some_and(|(candidate, other)| candidate < other)
     }
 
-    /// Notes a consent, if it is not noted yet for this server. One that follows the spec there is older than those that
-    /// were given there since it came.
+    /// Notes a consent, if it is not noted yet for this server.
     pub fn note_consent(&mut self, fingerprint: &Fingerprint, server: &TokenUrl) {
-        let consent = Adopted::new(fingerprint.clone(), server.clone());
-        if self.adopted.iter().any(|old| old.is_same(&consent)) {
-            return;
+        if !self.adopted.iter().any(|old| old.is(fingerprint, server)) {
+            let consent = Adopted::new(fingerprint.clone(), server.clone());
+            self.adopted.insert(place_for(&consent, &self.adopted), consent);
         }
-        let first = self.adopted.iter().position(|old| old.fingerprint == *fingerprint);
-        let given_since = |first| self.adopted.iter().enumerate().skip(first).find(|(_, old)| old.server == *server);
-        let place = first.and_then(given_since).map_or(self.adopted.len(), |(place, _)| place);
-        self.adopted.insert(place, consent);
+    }
+
+    /// Notes a refusal, where a backup was put back that does not know this consent: it would be adopted and sent to this
+    /// server again (I3). Whether there was such a thing.
+    pub fn recall_as_refused(&mut self, fingerprint: &Fingerprint, server: &TokenUrl, claimed: &Self) -> bool {
+        if self.adopted.iter().any(|old| old.is(fingerprint, server)) {
+            return false;
+        }
+        self.recall(claimed, fingerprint);
+        self.adopted.iter_mut().filter(|old| old.is(fingerprint, server)).for_each(|old| old.refused = true);
+        true
     }
 
     /// Whether a server may have accepted the candidate.
@@ -110,8 +133,7 @@ impl Grant {
     pub fn drop_candidate(&mut self, refused: bool) {
         let Some(candidate) = self.candidate.take() else { return };
         let (record, in_doubt) = (&candidate.record, self.may_be_spent(&candidate.record));
-        let this = |old: &&mut Adopted| old.fingerprint == record.fingerprint && old.server == record.server;
-        for old in self.adopted.iter_mut().filter(this) {
+        for old in self.adopted.iter_mut().filter(|old| old.is(&record.fingerprint, &record.server)) {
             (old.refused, old.in_doubt) = (old.refused || refused, old.in_doubt || in_doubt);
         }
     }
@@ -135,19 +157,18 @@ impl Grant {
     /// Takes up again what was known when this token was claimed, and what a backup that was put back since does not know:
     /// what servers have seen. (What they have not may be adopted once more.) The order of consents stays.
     pub fn recall(&mut self, claimed: &Self, sent: &Fingerprint) {
-        let has = |all: &[Adopted], this: &Adopted| all.iter().any(|old| old.is_same(this));
-        let was_seen =
-            |old: &Adopted| old.fingerprint == *sent || old.accepted_as.is_some() || old.refused || old.in_doubt;
-        if !claimed.adopted.iter().any(|old| was_seen(old) && !has(&self.adopted, old)) {
+        let is_in = |all: &[Adopted], this: &Adopted| all.iter().any(|old| old.is(&this.fingerprint, &this.server));
+        let was_seen = |old: &Adopted| old.fingerprint == *sent || !old.is_open() || old.in_doubt;
+        if !claimed.adopted.iter().any(|old| was_seen(old) && !is_in(&self.adopted, old)) {
             return;
         }
         let mut adopted = claimed.adopted.clone();
-        adopted.retain(|old| was_seen(old) || has(&self.adopted, old));
+        adopted.retain(|old| was_seen(old) || is_in(&self.adopted, old));
         for now in self.adopted.drain(..) {
-            match adopted.iter_mut().find(|old| old.is_same(&now)) {
-                None => adopted.push(now),
+            match adopted.iter_mut().find(|old| old.is(&now.fingerprint, &now.server)) {
+                None => adopted.insert(place_for(&now, &adopted), now),
                 Some(old) => {
-                    old.accepted_as = now.accepted_as.or(old.accepted_as);
+                    old.accepted_as = now.accepted_as.max(old.accepted_as);
                     old.refused |= now.refused;
                     old.in_doubt |= now.in_doubt;
                 }

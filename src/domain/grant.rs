@@ -33,7 +33,8 @@ pub struct Grant {
     pub claim: Option<Claim>,
     /// The last token that a server called dead.
     pub refused: Option<Refused>,
-    /// Every token ever taken from the initial grant, and those that came by rotation and died.
+    /// Every token and code ever taken from a human, in the order of their consents, and the tokens that came by rotation
+    /// and died.
     pub adopted: Vec<Adopted>,
     /// The last exchange that failed.
     pub last_failure: Option<FailureRecord>,

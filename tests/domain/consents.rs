@@ -4,10 +4,11 @@
 use pleo_operator::domain::{
     attempt::{Attempt, Settlement, settle},
     consents::Adopted,
-    decide::Decision,
+    decide::{Decision, Turn},
     failure::Outcome,
     grant::{Grant, Which},
     link::{self, Arrival},
+    observed::{GrantSecret, Versioned},
     token::{AuthorizationCode, CodeVerifier, Fingerprint},
 };
 
@@ -57,6 +58,15 @@ fn put_back(backup: &Grant, attempt: &Attempt, outcome: Outcome) -> Settlement {
 
 fn live_token(grant: &Grant) -> Option<&str> {
     grant.live.as_ref().map(|live| live.refresh.expose())
+}
+
+fn sends(scene: &Scene, token: &str) -> bool {
+    let held = |which: Which| match which {
+        Which::Candidate => scene.grant().candidate.as_ref().map(|held| held.token.expose()),
+        Which::Live => live_token(scene.grant()),
+        Which::Code => None,
+    };
+    matches!(scene.turn(), Turn::Now(rotation) if held(rotation.which) == Some(token))
 }
 
 fn sent(scene: &Scene) -> Vec<&str> {
@@ -185,17 +195,91 @@ fn a_token_does_not_follow_the_spec_to_where_a_newer_consent_is_proved() {
     assert!(!scene.done.ends_with(&["adopt"]) && !scene.is_sending(), "{:?}", scene.done);
 }
 
-/// I7: a consent that was proved elsewhere is no reason to leave it, and neither is one that was refused.
+/// I7: only a living grant that came of a newer consent is a reason to stay.
 #[test]
-fn a_token_follows_the_spec_to_where_no_newer_consent_is_proved() {
-    let follows = |newer: Adopted| {
-        let mut scene = Scene::adopted().with_grant(|grant| grant.adopted.push(newer));
+fn a_token_follows_the_spec_to_where_nothing_newer_lives() {
+    let follows = |newer: Adopted, lives_at: Option<&str>| {
+        let mut scene = Scene::adopted().with_grant(|grant| {
+            grant.adopted.push(newer);
+            grant.live = lives_at.map(|url| live("refresh-7", url, at(0), secs(900)));
+        });
         scene = scene.wishing(|wish| wish.server = Ok(server(STAGING)));
         scene.rest();
-        scene.is_sending()
+        sends(&scene, "consent-1")
     };
-    assert!(follows(adopted("consent-2", PRODUCTION, Some(1))));
-    assert!(follows(Adopted { refused: true, ..adopted("consent-2", STAGING, Some(0)) }));
-    assert!(follows(adopted("consent-2", STAGING, None)));
-    assert!(!follows(adopted("consent-2", STAGING, Some(1))));
+    assert!(follows(adopted("consent-2", PRODUCTION, Some(1)), Some(PRODUCTION)));
+    assert!(follows(adopted("consent-2", STAGING, Some(1)), None), "it is dead");
+    assert!(follows(adopted("consent-2", STAGING, Some(1)), Some(PRODUCTION)), "it was dead before that one came");
+    assert!(follows(adopted("consent-2", STAGING, None), Some(STAGING)), "what lives there is older");
+    assert!(!follows(adopted("consent-2", STAGING, Some(1)), Some(STAGING)));
+}
+
+/// I7: a namesake's consents are no consents to this connection.
+#[test]
+fn a_token_that_a_namesake_never_sent_is_adopted_though_a_newer_one_was_proved() {
+    let mut old = Grant::new("another uid", 30);
+    old.live = Some(live("refresh-30", STAGING, at(0), secs(900)));
+    old.adopted = vec![adopted("consent-1", PRODUCTION, None), adopted("consent-2", STAGING, Some(1))];
+    let mut scene = Scene::new().consent("consent-1").wishing(|wish| wish.server = Ok(server(STAGING)));
+    scene = scene.seeing(|seen| {
+        seen.grant = GrantSecret::Predecessor(Versioned { value: old, version: "7".into() });
+    });
+    scene.exchange(pair("1"));
+    assert_eq!((sent(&scene), live_token(scene.grant())), (vec!["consent-1"], Some("refresh-1")));
+}
+
+/// A tool puts the older token back while the newer one is under way, where the spec points elsewhere by then.
+#[test]
+fn an_older_candidate_is_dropped_when_a_newer_consent_is_proved() {
+    let mut grant = Grant::new(UID, 0);
+    grant.adopted = vec![adopted("consent-1", PRODUCTION, None), adopted("consent-2", STAGING, None)];
+    grant.candidate = Some(candidate("consent-2", STAGING));
+    let (mut stored, attempt) = claimed(&grant, Which::Candidate, "here-1", at(0));
+    stored.drop_candidate(false);
+    stored.note_consent(&fingerprint("consent-1"), &token_url(STAGING));
+    stored.candidate = Some(candidate("consent-1", STAGING));
+    let after = written(settle(&stored, &attempt, &ending(pair("2"), at(0), at(1))));
+    assert_eq!((&after.candidate, live_token(&after)), (&None, Some("refresh-2")));
+}
+
+/// What came by the live token says nothing of the candidate beside it.
+#[test]
+fn a_candidate_stays_when_the_living_grant_is_refreshed() {
+    let mut grant = renewed();
+    grant.live = Some(live("consent-1", PRODUCTION, at(0), secs(900)));
+    let (stored, attempt) = claimed(&grant, Which::Live, "here-1", at(850));
+    let after = written(settle(&stored, &attempt, &ending(pair("8"), at(850), at(851))));
+    assert!(after.candidate.is_some());
+}
+
+/// I3: also where it had been refused at another server before, and where the backup holds it for that one.
+#[test]
+fn a_refusal_is_noted_for_the_server_that_spoke_it() {
+    let away = Adopted { refused: true, ..adopted("consent-2", STAGING, None) };
+    let mut before = renewed();
+    before.adopted.insert(1, away.clone());
+    let (_, attempt) = claimed(&before, Which::Candidate, "here-1", at(100));
+    let mut backup = living();
+    backup.adopted.push(Adopted { refused: false, ..away });
+    let mut holding = backup.clone();
+    holding.candidate = Some(candidate("consent-2", STAGING));
+    for backup in [backup, holding] {
+        let grant = written(put_back(&backup, &attempt, invalid_grant()));
+        assert!(grant.knows(&fingerprint("consent-2"), &token_url(PRODUCTION)));
+    }
+}
+
+/// The order of consents is the same whether a token followed the spec before a backup was put back, or after it.
+#[test]
+fn a_token_that_followed_the_spec_in_a_backup_keeps_its_place() {
+    let mut scene = Scene::adopted().wishing(|wish| wish.server = Ok(server(STAGING)));
+    with_code(&mut scene);
+    let (_, attempt) = claimed(scene.grant(), Which::Code, "here-1", at(100));
+    let mut backup = Scene::adopted().grant().clone();
+    backup.note_consent(&fingerprint("consent-1"), &token_url(STAGING));
+    backup.candidate = Some(candidate("consent-1", STAGING));
+    let grant = written(put_back(&backup, &attempt, pair("2")));
+    let order: Vec<_> = grant.adopted.iter().map(|old| old.fingerprint.clone()).collect();
+    assert_eq!(order, [fingerprint("consent-1"), fingerprint("consent-1"), code()]);
+    assert_eq!(grant.candidate, None);
 }

@@ -125,12 +125,14 @@ impl Books {
     }
 
     /// A consent is adopted. One that follows the spec to another server counts as given anew, but for those that were given
-    /// there since it came; and one that only a lost ledger knew is new in any case.
+    /// there since it came and are not proved yet; and one that only a lost ledger knew is new in any case.
     fn note_consent(&mut self, family: u8, to: Side) {
         let first = self.adopted.iter().position(|(other, _)| *other == family);
         self.adopted.retain(|(other, _)| *other != family);
         let later = first.filter(|_| !self.is_meddled_with).unwrap_or(self.adopted.len());
-        let given_since = self.adopted.iter().skip(later).position(|(_, other)| *other == to);
+        let is_open = |family: u8| !self.committed.iter().any(|token| token.family == family);
+        let waits = |(family, other): &(u8, Side)| *other == to && is_open(*family);
+        let given_since = self.adopted.iter().skip(later).position(waits);
         let place = given_since.map_or(self.adopted.len(), |place| later + place);
         self.adopted.insert(place, (family, to));
     }

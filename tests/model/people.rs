@@ -43,6 +43,14 @@ fn a_token_that_a_server_refused_is_not_sent_there_again() {
     holds(quick, |quick| Scenario { budget: Budget { switches: 4, put_backs: 1, ..quick.budget }, ..quick });
 }
 
+/// A tool puts the older of two tokens back, where the spec points to and fro.
+#[test]
+fn a_token_that_follows_the_spec_gives_way_to_a_newer_one() {
+    let budget = Budget { consents: 1, put_backs: 1, switches: 2, ..Budget::default() };
+    let quick = Scenario::new(Start::Consented, 4, budget, &[SecondProved, Moved]);
+    holds(quick, |quick| Scenario { budget: Budget { unsent: 1, slow: 1, ..quick.budget }, horizon: 6, ..quick });
+}
+
 #[test]
 fn nothing_is_lost_while_a_connection_is_suspended_and_moved() {
     let budget = Budget { switches: 1, suspensions: 2, slow: 1, ..Budget::default() };

@@ -137,9 +137,9 @@ impl World {
         }
     }
 
-    /// A token that is good, where the spec points, and no human keeps it from being used (I7). Of two things a human is
+    /// A token that is good, where the spec points, and no human keeps it from being used (I7). Of three things a human is
     /// asked again: a consent that stood there while the spec pointed elsewhere, for a wrong server may have got to see it;
-    /// and one that a grant knows which is taken for a backup.
+    /// one that a grant knows which is taken for a backup; and one that had given way to another and was put back.
     fn has_something_to_do(&self, state: &State) -> bool {
         let is_good = |token: &Token| {
             let family = &state.families[usize::from(token.family)];
@@ -151,7 +151,13 @@ impl World {
         let is_known = |token: &Token| {
             grant.filter(is_backup).is_some_and(|backup| backup.remembers(&token.refresh().fingerprint()))
         };
-        let consent = state.initial.token.filter(|consent| !is_known(consent));
+        let is_put_back = |token: &Token| {
+            let (fingerprint, server) = (token.refresh().fingerprint(), state.spec.server.url());
+            let adopted = grant.into_iter().flat_map(|grant| &grant.adopted);
+            let has_been_here = adopted.filter(|old| old.server == server).any(|old| old.fingerprint == fingerprint);
+            has_been_here && state.left.put_backs < self.scenario.budget.put_backs
+        };
+        let consent = state.initial.token.filter(|consent| !is_known(consent) && !is_put_back(consent));
         let grant = grant.filter(|grant| !is_backup(grant));
         let live = grant
             .and_then(|grant| grant.live.as_ref())
