@@ -49,13 +49,15 @@ impl Adopted {
 }
 
 /// Where a consent belongs. One that follows the spec to another server is older than those that were given there since it
-/// came and wait to be proved.
+/// came and wait to be proved. What those bought that were proved is dead, or it would not follow.
 fn place_for(consent: &Adopted, among: &[Adopted]) -> usize {
     let came = among.iter().position(|old| old.fingerprint == consent.fingerprint).unwrap_or(among.len());
+    let proved = among.iter().rposition(|old| old.is_proved() && old.server == consent.server);
     let waits = |(_, old): &(usize, &Adopted)| {
         old.is_open() && old.server == consent.server && old.fingerprint != consent.fingerprint
     };
-    among.iter().enumerate().skip(came).find(waits).map_or(among.len(), |(place, _)| place)
+    let mut later = among.iter().enumerate().skip(came.max(proved.unwrap_or_default()));
+    later.find(waits).map_or(among.len(), |(place, _)| place)
 }
 
 impl Grant {
@@ -81,9 +83,8 @@ impl Grant {
     /// Whether the grant lives by a consent that was given at this server after this token came.
     pub fn outdoes(&self, fingerprint: &Fingerprint, server: &TokenUrl) -> bool {
         let lives_there = self.live.as_ref().is_some_and(|live| live.record.server == *server);
-        let since = self.adopted.iter().skip_while(|old| old.fingerprint != *fingerprint);
-        let is_newer = |old: &Adopted| old.fingerprint != *fingerprint && old.server == *server && old.is_proved();
-        lives_there && since.into_iter().any(is_newer)
+        let mut since = self.adopted.iter().skip_while(|old| old.fingerprint != *fingerprint);
+        lives_there && since.any(|old| old.fingerprint != *fingerprint && old.server == *server && old.is_proved())
     }
 
     /// Whether this consent was accepted for somebody else, or one that came after it. Where a backup was put back that does

@@ -214,6 +214,25 @@ fn a_token_follows_the_spec_to_where_nothing_newer_lives() {
     assert!(!follows(adopted("consent-2", STAGING, Some(1)), Some(STAGING)));
 }
 
+/// I2: what a dead consent bought is no reason to drop the pair of one that was tried after it.
+#[test]
+fn a_token_that_follows_the_spec_is_newer_than_what_is_dead_there() {
+    let mut grant = Scene::adopted().grant().clone();
+    let dead = |token| Adopted { refused: true, ..adopted(token, STAGING, Some(0)) };
+    grant.adopted.extend([
+        adopted("a lost code", STAGING, None),
+        adopted("consent-2", STAGING, Some(1)),
+        dead("refresh-2"),
+    ]);
+    grant.note_consent(&fingerprint("consent-1"), &token_url(STAGING));
+    grant.candidate = Some(candidate("consent-1", STAGING));
+    let (mut stored, attempt) = claimed(&grant, Which::Candidate, "here-1", at(0));
+    stored.candidate = Some(candidate("consent-3", STAGING));
+    stored.adopted.push(adopted("consent-3", STAGING, None));
+    let after = written(settle(&stored, &attempt, &ending(pair("8"), at(0), at(1))));
+    assert_eq!(live_token(&after), Some("refresh-8"));
+}
+
 /// I7: a namesake's consents are no consents to this connection.
 #[test]
 fn a_token_that_a_namesake_never_sent_is_adopted_though_a_newer_one_was_proved() {
