@@ -13,11 +13,14 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::domain::{
-    grant::{AttemptId, Claim, Grant, Holder},
-    observed::{Claimant, Sighting},
-    signal::Edit,
-    token::Fingerprint,
+use crate::{
+    api::PleoConnectionStatus,
+    domain::{
+        grant::{AttemptId, Claim, Grant, Holder},
+        observed::{Claimant, Sighting},
+        signal::Edit,
+        token::Fingerprint,
+    },
 };
 
 /// How many edits of one connection's Secrets are remembered.
@@ -49,6 +52,8 @@ struct Seen {
     code: Option<(Fingerprint, Instant)>,
     /// Edits of our Secrets by others that were seen, and whether they were told.
     edits: BTreeMap<Edit, bool>,
+    /// What was told of last, where the answer to a write of the status was lost since.
+    told: Option<Box<PleoConnectionStatus>>,
     /// A shared grant that was told.
     shared: Option<Fingerprint>,
     /// The code that was sent last.
@@ -102,6 +107,23 @@ impl Memory {
             live_failure_seen_for: now.saturating_duration_since(live_failed),
             code_seen_for: if is_spent { Duration::MAX } else { now.saturating_duration_since(code_since) },
             live_seen_for: now.saturating_duration_since(live_since),
+        }
+    }
+
+    /// The answer to a write of the status was lost: it may be there when we look again, and nobody was told of it.
+    pub fn tells_later(&self, uid: &str, told: PleoConnectionStatus) {
+        self.state().seen.entry(uid.to_owned()).or_default().told = Some(Box::new(told));
+    }
+
+    /// The status that was told of last, where that is not the one before.
+    pub fn told_last(&self, uid: &str) -> Option<PleoConnectionStatus> {
+        self.state().seen.get(uid).and_then(|seen| seen.told.as_deref().cloned())
+    }
+
+    /// What was to be told later was told.
+    pub fn has_told(&self, uid: &str) {
+        if let Some(seen) = self.state().seen.get_mut(uid) {
+            seen.told = None;
         }
     }
 

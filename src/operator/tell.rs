@@ -49,8 +49,8 @@ pub async fn status(ctx: &Arc<Context>, scene: &mut Scene, refused: Option<&str>
         let before = scene.connection.status.clone().unwrap_or_default();
         let after = report::status(&scene.observed, &before, refused, ctx.now(), ctx.policy.pace);
         match write(ctx, &mut scene.connection, &before, &after).await? {
-            Written::Done => {
-                alarm(ctx, scene, &before, &after);
+            Written::Done { told } => {
+                alarm(ctx, scene, &told, &after);
                 return Ok(Told::Yes);
             }
             Written::Refused => return Ok(Told::Refused),
@@ -103,37 +103,43 @@ pub async fn status_before_exchange(ctx: &Arc<Context>, scene: &mut Scene) {
 
 /// What became of one write.
 enum Written {
-    Done,
+    Done {
+        /// The status that was told of last.
+        told: Box<PleoConnectionStatus>,
+    },
     /// Somebody else edited the connection first.
     Conflict,
     Refused,
 }
 
-/// One write, and the events that go with it.
+/// One write, and the events that go with it. Where its answer is lost, they are told after the next look.
 async fn write(
     ctx: &Arc<Context>,
     connection: &mut PleoConnection,
     before: &PleoConnectionStatus,
     after: &PleoConnectionStatus,
 ) -> Result<Written, PassError> {
-    if before == after {
-        return Ok(Written::Done);
-    }
-    match ctx.store.write_status(connection, after.clone()).await {
-        Ok(written) => *connection = written,
-        Err(StoreError::Conflict) => return Ok(Written::Conflict),
-        Err(StoreError::Missing) => return Ok(Written::Done),
-        Err(StoreError::Refused(why)) => {
-            let (namespace, name) = (connection.namespace(), connection.name_any());
-            warn!(namespace, connection = name, "the status cannot be written, and is tried again: {why}");
-            return Ok(Written::Refused);
+    let uid = connection.uid().unwrap_or_default();
+    let told = Box::new(ctx.memory.told_last(&uid).unwrap_or_else(|| before.clone()));
+    if before != after {
+        match ctx.store.write_status(connection, after.clone()).await {
+            Ok(written) => *connection = written,
+            Err(StoreError::Conflict) => return Ok(Written::Conflict),
+            Err(StoreError::Missing) => return Ok(Written::Done { told: Box::new(before.clone()) }),
+            Err(StoreError::Refused(why)) => {
+                let (namespace, name) = (connection.namespace(), connection.name_any());
+                warn!(namespace, connection = name, "the status cannot be written, and is tried again: {why}");
+                return Ok(Written::Refused);
+            }
+            Err(outage @ (StoreError::Unavailable(_) | StoreError::TimedOut)) => {
+                ctx.memory.tells_later(&uid, *told);
+                return Err(outage).doing("write the status");
+            }
         }
-        Err(outage @ (StoreError::Unavailable(_) | StoreError::TimedOut)) => {
-            return Err(outage).doing("write the status");
-        }
     }
-    events(ctx, connection, report::transitions(before, after));
-    Ok(Written::Done)
+    ctx.memory.has_told(&uid);
+    events(ctx, connection, report::transitions(&told, after));
+    Ok(Written::Done { told })
 }
 
 /// Writes events, beside all else: no token waits for them, and not for long does a process that is to end.

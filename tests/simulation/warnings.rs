@@ -9,6 +9,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use crate::{
+    apiserver::{Call, Fault},
     browser::Browser,
     links::{dead_acme, link},
     process::Process,
@@ -81,6 +82,24 @@ async fn a_consent_that_came_to_nothing_is_told() {
     sleep(minutes(6)).await;
     assert_eq!(metric(&process, "pleo_consents_total{outcome=\"too_late\"}"), 1);
     assert_eq!(world.events("acme").iter().filter(|reason| *reason == "ConsentFailed").count(), 1);
+}
+
+/// The answer to the very write that says so is lost: it is said all the same, and once.
+#[tokio::test(start_paused = true)]
+async fn a_human_is_called_though_the_answer_to_the_status_was_lost() {
+    let (world, mut process) = World::with_acme(minutes(15)).await;
+    assert_eq!(heard(&mut process), [(NoticeKind::Recovered, "GrantValid".into())]);
+    let writes_status = |call: &Call| call.subresource == "status" && call.verb.is_write();
+    let is_dead = |world: &World| world.condition("acme", "ReauthRequired") == "True GrantRefused";
+    world.pleo.revoke("acme");
+    world.server.times(2, writes_status, Fault::AnswerLost);
+    world.request_refresh("acme", "now").await;
+    world.until("the status says so", is_dead).await;
+    sleep(minutes(1)).await;
+    assert_eq!(world.server.rules_left(), 0, "answers were lost");
+    assert_eq!(heard(&mut process), [(NoticeKind::ReauthRequired, "GrantRefused".into())]);
+    let told = |reason: &str| world.events("acme").iter().filter(|told| *told == reason).count();
+    assert_eq!((told("GrantRefused"), told("RefusedEarly")), (1, 1));
 }
 
 async fn sleep_until_day(world: &World, day: u64) {
