@@ -40,7 +40,7 @@
 //!
 //! | room | what it is | what it may touch |
 //! |---|---|---|
-//! | [`plugin`] | `kubectl pleo`, a program of its own | the rooms below but `operator` and `telemetry` |
+//! | [`plugin`] | `kubectl pleo`, a program of its own | the rooms below but `operator`, `notify` and `telemetry` |
 //! | [`web`] | the pages to consent on | its port, `cluster` |
 //! | [`operator`] | joins the rest: wake-ups, steps, terms of leadership, drain | the rooms below |
 //! | [`cluster`] | all that talks to the API server | Kubernetes |
@@ -55,7 +55,7 @@
 //!
 //! ## The invariants
 //!
-//! Tests name the one that they hold.
+//! Tests name the one that they hold. (Numbers like T3 or X5 are requirements, in `docs/requirements.md`.)
 //!
 //! - **I1** At most one exchange is in flight per rotation, and no refresh token is sent twice, except the bounded retries
 //!   of an attempt that was certainly not sent, or whose outcome is unknown.

@@ -1,4 +1,4 @@
-//! What the grant remembers of consents, in the order in which humans gave them: no token is adopted twice (I3), none goes to
+//! What the grant remembers of consents, in the order in which humans gave them: no token is adopted twice (I1), none goes to
 //! a server that it does not come from (I8), and of two that are good the newer one wins (I9).
 
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ pub struct Adopted {
     pub fingerprint: Fingerprint,
     /// The server that the spec named.
     pub server: TokenUrl,
-    /// The rotation that a server gave for it, if one did: then it is that server's for good.
+    /// The rotation that a server gave for it, if one did: then it is that server's for good. 0: it came by rotation, and died.
     pub accepted_as: Option<u64>,
     /// The server refused it.
     #[serde(default)]
@@ -49,7 +49,7 @@ impl Adopted {
 }
 
 /// Where a consent belongs. One that follows the spec to another server is older than those that were given there since it
-/// came and wait to be proved. What those bought that were proved is dead, or it would not follow.
+/// came and wait to be proved. Those that were proved there before are dead, or it would not follow; it goes after them.
 fn place_for(consent: &Adopted, among: &[Adopted]) -> usize {
     let came = among.iter().position(|old| old.fingerprint == consent.fingerprint).unwrap_or(among.len());
     let proved = among.iter().rposition(|old| old.is_proved() && old.server == consent.server);

@@ -266,7 +266,7 @@ pub struct Restarted {
     pub at: Timestamp,
 }
 
-/// Which of the two tokens.
+/// What is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Which {
     /// The one not yet proved.

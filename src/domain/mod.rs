@@ -8,14 +8,14 @@
 //! | [`grant`], [`record`] | what do we hold, and how is it stored? |
 //! | [`consents`] | which tokens were taken from humans before, and which is the newest? |
 //! | [`failure`] | what did the server's answer mean? |
-//! | [`schedule`] | when? |
+//! | [`schedule`], [`time`] | when? |
 //! | [`observed`] | what was seen, all of it in one value? |
 //! | [`decide`] | what is to be done now? |
 //! | [`adoption`], [`attempt`] | how does the grant change, step by step? |
 //! | [`link`] | how does a human consent in a browser? |
 //! | [`projection`] | what do pods get? |
 //! | [`restarts`] | which workloads must be restarted to get it? |
-//! | [`report`] | what is the user told? |
+//! | [`report`], [`problem`] | what is the user told, and what is wrong? |
 //! | [`aging`] | what if nobody refreshes for weeks? |
 //! | [`signal`], [`notice`] | what should others hear of at once? |
 

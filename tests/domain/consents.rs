@@ -182,13 +182,8 @@ fn a_token_does_not_follow_the_spec_to_where_a_newer_consent_is_proved() {
     scene.rest();
     let mut scene = scene.at(100).wishing(|wish| (wish.suspend, wish.server) = (false, Ok(server(STAGING))));
     with_code(&mut scene);
-    let (attempt, started_at) = {
-        let grant = scene.grant_mut();
-        let (stored, attempt) = claimed(grant, Which::Code, "here-1", at(100));
-        *grant = stored;
-        (attempt, at(100))
-    };
-    let grant = written(settle(scene.grant(), &attempt, &ending(pair("2"), started_at, at(101))));
+    let (stored, attempt) = claimed(scene.grant(), Which::Code, "here-1", at(100));
+    let grant = written(settle(&stored, &attempt, &ending(pair("2"), at(100), at(101))));
     assert_eq!(grant.candidate, None, "dropped, and it still stands in the initial grant");
     scene.store(grant);
     scene.rest();

@@ -3,7 +3,7 @@
 //!
 //! | file | tells |
 //! |---|---|
-//! | [`scenes`] | how a test sets up what was seen, and lets a connection live |
+//! | [`scenes`], [`arbitrary`] | how a test sets up what was seen, and lets a connection live |
 //! | [`answers`] | what each answer of the server means |
 //! | [`failures`] | what follows from each row of the table of failures |
 //! | [`commits`] | how a pair is stored, also when somebody else was there first |

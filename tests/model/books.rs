@@ -92,7 +92,7 @@ pub struct Books {
     pub presented: Vec<Presented>,
     /// Refusals that the ledger tells of.
     pub refused: Vec<(Token, Side)>,
-    /// The consents that were adopted and for which server, the last of them last.
+    /// The consents that were adopted and for which server, in the order in which they count as given.
     pub adopted: Vec<(u8, Side)>,
     /// All pairs, in the order in which they were stored.
     pub committed: Vec<Token>,
@@ -129,8 +129,10 @@ impl Books {
     fn note_consent(&mut self, family: u8, to: Side) {
         let first = self.adopted.iter().position(|(other, _)| *other == family);
         self.adopted.retain(|(other, _)| *other != family);
-        let later = first.filter(|_| !self.is_meddled_with).unwrap_or(self.adopted.len());
         let is_open = |family: u8| !self.committed.iter().any(|token| token.family == family);
+        let dead = self.adopted.iter().rposition(|(other, server)| *server == to && !is_open(*other));
+        let came = first.filter(|_| !self.is_meddled_with).unwrap_or(self.adopted.len());
+        let later = came.max(dead.unwrap_or_default());
         let waits = |(family, other): &(u8, Side)| *other == to && is_open(*family);
         let given_since = self.adopted.iter().skip(later).position(waits);
         let place = given_since.map_or(self.adopted.len(), |place| later + place);
@@ -166,19 +168,19 @@ impl State {
         let family = self.family(token).clone();
         let claim = self.grant.as_ref().and_then(|grant| grant.value.claim.as_ref());
         let is_claimed = claim.is_some_and(|claim| claim.attempt == job.attempt.id);
-        let is_bereft = |name: &Name| self.books.bereft.contains(name);
+        let was_bereft = |name: &Name| self.books.bereft.contains(name);
         let overlaps = self.pods.iter().any(|pod| match &pod.doing {
             Doing::Sent(other, at) => {
                 other.token.family == token.family
                     && since(*at, tick) < PACE.request_timeout
-                    && !is_bereft(&other.name)
-                    && !is_bereft(&job.name)
+                    && !was_bereft(&other.name)
+                    && !was_bereft(&job.name)
             }
             _ => false,
         });
         let is_at_work = self.requests.iter().any(|request| {
             let lately = |tick| since(tick, self.tick) < PACE.settle_time();
-            request.token.family == token.family && request.given_up.is_some_and(lately) && !is_bereft(&request.by)
+            request.token.family == token.family && request.given_up.is_some_and(lately) && !was_bereft(&request.by)
         });
         self.keep_books(|books| {
             let mut before = books.presented.iter().filter(|before| before.token == token && before.to == to);

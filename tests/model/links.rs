@@ -1,4 +1,4 @@
-//! Consent by link: a code is sent once or never, whatever dies; what it buys is kept; and a human is told what became of it.
+//! Scenarios with a consent by link: a code is sent once or never, whatever dies; what it buys is kept; and a human is told what became of it.
 
 use crate::{
     books::Mark::{ByLink, CodeLost, SecondProved},

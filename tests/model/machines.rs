@@ -1,4 +1,4 @@
-//! What machines do: they crash, freeze, lose messages, are slow, and have clocks that are wrong.
+//! Scenarios with machines: they crash, freeze, lose messages, are slow, and have clocks that are wrong.
 
 use crate::{
     books::Mark::{FenceClosed, FoundStored, RefusedWiped, StoredLate, TakenOver, TwoRotations, UnusedTakenOver},

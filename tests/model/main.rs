@@ -1,4 +1,15 @@
-//! The protocol, model-checked.
+//! The protocol, model-checked: the real decisions in a small world, and every order in which things can go wrong there.
+//!
+//! | module | |
+//! |---|---|
+//! | `machines`, `people`, `links` | the scenarios: what goes wrong, and what must hold all the same |
+//! | `mistakes` | that the model finds what is wrong |
+//! | `scenarios`, `explore` | what a scenario is, and how it is explored to its end |
+//! | `protocol`, `turns` | what may happen next, and whose turn it is |
+//! | `look`, `exchange`, `memory` | what the edges do: observe, rotate and publish, remember |
+//! | `human`, `server` | deeds of humans; the authorisation servers and the wire to them |
+//! | `state`, `tokens`, `shared` | all there is at one moment |
+//! | `books`, `transcript` | every breach of an invariant, and the way to it as people read it |
 
 mod books;
 mod exchange;

@@ -1,5 +1,5 @@
-//! What people and their tools do: they consent anew, put old tokens back, edit the spec, delete the grant, and bring a backup
-//! of it back.
+//! Scenarios with people and their tools: they consent anew, put old tokens back, edit the spec, delete the grant, and bring a
+//! backup of it back.
 
 use crate::{
     books::Mark::{MadeAnew, Moved, RefusedWiped, SecondProved, TakenOver},

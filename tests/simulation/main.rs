@@ -2,7 +2,8 @@
 //!
 //! | module | |
 //! |---|---|
-//! | `world`, `process`, `pleo`, `apiserver` | what the stories are played with |
+//! | `world`, `process`, `pleo`, `apiserver`, `grants`, `sent` | what the stories are played with |
+//! | `seeds` | stories made from seeds, and a judge who looks on |
 //! | `idle`, `schedule` | I6: idle is quiet, and a wake-up is never late |
 //! | `silence`, `misconfigured` | I3, and other silence that lasts |
 //! | `failures` | the waits between tries |

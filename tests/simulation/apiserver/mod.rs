@@ -90,7 +90,7 @@ struct State {
     /// Watches of this resource say nothing.
     silent: Option<&'static str>,
     /// They may speak again. (A channel would wake them in an order that no seed decides.)
-    spoken: Arc<Notify>,
+    unsilenced: Arc<Notify>,
 }
 
 impl ApiServer {
@@ -103,7 +103,7 @@ impl ApiServer {
             rules: Vec::new(),
             trace: Trace::default(),
             silent: None,
-            spoken: Arc::default(),
+            unsilenced: Arc::default(),
         };
         let shared = Shared { runtime: Handle::current(), began: Instant::now(), state: Mutex::new(state) };
         Self { shared: Arc::new(shared) }
@@ -177,12 +177,12 @@ impl ApiServer {
         self.state().store.admission = None;
     }
 
-    /// Watches of this resource stand, and say nothing: what was cached of it grows old. None: all speak, and tell what they
-    /// have kept to themselves.
+    /// Watches of this resource that stand tell of no change, and do not even notice their own end: what was cached of it grows
+    /// old. Lists and new watches show all there is. None: all speak, and tell what they have kept to themselves.
     pub fn silence_watches(&self, resource: Option<&'static str>) {
         let mut state = self.state();
         state.silent = resource;
-        state.spoken.notify_waiters();
+        state.unsilenced.notify_waiters();
     }
 
     /// Forgets the history: watches and partial lists that go on from an older version get 410.
@@ -236,7 +236,7 @@ impl ApiServer {
         self.state().store.since(version).cloned().collect()
     }
 
-    /// Those of them that were writes, successful or not.
+    /// The requests since the last reset that were writes, successful or not.
     pub fn writes(&self) -> Vec<Record> {
         self.trace().into_iter().filter(|record| record.verb.is_write()).collect()
     }
@@ -287,10 +287,10 @@ impl ApiServer {
     }
 
     /// Until watches of this resource speak.
-    async fn speaks_of(&self, resource: &str) {
-        let spoken = Arc::clone(&self.state().spoken);
+    async fn until_heard(&self, resource: &str) {
+        let unsilenced = Arc::clone(&self.state().unsilenced);
         while self.state().silent == Some(resource) {
-            spoken.notified().await;
+            unsilenced.notified().await;
         }
     }
 

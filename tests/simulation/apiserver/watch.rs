@@ -81,7 +81,7 @@ impl Watch {
             event = self.events.recv() => match event {
                 Some(event) => {
                     if !self.client.undisturbed() {
-                        self.server.speaks_of(&self.call.resource).await;
+                        self.server.until_heard(&self.call.resource).await;
                     }
                     self.tell(event).await
                 }

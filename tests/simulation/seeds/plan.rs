@@ -163,7 +163,7 @@ impl Plan {
         plan.events = dice.events(&plan);
         plan.restore_midway(seed);
         plan.visit(seed);
-        plan.grow_old(seed);
+        plan.silence_watches(seed);
         plan.events.sort_by_key(|(at, _)| *at);
         plan
     }
@@ -215,7 +215,7 @@ impl Plan {
 
     /// In one of seven stories nobody hears for minutes of what people do to a connection: who decides on what he saw last
     /// sends what he must not send.
-    fn grow_old(&mut self, seed: u64) {
+    fn silence_watches(&mut self, seed: u64) {
         if seed % 7 != 2 {
             return;
         }

@@ -19,9 +19,9 @@ const SETTLES: Duration = seconds(30);
 const SEND_WITHIN: Duration = seconds(10);
 /// How old the look at a connection may be on which a token is sent: some calls that take as long as they may.
 const LOOKS: Duration = seconds(90);
-/// A node that stood still within this time may have looked before.
-const STOOD: Duration = seconds(300);
-/// A holder that is not himself for this long may lose its claim before it can store what it heard.
+/// A node that stood still or was cut off within this time may have looked before.
+const RECENT: Duration = seconds(300);
+/// A holder that is frozen, suspended or cut off for this long may lose its claim before it can store what it heard.
 pub(super) const LONG: Duration = seconds(20);
 
 impl Judge {
@@ -78,8 +78,9 @@ impl Judge {
         let from = sent.at.saturating_sub(LOOKS);
         let standing = named.iter().rposition(|(since, _)| *since <= from).unwrap_or_default();
         let wanted = named.iter().skip(standing).any(|(_, server)| server.as_ref() == Some(&sent.token_url));
-        let stood = host(stage, sent)?.trouble_between(sent.at.saturating_sub(STOOD), sent.at) > Duration::ZERO;
-        (!wanted && !stood).then(|| {
+        let was_in_trouble =
+            host(stage, sent)?.trouble_between(sent.at.saturating_sub(RECENT), sent.at) > Duration::ZERO;
+        (!wanted && !was_in_trouble).then(|| {
             format!("{} was sent to {}, which nobody wants since {LOOKS:?} at least (I8)", short(sent), sent.token_url)
         })
     }
