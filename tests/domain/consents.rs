@@ -228,6 +228,22 @@ fn a_token_that_follows_the_spec_is_newer_than_what_is_dead_there() {
     assert_eq!(live_token(&after), Some("refresh-8"));
 }
 
+/// What was proved elsewhere says nothing of who came first here.
+#[test]
+fn a_token_that_follows_the_spec_has_its_place_by_the_consents_of_that_server() {
+    let place = |others: Vec<Adopted>| {
+        let mut grant = Scene::adopted().grant().clone();
+        grant.adopted.extend(others);
+        grant.note_consent(&fingerprint("consent-1"), &token_url(STAGING));
+        grant.adopted.iter().rposition(|old| old.fingerprint == fingerprint("consent-1")).expect("it is noted")
+    };
+    let waits = |token| adopted(token, STAGING, None);
+    assert_eq!(place(vec![waits("code"), adopted("consent-2", PRODUCTION, Some(1))]), 1);
+    assert_eq!(place(vec![waits("lost"), adopted("consent-2", STAGING, Some(1)), waits("code")]), 3);
+    assert_eq!(place(vec![adopted("consent-2", PRODUCTION, None), waits("code")]), 2);
+    assert_eq!(place(vec![Adopted { refused: true, ..waits("refused") }]), 2);
+}
+
 /// I7: a namesake's consents are no consents to this connection.
 #[test]
 fn a_token_that_a_namesake_never_sent_is_adopted_though_a_newer_one_was_proved() {
