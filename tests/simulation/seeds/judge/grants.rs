@@ -45,6 +45,15 @@ impl History {
         let holds = |token: &Fingerprint| now.is_some_and(|now| now.holding(token).is_some());
         let revived = self.refused.keys().map(|(token, _)| token).filter(|token| holds(token));
         self.forgotten.extend(revived.filter(|token| !self.told_dead.contains(*token)).cloned());
+        // Or a consent as one that was tried at another server only.
+        let tried = |token: &Fingerprint| {
+            let adopted = now.into_iter().flat_map(|now| &now.adopted).filter(|old| old.fingerprint == *token);
+            adopted.map(|old| old.server.as_str().to_owned()).collect::<Vec<_>>()
+        };
+        self.refused.retain(|(token, server), _| {
+            let at = tried(token);
+            at.is_empty() || at.contains(server)
+        });
     }
 
     /// Users are told that the last pair is dead.
