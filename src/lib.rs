@@ -20,7 +20,7 @@
 //! 2. [`domain::decide::decide`] makes one decision of it. First the token Secret is created, still empty, so that a
 //!    missing right shows before anything is spent. Then the token is *adopted* ([`domain::adoption`]): it becomes the
 //!    *candidate* in the grant Secret, a private object that also holds the *ledger* of all that was tried. No token is
-//!    taken twice, and the newest consent that is proved wins ([`domain::consents`]).
+//!    taken twice for one server, and the newest consent that is proved wins ([`domain::consents`]).
 //! 3. [`operator::rotate`] is the heart. It **claims** the token by compare-and-swap on the grant Secret; asks once more
 //!    whether it may still send, when the connection to the server stands ([`pleo`]); sends it, once; and **commits** the
 //!    new pair, in one write, however long that takes. A failure is written down instead, by what it means for the token
