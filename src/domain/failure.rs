@@ -50,7 +50,7 @@ pub enum FailureKind {
     OutcomeUnknown,
     /// The client or the request is wrong: unspent, and useless to repeat.
     Misconfigured(Misconfiguration),
-    /// 400 or 401 with `invalid_grant` or `invalid_token`: dead.
+    /// A 4xx other than 429 with `invalid_grant` or `invalid_token`: never accepted again.
     Refused(Refusal),
 }
 

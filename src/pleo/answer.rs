@@ -1,6 +1,6 @@
-//! What an answer of the token endpoint means: a function of status, headers and body. A 200 that bears a token is
-//! never thrown away, a refusal is believed only when it is unmistakable, and no text of the server's is passed on,
-//! since it may echo the token.
+//! What an answer of the token endpoint means: a function of status, headers and body. A success (2xx) whose body has a
+//! token is never thrown away, a rejection is believed only when it is unmistakable, and no text of the server's is passed
+//! on, since it may echo the token.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -24,13 +24,14 @@ pub fn interpret(status: u16, retry_after: Option<&str>, body: &[u8], now: Times
     let retry_after = retry_after.and_then(|text| read_retry_after(text, now));
     let failed = |kind, detail: String| Outcome::Failed(Failure { kind, detail, retry_after });
     match status {
-        200 => issued(body).map_or_else(
-            || failed(FailureKind::OutcomeUnknown, "the server answered 200 without a token".to_owned()),
+        // RFC 6749 section 5.1 says 200; servers and gateways say 201 and 203, too, and the pair exists nowhere else.
+        200..=299 => issued(body).map_or_else(
+            || failed(FailureKind::OutcomeUnknown, format!("the server answered {status} without a token")),
             Outcome::Issued,
         ),
         429 => failed(FailureKind::Throttled, "the server answered 429: too many requests".to_owned()),
         400..=499 => {
-            let (kind, what) = oauth_error(status, body);
+            let (kind, what) = oauth_error(body);
             failed(kind, format!("the server answered {status}{what}"))
         }
         _ => failed(FailureKind::OutcomeUnknown, format!("the server answered {status}")),
@@ -83,12 +84,12 @@ struct ErrorAnswer {
     error: String,
 }
 
-fn oauth_error(status: u16, body: &[u8]) -> (FailureKind, String) {
+/// What a code means does not depend on which 4xx comes with it: RFC 6749 section 5.2 says 400, and 401 and 403 occur.
+fn oauth_error(body: &[u8]) -> (FailureKind, String) {
     let code = serde_json::from_slice::<ErrorAnswer>(body).map(|answer| answer.error);
-    let refusable = matches!(status, 400 | 401);
     let kind = match code.as_deref() {
-        Ok("invalid_grant") if refusable => FailureKind::Refused(Refusal::InvalidGrant),
-        Ok("invalid_token") if refusable => FailureKind::Refused(Refusal::InvalidToken),
+        Ok("invalid_grant") => FailureKind::Refused(Refusal::InvalidGrant),
+        Ok("invalid_token") => FailureKind::Refused(Refusal::InvalidToken),
         Ok("invalid_client" | "unauthorized_client") => FailureKind::Misconfigured(Misconfiguration::Client),
         Ok("invalid_request" | "invalid_scope" | "unsupported_grant_type") => {
             FailureKind::Misconfigured(Misconfiguration::Request)

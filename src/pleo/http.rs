@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 
 use super::{
     answer::{MAX_BODY, interpret},
+    coding::{End, decode},
     endpoint::{Exchange, Fence, TokenEndpoint},
 };
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
     clock::Clock,
     domain::{
         failure::{Failure, FailureKind, Outcome},
-        schedule::SEND_WITHIN,
+        schedule::{Pace, SEND_WITHIN},
         token::Presented,
         wish::Server,
     },
@@ -35,13 +36,13 @@ use crate::{
 #[derive(Clone)]
 pub struct HttpTokenEndpoint {
     clock: Clock,
-    request_timeout: Duration,
+    pace: Pace,
 }
 
 impl HttpTokenEndpoint {
     /// Waits `request_timeout` for an answer, counted from when the request was sent.
     pub fn new(clock: Clock, request_timeout: Duration) -> Self {
-        Self { clock, request_timeout }
+        Self { clock, pace: Pace { request_timeout } }
     }
 }
 
@@ -54,7 +55,7 @@ impl TokenEndpoint for HttpTokenEndpoint {
 impl HttpTokenEndpoint {
     async fn send(self, exchange: Exchange) -> Outcome {
         let connection = Arc::new(Connection::default());
-        let prepared = client(&exchange.server, exchange.fence.clone(), Arc::clone(&connection))
+        let prepared = client(&exchange.server, self.pace, exchange.fence.clone(), Arc::clone(&connection))
             .and_then(|client| request(&client, &exchange).map(|request| (client, request)));
         let (client, request) = match prepared {
             Ok(prepared) => prepared,
@@ -64,7 +65,7 @@ impl HttpTokenEndpoint {
         drop(exchange);
         let too_late = async {
             connection.made.notified().await;
-            sleep(self.request_timeout).await;
+            sleep(self.pace.request_timeout).await;
         };
         tokio::pin!(too_late);
         let mut response = tokio::select! {
@@ -82,7 +83,14 @@ impl HttpTokenEndpoint {
             end = read(&mut response, &mut body) => end,
             () = too_late => Err(TOO_LATE),
         };
-        let answer = interpret(response.status().as_u16(), retry_after(&response).as_deref(), &body, self.clock.now());
+        let decoded = decode(body, &content_encoding(&response));
+        let end = end.and(match decoded.end {
+            End::Complete => Ok(()),
+            End::Damaged => Err(DAMAGED),
+            End::TooLong => Err(TOO_LONG),
+        });
+        let (status, retry_after) = (response.status().as_u16(), retry_after(&response));
+        let answer = interpret(status, retry_after.as_deref(), &decoded.body, self.clock.now());
         match (end, answer) {
             // An object of JSON says itself where it ends: a pair that arrived whole is one, however its connection ended.
             (Ok(()), answer) | (Err(_), answer @ Outcome::Issued(_)) => answer,
@@ -93,6 +101,7 @@ impl HttpTokenEndpoint {
 
 const BROKEN: &str = "the connection broke before the answer was complete";
 const TOO_LATE: &str = "the server did not answer in time";
+const DAMAGED: &str = "the server's answer was compressed, and could not be decompressed";
 const TOO_LONG: &str = "the server's answer is too long to be one";
 
 fn unknown(why: &str) -> Outcome {
@@ -107,7 +116,7 @@ struct Connection {
 }
 
 /// A client for one exchange: made for its server, and gone with it.
-fn client(server: &Server, fence: Fence, connection: Arc<Connection>) -> Result<Client, reqwest::Error> {
+fn client(server: &Server, pace: Pace, fence: Fence, connection: Arc<Connection>) -> Result<Client, reqwest::Error> {
     let check = MapResultLayer::new(move |made: Result<_, Box<dyn Error + Send + Sync>>| {
         let made = made?;
         if !fence.is_open() {
@@ -133,6 +142,9 @@ fn client(server: &Server, fence: Fence, connection: Arc<Connection>) -> Result<
         .http1_allow_spaces_after_header_name_in_responses(true)
         .http1_max_headers(1000)
         .connect_timeout(SEND_WITHIN)
+        // The kernel goes on to deliver what a closed socket, or a process that died, left behind. It stops before anybody
+        // may present the token again.
+        .tcp_user_timeout(pace.settle_time())
         .tls_certs_merge(roots.unwrap_or_default())
         .user_agent(concat!("pleo-operator/", env!("CARGO_PKG_VERSION")))
         .connector_layer(check)
@@ -171,6 +183,12 @@ fn request(client: &Client, exchange: &Exchange) -> Result<Request, reqwest::Err
 
 fn retry_after(response: &Response) -> Option<String> {
     response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+/// The codings of the body in the order in which they were applied: repeated headers are one list (RFC 9110 section 5.3).
+fn content_encoding(response: &Response) -> String {
+    let codings = response.headers().get_all(header::CONTENT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    codings.collect::<Vec<_>>().join(",")
 }
 
 /// Reads the body to its end, or says why it could not. What came until then is kept, up to the length of any answer.

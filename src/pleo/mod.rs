@@ -2,6 +2,7 @@
 //! nothing and stores nothing.
 
 pub mod answer;
+pub mod coding;
 mod endpoint;
 mod http;
 

@@ -8,7 +8,9 @@
 //! | [`server`], [`certificates`] | the hostile server: sockets and TLS |
 //! | [`hunt`] | how secrets are looked for, also in what the libraries log |
 //! | [`statuses`], [`bodies`] | complete answers: strange statuses and headers, strange texts |
+//! | [`codings`] | answers that were compressed unasked, rightly and wrongly |
 //! | [`lengths`], [`cuts`] | answers that are too long, lie about their length, drip, or break off |
+//! | [`ghosts`] | requests whose socket was given up |
 //! | [`whole`] | pairs that arrived whole although their connection did not end as it should |
 //! | [`handshakes`], [`sessions`] | TLS, until it stands and after |
 //! | [`redirects`], [`proxies`] | whoever else is on the way |
@@ -17,7 +19,9 @@
 
 mod bodies;
 mod certificates;
+mod codings;
 mod cuts;
+mod ghosts;
 mod handshakes;
 mod hunt;
 mod inner;

@@ -95,6 +95,8 @@ impl Server {
         let socket = TcpSocket::new_v4().unwrap();
         // What waits here was not taken by anybody.
         socket.set_send_buffer_size(64 << 10).unwrap();
+        // And what does not fit here waits with the client.
+        socket.set_recv_buffer_size(2 << 10).unwrap();
         socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let listener = socket.listen(16).and_then(TcpListener::into_std).unwrap();
         let address = listener.local_addr().unwrap();
@@ -105,6 +107,10 @@ impl Server {
             let _ = told.send(runtime.block_on(serve(listener, script, is_over)));
         });
         Self { address, over, tally }
+    }
+
+    pub fn token_url(&self) -> String {
+        format!("https://{}/oauth/token", self.address)
     }
 
     /// The exchange is over. Waits until every connection has ended, which is for the client to do.

@@ -65,6 +65,7 @@ pub use Expected::{Misconfigured, NotSent, Pair, Refused, Throttled, Tokens, Unk
 pub const BROKEN: Expected = Unknown("the connection broke before the answer was complete");
 pub const TOO_LONG: Expected = Unknown("the server's answer is too long to be one");
 pub const TOO_LATE: Expected = Unknown("the server did not answer in time");
+pub const DAMAGED: Expected = Unknown("the server's answer was compressed, and could not be decompressed");
 pub const NO_TOKEN: Expected = Unknown("the server answered 200 without a token");
 
 /// How often the token may be found in what the server got.
@@ -157,7 +158,7 @@ impl Attack {
     /// [`Attack::ends_as`].
     pub async fn carry_out(self) -> Siege {
         let server = Server::start(self.script);
-        let mut scene = due(&format!("https://{}/oauth/token", server.address), self.authentication);
+        let mut scene = due(&server.token_url(), SPENT, self.authentication);
         let (attempt, started_at) = scene.begin();
         let asked = Arc::new(AtomicUsize::new(0));
         let (counting, opens) = (Arc::clone(&asked), self.fence_opens);
@@ -181,10 +182,17 @@ impl Attack {
 
 /// One exchange with whoever answers at this URL, and what was logged.
 pub async fn exchange_with(url: &str) -> (Outcome, String) {
-    let mut scene = due(url, Authentication::Body);
+    let mut scene = due(url, SPENT, Authentication::Body);
     scene.begin();
     hunt::listen();
     (send(&scene, Fence::new(|| true), PATIENT).await, hunt::heard())
+}
+
+/// One exchange of this token by a client that gives up after 2 s.
+pub async fn impatient_exchange(url: &str, token: &str) -> Outcome {
+    let mut scene = due(url, token, Authentication::Body);
+    scene.begin();
+    send(&scene, Fence::new(|| true), IMPATIENT).await
 }
 
 /// Sends the token that was claimed last, by the real client.
@@ -204,9 +212,9 @@ async fn send(scene: &Scene, fence: Fence, request_timeout: Duration) -> Outcome
 }
 
 /// A living connection whose refresh is due: its token ends 50 s from now.
-fn due(url: &str, authentication: Authentication) -> Scene {
+fn due(url: &str, token: &str, authentication: Authentication) -> Scene {
     let mut grant = Grant::new(UID, 7);
-    grant.live = Some(live(SPENT, url, at(0), secs(900)));
+    grant.live = Some(live(token, url, at(0), secs(900)));
     let server = Target {
         token_url: token_url(url),
         authorization_url: Err("nobody consents here".into()),

@@ -28,12 +28,8 @@ attacks! {
     a_pair_is_taken_without_a_reason_phrase: says_and_closes(format!("HTTP/1.1 200\r\n\r\n{PAIR}")) => Pair;
 
     a_refusal_is_believed: answers("400 Bad Request", INVALID_GRANT) => Refused(InvalidGrant);
-    a_refusal_with_403_is_none:
-        answers("403 Forbidden", INVALID_GRANT)
-        => Unknown("the server answered 403 with nothing that we know");
-    a_refusal_with_404_is_none:
-        answers("404 Not Found", INVALID_GRANT)
-        => Unknown("the server answered 404 with nothing that we know");
+    a_rejection_with_403_is_believed: answers("403 Forbidden", INVALID_GRANT) => Refused(InvalidGrant);
+    a_rejection_with_404_is_believed: answers("404 Not Found", INVALID_GRANT) => Refused(InvalidGrant);
     a_refusal_with_500_is_none:
         answers("500 Internal Server Error", INVALID_GRANT)
         => Unknown("the server answered 500");
@@ -43,10 +39,15 @@ attacks! {
         => Unknown("the server answered 400 with nothing that we know");
     a_pair_with_500_is_none: answers("500 Internal Server Error", PAIR) => Unknown("the server answered 500");
 
-    a_204_is_no_success: says(b"HTTP/1.1 204 No Content\r\n\r\n") => Unknown("the server answered 204");
-    a_206_is_no_success:
+    a_pair_with_201_is_taken: answers("201 Created", PAIR) => Pair;
+    a_pair_with_203_is_taken: answers("203 Non-Authoritative Information", PAIR) => Pair;
+    a_pair_with_206_is_taken:
+        answers_with("206 Partial Content", "content-range: bytes 0-899/900\r\n", PAIR)
+        => Pair;
+    a_204_leaves_doubt: says(b"HTTP/1.1 204 No Content\r\n\r\n") => Unknown("the server answered 204 without a token");
+    half_a_pair_with_206_leaves_doubt:
         answers_with("206 Partial Content", "content-range: bytes 0-9/900\r\n", r#"{"access_t"#)
-        => Unknown("the server answered 206");
+        => Unknown("the server answered 206 without a token");
     a_304_is_no_success: says(b"HTTP/1.1 304 Not Modified\r\n\r\n") => Unknown("the server answered 304");
     a_401_that_asks_for_a_password_is_no_refusal:
         answers_with("401 Unauthorized", "www-authenticate: Basic realm=\"invalid_grant\"\r\n", "")

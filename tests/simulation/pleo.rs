@@ -18,7 +18,7 @@ use pleo_operator::{
         grant::Holder,
         token::RefreshToken,
     },
-    pleo::{Exchange, TokenEndpoint, answer::interpret},
+    pleo::{Exchange, TokenEndpoint, answer::interpret, coding::decode},
 };
 use pleo_sandbox::{
     authority::{
@@ -32,6 +32,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use url::Url;
+use zeroize::Zeroizing;
 
 use crate::{
     apiserver::{ApiServer, SimClient},
@@ -411,7 +412,7 @@ fn request(exchange: &Exchange) -> TokenRequest {
 
 fn read(reply: &HttpReply, clock: &Clock) -> Outcome {
     let ReplyBody::Whole(body) = &reply.body else { panic!("endless bodies are tested over HTTP") };
-    let header = |(name, value): &'_ (String, String)| (name == "retry-after").then(|| value.clone());
-    let retry_after = reply.headers.iter().find_map(header);
-    interpret(reply.status, retry_after.as_deref(), body, clock.now())
+    let header = |wanted: &str| reply.headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+    let decoded = decode(Zeroizing::new(body.clone()), header("content-encoding").unwrap_or_default());
+    interpret(reply.status, header("retry-after"), &decoded.body, clock.now())
 }

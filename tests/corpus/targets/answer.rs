@@ -101,8 +101,8 @@ fn only_sensible_tokens_are_issued(status: u16, body: &[u8], issued: &Issued) {
 fn kind(status: u16, error: Option<&str>) -> FailureKind {
     match (status, error) {
         (429, _) => FailureKind::Throttled,
-        (400 | 401, Some("invalid_grant")) => FailureKind::Refused(Refusal::InvalidGrant),
-        (400 | 401, Some("invalid_token")) => FailureKind::Refused(Refusal::InvalidToken),
+        (400..=499, Some("invalid_grant")) => FailureKind::Refused(Refusal::InvalidGrant),
+        (400..=499, Some("invalid_token")) => FailureKind::Refused(Refusal::InvalidToken),
         (400..=499, Some("invalid_client" | "unauthorized_client")) => {
             FailureKind::Misconfigured(Misconfiguration::Client)
         }
@@ -121,7 +121,7 @@ fn a_failure_is_what_the_server_said(status: u16, body: &[u8], failure: &Failure
     let (what_it_says, got) = (kind(status, error.as_deref()), failure.kind);
     assert!(got == what_it_says || got == FailureKind::OutcomeUnknown, "{got:?} from status {status} and {error:?}");
     let words = match (status, got) {
-        (200, _) => "the server answered 200 without a token".to_owned(),
+        (200..=299, _) => format!("the server answered {status} without a token"),
         (429, _) => "the server answered 429: too many requests".to_owned(),
         (400..=499, FailureKind::OutcomeUnknown) => format!("the server answered {status} with nothing that we know"),
         (400..=499, _) => format!("the server answered {status} {}", error.unwrap_or_default()),
@@ -145,7 +145,8 @@ fn the_same_without_repetition_means_what_it_says(status: u16, body: &Value, out
             assert_eq!(again.token_type, issued.token_type);
         }
         (Outcome::Failed(again), Outcome::Failed(_)) => {
-            assert!(status != 200 || access.is_none() && refresh.is_none(), "a 200 that bears a token is not lost");
+            let is_success = (200..=299).contains(&status);
+            assert!(!is_success || access.is_none() && refresh.is_none(), "a success with a token is not lost");
             assert_eq!(again.kind, kind(status, body.get("error").and_then(Value::as_str)));
         }
         (again, outcome) => panic!("{outcome:?}, and without repetition {again:?}"),

@@ -16,8 +16,10 @@
 
 mod bodies;
 mod build;
+mod coding;
 mod reply;
 
+pub use coding::Coding;
 pub use reply::{HttpReply, Reply, ReplyBody};
 
 use crate::duration;
@@ -66,6 +68,8 @@ pub enum Answer {
     /// The pair, or a refusal by the server's rules.
     #[default]
     Normal,
+    /// The pair, or a refusal by the server's rules, in another form than usual.
+    Pair(PairAnswer),
     /// Nothing: the connection is cut before the token is looked at.
     RequestLost,
     /// Nothing: the connection is cut after rotating.
@@ -80,6 +84,18 @@ pub enum Answer {
     Redirect(RedirectAnswer),
     /// Anything else.
     Custom(CustomAnswer),
+}
+
+/// The pair with another status, or compressed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PairAnswer {
+    /// 200 to 299; without it 200.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Content codings in the order in which they are applied.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub codings: Vec<Coding>,
 }
 
 /// A bare status.
@@ -192,11 +208,11 @@ pub struct Bytes(pub Vec<u8>);
 
 impl Step {
     /// Whether the token is judged: as [`Step::rotate`] says; without it for `normal`,
-    /// `answer_lost` and `malformed`, and for `custom` where its body has a token's placeholder.
+    /// `pair`, `answer_lost` and `malformed`, and for `custom` where its body has a token's placeholder.
     #[must_use]
     pub fn rotates(&self) -> bool {
         self.rotate.unwrap_or(match &self.answer {
-            Answer::Normal | Answer::AnswerLost | Answer::Malformed(_) => true,
+            Answer::Normal | Answer::Pair(_) | Answer::AnswerLost | Answer::Malformed(_) => true,
             Answer::Custom(custom) => bodies::has_placeholder(&custom.body.0),
             _ => false,
         })
@@ -220,6 +236,7 @@ impl Step {
             _ => {}
         }
         let (status, least, most) = match &self.answer {
+            Answer::Pair(answer) => (answer.status.unwrap_or(200), 200, 299),
             Answer::Status(answer) => (answer.status, 200, 599),
             Answer::Error(answer) => (answer.status.unwrap_or(400), 200, 599),
             Answer::Redirect(answer) => (answer.status, 300, 399),

@@ -4,7 +4,7 @@ mod common;
 
 use common::{LONG, client, exchange, http1, read, refresh, sandbox, text};
 use pleo_sandbox::authority::{Delivery, Outcome};
-use pleo_sandbox::script::{ANY, Malformed, RetryAfter, Step};
+use pleo_sandbox::script::{ANY, Coding, Malformed, RetryAfter, Step};
 use std::time::Duration;
 
 #[tokio::test]
@@ -189,6 +189,25 @@ async fn a_custom_answer_carries_the_new_pair() {
     let (status, pair) = read(response).await;
     assert_eq!(status, 201);
     assert_eq!(sandbox.access_is_good(text(&pair, "access_token")).as_deref(), Some("acme"));
+}
+
+#[tokio::test]
+async fn a_pair_comes_with_another_success_or_compressed_unasked() {
+    let sandbox = sandbox();
+    let client = client(&sandbox);
+    let first = sandbox.consent("acme");
+    let twice = [Coding::Gzip, Coding::Br];
+    sandbox.script("acme", vec![Step::pair_with_status(203), Step::pair_coded(&twice)]);
+    let (status, pair) = exchange(&client, &sandbox, &first).await;
+    assert_eq!((status, sandbox.access_is_good(text(&pair, "access_token")).as_deref()), (203, Some("acme")));
+
+    let response = refresh(&client, &sandbox, text(&pair, "refresh_token")).send().await.unwrap();
+    assert_eq!(response.headers()["content-encoding"], "gzip, br");
+    let coded = response.bytes().await.unwrap();
+    let mut gzip = Vec::new();
+    std::io::Read::read_to_end(&mut brotli::Decompressor::new(&coded[..], 4096), &mut gzip).unwrap();
+    let plain: serde_json::Value = serde_json::from_reader(flate2::read::GzDecoder::new(&gzip[..])).unwrap();
+    assert_eq!(sandbox.access_is_good(text(&plain, "access_token")).as_deref(), Some("acme"));
 }
 
 #[tokio::test]

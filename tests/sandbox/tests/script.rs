@@ -53,6 +53,8 @@ fn every_form_of_a_step_is_read_and_written_back() {
     let forms = [
         json!({"answer": "normal"}),
         json!({"before": "2s", "after": "1m30s", "answer": "normal"}),
+        json!({"answer": {"pair": {"status": 201}}}),
+        json!({"answer": {"pair": {"codings": ["gzip", "deflate", "raw_deflate", "br", "zstd"]}}}),
         json!({"before": "hold", "answer": "request_lost"}),
         json!({"after": "hold", "answer": "answer_lost"}),
         json!({"answer": {"status": {"status": 429, "retry_after": {"seconds": 7}}}}),
@@ -78,9 +80,11 @@ fn every_form_of_a_step_is_read_and_written_back() {
 fn wrong_steps_are_refused_with_words_that_help() {
     let wrong = [
         (json!({"answr": "normal"}), "unknown field `answr`"),
-        (json!({"answer": "nothing"}), "expected one of `normal`, `request_lost`"),
+        (json!({"answer": "nothing"}), "expected one of `normal`, `pair`, `request_lost`"),
         (json!({"before": "later"}), "write it like 300ms, 20s or 1h30m, or `hold`"),
         (json!({"answer": {"status": {"status": 99}}}), "`status` must be 200 to 599"),
+        (json!({"answer": {"pair": {"status": 304}}}), "`status` must be 200 to 299"),
+        (json!({"answer": {"pair": {"codings": ["lzma"]}}}), "unknown variant `lzma`, expected one of `gzip`"),
         (json!({"answer": {"redirect": {"status": 200, "location": "/"}}}), "300 to 399"),
         (json!({"rotate": true, "answer": "request_lost"}), "write `answer_lost`"),
         (json!({"rotate": false, "answer": "answer_lost"}), "write `request_lost`"),

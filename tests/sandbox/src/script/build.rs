@@ -1,7 +1,8 @@
 //! Steps from Rust, in a line each. Pure.
 
 use super::{
-    Answer, Bytes, CustomAnswer, ErrorAnswer, Malformed, RedirectAnswer, RetryAfter, StatusAnswer, Step, Wait,
+    Answer, Bytes, Coding, CustomAnswer, ErrorAnswer, Malformed, PairAnswer, RedirectAnswer, RetryAfter, StatusAnswer,
+    Step, Wait,
 };
 use std::time::Duration;
 
@@ -10,6 +11,18 @@ impl Step {
     #[must_use]
     pub fn normal() -> Self {
         Self::default()
+    }
+
+    /// The pair with another status of success, such as 201.
+    #[must_use]
+    pub fn pair_with_status(status: u16) -> Self {
+        Self::answering(Answer::Pair(PairAnswer { status: Some(status), codings: Vec::new() }))
+    }
+
+    /// The pair, compressed by these codings one after the other.
+    #[must_use]
+    pub fn pair_coded(codings: &[Coding]) -> Self {
+        Self::answering(Answer::Pair(PairAnswer { status: None, codings: codings.to_vec() }))
     }
 
     /// The connection is cut before the token is looked at.

@@ -1,6 +1,6 @@
 //! From a step and a judgement to what goes over the wire. Pure: the wall clock comes in as a value.
 
-use super::{Answer, ErrorAnswer, RetryAfter, StatusAnswer, Step, bodies};
+use super::{Answer, Coding, ErrorAnswer, PairAnswer, RetryAfter, StatusAnswer, Step, bodies};
 use crate::authority::{Delivery, Pair, Refusal};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -97,6 +97,7 @@ impl Step {
         };
         match &self.answer {
             Answer::Normal => Reply::json(200, bodies::normal(&pair)),
+            Answer::Pair(answer) => coded(answer, &pair),
             Answer::RequestLost | Answer::AnswerLost => Reply::Cut,
             Answer::Status(answer) => status(answer, wall),
             Answer::Error(answer) => error(answer),
@@ -116,6 +117,19 @@ impl Step {
             }),
         }
     }
+}
+
+fn coded(answer: &PairAnswer, pair: &Pair) -> Reply {
+    let plain = bodies::normal(pair);
+    // What cannot be compressed is sent as it is; reading from memory never fails.
+    let body = answer.codings.iter().try_fold(plain.clone(), |body, coding| coding.apply(&body)).unwrap_or(plain);
+    let names: Vec<&str> = answer.codings.iter().map(|coding| Coding::name(*coding)).collect();
+    let names = names.join(", ");
+    let mut headers = vec![("content-type", "application/json")];
+    if !names.is_empty() {
+        headers.push(("content-encoding", &names));
+    }
+    Reply::http(answer.status.unwrap_or(200), &headers, ReplyBody::Whole(body))
 }
 
 fn error(answer: &ErrorAnswer) -> Reply {

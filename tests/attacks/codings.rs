@@ -1,0 +1,110 @@
+//! Answers that a gateway compressed although it was asked not to: rightly, wrongly, and to hurt.
+
+use pleo_operator::domain::failure::Refusal::InvalidGrant;
+use pleo_sandbox::script::Coding;
+
+use super::{
+    attacks,
+    hunt::PAIR,
+    siege::{Attack, DAMAGED, NO_TOKEN, Pair, Refused, TOO_LONG, Unknown, answers_with, says_and_closes},
+};
+
+const INVALID_GRANT: &str = r#"{"error":"invalid_grant"}"#;
+
+fn coded(coding: Coding, body: &str) -> Vec<u8> {
+    coding.apply(body.as_bytes()).expect("what is in memory can be read")
+}
+
+/// The pair, compressed, with this header.
+fn pair_in(coding: Coding, header: &'static str) -> Attack {
+    answers_with("200 OK", header, coded(coding, PAIR))
+}
+
+/// The first half of the compressed pair.
+fn half_a_pair_in(coding: Coding, header: &'static str) -> Attack {
+    let whole = coded(coding, PAIR);
+    answers_with("200 OK", header, whole[..whole.len() / 2].to_vec())
+}
+
+/// The compressed pair with more bytes after it than any answer has, compressed as well.
+fn bomb(coding: Coding, header: &'static str, padding: usize) -> Attack {
+    answers_with("200 OK", header, coded(coding, &format!("{PAIR}{}", " ".repeat(padding))))
+}
+
+/// A frame with one block that is stored as it is, and a window of `1 << log` bytes (RFC 8878 section 3.1.1).
+fn zstd_window(log: u8) -> Attack {
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0, (log - 10) << 3];
+    let block = u32::try_from(PAIR.len() << 3 | 1).expect("a short block").to_le_bytes();
+    frame.extend(&block[..3]);
+    frame.extend(PAIR.as_bytes());
+    answers_with("200 OK", "content-encoding: zstd\r\n", frame)
+}
+
+attacks! {
+    a_pair_in_gzip_is_taken: pair_in(Coding::Gzip, "content-encoding: gzip\r\n") => Pair;
+    a_pair_in_x_gzip_is_taken: pair_in(Coding::Gzip, "content-encoding: X-GZIP\r\n") => Pair;
+    a_pair_in_deflate_is_taken: pair_in(Coding::Deflate, "content-encoding: deflate\r\n") => Pair;
+    a_pair_in_deflate_without_a_zlib_header_is_taken: pair_in(Coding::RawDeflate, "content-encoding: deflate\r\n") => Pair;
+    a_pair_in_brotli_is_taken: pair_in(Coding::Br, "content-encoding: br\r\n") => Pair;
+    a_pair_in_zstd_is_taken: pair_in(Coding::Zstd, "content-encoding: zstd\r\n") => Pair;
+    a_pair_in_zstd_with_a_window_of_8_mib_is_taken: zstd_window(23) => Pair;
+    a_pair_with_201_in_gzip_is_taken:
+        answers_with("201 Created", "content-encoding: gzip\r\n", coded(Coding::Gzip, PAIR))
+        => Pair;
+    a_pair_in_two_codings_is_taken:
+        answers_with("200 OK", "content-encoding: gzip, br\r\n", Coding::Br.apply(&coded(Coding::Gzip, PAIR)).unwrap())
+        => Pair;
+    a_pair_in_two_codings_of_two_headers_is_taken:
+        answers_with(
+            "200 OK",
+            "content-encoding: deflate\r\ncontent-encoding: zstd\r\n",
+            Coding::Zstd.apply(&coded(Coding::Deflate, PAIR)).unwrap(),
+        )
+        => Pair;
+    a_pair_in_gzip_survives_a_connection_that_breaks:
+        says_and_closes({
+            let head = "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 9000\r\n\r\n";
+            [head.as_bytes(), &coded(Coding::Gzip, PAIR)].concat()
+        })
+        => Pair;
+    a_pair_in_gzip_survives_a_wrong_checksum:
+        answers_with("200 OK", "content-encoding: gzip\r\n", {
+            let mut damaged = coded(Coding::Gzip, PAIR);
+            if let Some(last) = damaged.last_mut() {
+                *last ^= 0xff;
+            }
+            damaged
+        })
+        => Pair;
+
+    a_rejection_in_gzip_is_believed:
+        answers_with("400 Bad Request", "content-encoding: gzip\r\n", coded(Coding::Gzip, INVALID_GRANT))
+        => Refused(InvalidGrant);
+    a_rejection_in_gzip_that_is_cut_off_is_not_believed:
+        answers_with("400 Bad Request", "content-encoding: gzip\r\n", {
+            let mut cut = coded(Coding::Gzip, INVALID_GRANT);
+            cut.truncate(cut.len() - 4);
+            cut
+        })
+        => DAMAGED;
+
+    half_a_pair_in_gzip_leaves_doubt: half_a_pair_in(Coding::Gzip, "content-encoding: gzip\r\n") => DAMAGED;
+    half_a_pair_in_brotli_leaves_doubt: half_a_pair_in(Coding::Br, "content-encoding: br\r\n") => DAMAGED;
+    half_a_pair_in_zstd_leaves_doubt: half_a_pair_in(Coding::Zstd, "content-encoding: zstd\r\n") => DAMAGED;
+    a_zstd_window_of_16_mib_leaves_doubt: zstd_window(24) => DAMAGED;
+    a_coding_that_nobody_knows_leaves_doubt: pair_in(Coding::Gzip, "content-encoding: lzma\r\n") => NO_TOKEN;
+    five_codings_leave_doubt: pair_in(Coding::Gzip, "content-encoding: gzip, gzip, gzip, gzip, gzip\r\n") => NO_TOKEN;
+    another_coding_than_the_label_says_leaves_doubt: pair_in(Coding::Br, "content-encoding: gzip\r\n") => DAMAGED;
+    an_empty_body_in_gzip_leaves_doubt: answers_with("200 OK", "content-encoding: gzip\r\n", "") => NO_TOKEN;
+    a_compressed_page_leaves_doubt:
+        answers_with("403 Forbidden", "content-encoding: gzip\r\n", coded(Coding::Gzip, "<h1>invalid_grant</h1>"))
+        => Unknown("the server answered 403 with nothing that we know");
+
+    /// The pair is in the first bytes; the rest is not even decoded.
+    a_pair_before_megabytes_of_nothing_is_taken:
+        bomb(Coding::Gzip, "content-encoding: gzip\r\n", 64 << 20)
+        => Pair;
+    megabytes_of_nothing_are_not_decoded:
+        answers_with("200 OK", "content-encoding: gzip\r\n", coded(Coding::Gzip, &" ".repeat(64 << 20)))
+        => TOO_LONG;
+}
