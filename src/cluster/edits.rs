@@ -17,8 +17,11 @@ pub struct Seen<T> {
 /// The last program other than this operator that wrote data into a Secret, since we did. What was there when we wrote last,
 /// we had seen: our writes replace the version that was read. Labels and annotations are free for all.
 pub(super) fn edit(secret: &Secret) -> Option<Edit> {
-    let wrote_data =
-        |entry: &&ManagedFieldsEntry| entry.fields_v1.as_ref().is_some_and(|fields| fields.0.get("f:data").is_some());
+    // `.` is `data` itself, which whoever created the Secret keeps.
+    let wrote_data = |entry: &&ManagedFieldsEntry| {
+        let data = entry.fields_v1.as_ref().and_then(|fields| fields.0.get("f:data")?.as_object());
+        data.is_some_and(|keys| keys.keys().any(|key| key != "."))
+    };
     let is_ours = |entry: &&ManagedFieldsEntry| entry.manager.as_deref() == Some(names::OPERATOR);
     let time = |entry: &ManagedFieldsEntry| entry.time.as_ref().map(|time| time.0);
     let (ours, others): (Vec<_>, Vec<_>) = secret.managed_fields().iter().filter(wrote_data).partition(is_ours);

@@ -115,7 +115,9 @@ impl Store {
             return Ok(Seen { what: TokenSecret::Foreign, edit: None });
         }
         let edit = edit(&secret);
-        Ok(Seen { what: TokenSecret::Ours(published(secret)), edit })
+        let mut published = published(secret);
+        published.value.is_edited = edit.is_some();
+        Ok(Seen { what: TokenSecret::Ours(published), edit })
     }
 
     /// Writes the token Secret of a connection: creates it, or replaces the version that was read.
@@ -146,6 +148,7 @@ impl Store {
                 labels: wanted(replaces.map(|old| &old.value.labels), projection::labels(wish)),
                 annotations: wanted(replaces.map(|old| &old.value.annotations), wish.secret_annotations.clone()),
                 owner: Some(wish.uid.clone()),
+                is_edited: false,
             },
             version,
         }))

@@ -11,9 +11,10 @@ use super::{
     failure::{Failure, FailureKind, Issued, Misconfiguration, Outcome, Refusal},
     grant::{
         AttemptId, Attempts, Claim, FailureRecord, Grant, Halt, HaltReason, Holder, Live, LiveRecord, Refused,
-        RefusedReason, Retry, Which,
+        RefusedReason, Which,
     },
     link::{Code, CodeRecord, VisitEnd},
+    retry::Failed,
     schedule::{MAX_BACKOFF, Pace, backoff},
     time::later,
     token::{Fingerprint, Presented, RefreshToken},
@@ -181,7 +182,8 @@ fn commit(grant: &mut Grant, attempt: &Attempt, issued: &Issued, ending: &Ending
         return end_of_code(grant, attempt, &failure, ending.ended_at);
     }
     let held = grant.holding(&attempt.fingerprint);
-    let Some(refresh) = refresh_token(attempt, issued).filter(|_| is_newest(grant, attempt, held)) else {
+    let Some(refresh) = refresh_token(attempt, issued).filter(|refresh| is_newest(grant, attempt, held, refresh))
+    else {
         return replaced(grant, attempt);
     };
     let before = held.and_then(|which| grant.attempts_mut(which)).map(|attempts| attempts.clone());
@@ -219,17 +221,21 @@ fn commit(grant: &mut Grant, attempt: &Attempt, issued: &Issued, ending: &Ending
     Settled::Changed
 }
 
-/// Whether the pair in hand is to take the place of what is stored. It is dropped only if somebody newer has won: a
-/// pair bought with the token that we sent, or a consent that was adopted after ours and has been proved (I2, I9).
-fn is_newest(grant: &Grant, attempt: &Attempt, held: Option<Which>) -> bool {
-    let wiped = || grant.adopted.iter().any(|old| old.fingerprint == attempt.fingerprint && old.refused);
+/// Whether the pair in hand is to be stored. It is dropped only if somebody newer has won: a pair that was bought with the
+/// token that we sent, or later, or with a consent that was adopted after ours (I2, I9). Where no pair was stored since our
+/// claim nobody has won: one that was rejected replaces nothing.
+fn is_newest(grant: &Grant, attempt: &Attempt, held: Option<Which>, refresh: &RefreshToken) -> bool {
+    let (pair, claimed) = (refresh.fingerprint(), &attempt.claimed);
+    // Stored by this attempt already, and rejected since (I3).
+    let was_rejected = grant.adopted.iter().any(|old| old.refused && old.fingerprint == pair);
+    let is_vacant = grant.live.is_none() && grant.rotation <= claimed.rotation && !was_rejected;
     match (attempt.which, held) {
         (Which::Candidate | Which::Live | Which::Code, Some(_)) => true,
-        // Wiped, because somebody else presented it after we had spent it: then our pair is the living one.
-        (Which::Live, None) => grant.live.is_none() && wiped(),
+        // Wiped, because somebody else presented it after we had spent it; or the whole grant was deleted meanwhile.
+        (Which::Live, None) => is_vacant,
         // Dropped or wiped. If it, or a consent after it, was accepted for somebody else, that pair is newer than ours.
         (Which::Candidate | Which::Code, None) => {
-            !grant.has_newer(&attempt.fingerprint, &attempt.server, &attempt.claimed)
+            is_vacant || !grant.has_newer(&attempt.fingerprint, &attempt.server, claimed)
         }
     }
 }
@@ -248,8 +254,8 @@ fn refresh_token(attempt: &Attempt, issued: &Issued) -> Option<RefreshToken> {
 fn without_access(grant: &mut Grant, before: Attempts, attempt: &Attempt, at: Timestamp) -> Attempts {
     let message = "the server's answer held a refresh token and no access token".to_owned();
     let failure = Failure::new(FailureKind::OutcomeUnknown, message);
-    let Attempts { failures, failing_since, .. } = before;
-    let mut attempts = Attempts { failures, failing_since, ..Attempts::default() };
+    let Attempts { failures, failing_since, retry, .. } = before;
+    let mut attempts = Attempts { failures, failing_since, retry, ..Attempts::default() };
     record_failure(grant, attempt, &failure, at);
     let wait = backoff(failures.saturating_add(1), &grant.connection, grant.rotation);
     try_again(&mut attempts, attempt, at, wait, Duration::ZERO);
@@ -372,22 +378,11 @@ fn record_failure(grant: &mut Grant, attempt: &Attempt, failure: &Failure, at: T
     });
 }
 
-/// Waits, unless the time for retries is over. The last try is made when it is.
 fn try_again(attempts: &mut Attempts, attempt: &Attempt, at: Timestamp, wait: Duration, settle: Duration) {
-    // A row that began in the future began by a wrong clock.
-    let since = *attempts.failing_since.insert(attempts.failing_since.map_or(at, |since| since.min(at)));
-    let deadline = later(since, attempt.terms.retry_timeout);
-    attempts.failures = attempts.failures.saturating_add(1);
-    if at >= deadline {
+    let failed = Failed { attempt: &attempt.id, at, wait, settle };
+    if attempts.fails(&failed, attempt.terms.retry_timeout, attempt.terms.pace) {
         attempts.halt = Some(halt(HaltReason::RetriesExhausted, attempt));
     }
-    let wait = wait.min(super::time::between(at, deadline)).max(settle);
-    attempts.retry = Some(Retry {
-        attempt: attempt.id.clone(),
-        failed_at: at,
-        wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-        settle_ms: u64::try_from(settle.as_millis()).unwrap_or(u64::MAX),
-    });
 }
 
 fn halt(reason: HaltReason, attempt: &Attempt) -> Halt {

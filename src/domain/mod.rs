@@ -8,7 +8,7 @@
 //! | [`grant`], [`record`] | what do we hold, and how is it stored? |
 //! | [`consents`] | which tokens were taken from humans before, and which is the newest? |
 //! | [`failure`] | what did the server's answer mean? |
-//! | [`schedule`], [`time`] | when? |
+//! | [`schedule`], [`retry`], [`time`] | when? |
 //! | [`observed`] | what was seen, all of it in one value? |
 //! | [`decide`] | what is to be done now? |
 //! | [`adoption`], [`attempt`] | how does the grant change, step by step? |
@@ -34,6 +34,7 @@ pub mod projection;
 pub mod record;
 pub mod report;
 pub mod restarts;
+pub mod retry;
 pub mod schedule;
 pub mod signal;
 pub mod time;

@@ -54,10 +54,11 @@ impl Told {
         Self { rotation: number(status.rotation).unwrap_or_default(), refused_rotation }
     }
 
-    /// With what the token Secret tells pods: it is written before the status is. The number beside the very token that the
-    /// grant holds is no news, it was edited.
+    /// With what the token Secret tells pods: it is written before the status is. One that another program edited is no
+    /// witness until it is repaired; nor is the number beside the very token that the grant holds.
     pub fn and_by(self, token: &TokenSecret, grant: &GrantSecret, uid: &str) -> Self {
-        let published = token.published().filter(|published| published.owner.as_deref() == Some(uid));
+        let is_ours = |published: &&Published| published.owner.as_deref() == Some(uid) && !published.is_edited;
+        let published = token.published().filter(is_ours);
         let Some(content) = published.and_then(|published| published.content.as_ref()) else { return self };
         let held = grant.ours().and_then(|grant| grant.value.live.as_ref()).and_then(|live| live.access.as_ref());
         let is_news = content.access.as_ref().is_none_or(|access| held != Some(&access.token));

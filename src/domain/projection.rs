@@ -62,6 +62,8 @@ pub struct Published {
     pub annotations: BTreeMap<String, String>,
     /// The uid of the connection that owns it.
     pub owner: Option<String>,
+    /// Whether another program wrote its data since we did: what it says then is not ours.
+    pub is_edited: bool,
 }
 
 impl Published {
@@ -73,7 +75,7 @@ impl Published {
         owner: Option<String>,
     ) -> Self {
         let surplus = data.keys().filter(|key| !KEYS.contains(&key.as_str())).cloned().collect();
-        Self { content: Content::decode(data), surplus, labels, annotations, owner }
+        Self { content: Content::decode(data), surplus, labels, annotations, owner, is_edited: false }
     }
 
     /// The access token that pods can use at this moment, if there is one.

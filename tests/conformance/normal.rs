@@ -1,9 +1,11 @@
 //! The form in which answers are compared: what must differ between two servers has the same name on both.
 //!
 //! Left out, because it is cosmetic, or nothing of the operator's looks at it: the words and details of refusals,
-//! managed fields, the defaults that fill the specs of pods and workloads, the fields of events for old clients.
+//! managed fields (but for who wrote the data of a Secret), the defaults that fill the specs of pods and workloads, the
+//! fields of events for old clients.
 
 use k8s_openapi::ByteString;
+use pleo_operator::api::names;
 use serde_json::{Map, Value, json};
 
 /// The uids that one server has given so far, each with its versions, in the order in which they were first seen.
@@ -86,7 +88,11 @@ impl Names {
     }
 
     fn rename_metadata(&self, metadata: &mut Map<String, Value>, of_no_object: bool) {
-        metadata.remove("managedFields");
+        let managed = metadata.remove("managedFields").unwrap_or_default();
+        let owners: Map<String, Value> = owners_of_data(&managed).collect();
+        if !owners.is_empty() {
+            metadata.insert("owners of data".into(), json!(owners));
+        }
         if let Some(version) = version(&json!(metadata)) {
             let newest = self.uids.iter().flat_map(|(_, versions)| versions).max().copied().unwrap_or_default();
             let name = match of_no_object {
@@ -122,6 +128,21 @@ impl Names {
         }
     }
 }
+
+/// Clients that name themselves, and the keys of `data` that each of them wrote last. What others are called differs.
+fn owners_of_data(managed: &Value) -> impl Iterator<Item = (String, Value)> {
+    managed.as_array().into_iter().flatten().filter_map(|entry| {
+        let manager = entry["manager"].as_str().filter(|name| NAMED.contains(name))?;
+        let owned = entry["fieldsV1"]["f:data"].as_object()?.keys().filter(|key| *key != ".").cloned();
+        let mut owned: Vec<String> = owned.collect();
+        owned.sort();
+        let is_timed = entry["time"].as_str().map(|_| form_of_time(&entry["time"]));
+        Some((manager.to_owned(), json!({"keys": owned, "time": is_timed})))
+    })
+}
+
+/// Names that clients give themselves: the operator's, and those of the stories.
+const NAMED: [&str; 3] = [names::OPERATOR, "first", "second"];
 
 fn version(metadata: &Value) -> Option<u64> {
     metadata["resourceVersion"].as_str().and_then(|version| version.parse().ok())

@@ -99,3 +99,22 @@ async fn not_everything_may_stand_in_a_secret() {
     })
     .await;
 }
+
+/// Who wrote which key last: by that the operator knows what somebody else put into its Secrets.
+#[tokio::test]
+async fn a_key_belongs_to_whoever_changed_its_value_last() {
+    same_on_both(async |server| {
+        let (first, second) = (server.calling_itself("first"), server.calling_itself("second"));
+        let two = with(&SECRET.named("a"), "/data", json!({"one": "MQ==", "two": "Mg=="}));
+        first.create(SECRET, &two).await.is("201");
+        second.patch(SECRET, "a", json!({"data": {"two": "Mg=="}})).await.is("200");
+        second.patch(SECRET, "a", json!({"data": {"two": "Mw==", "more": "NA=="}})).await.is("200");
+        second.patch(SECRET, "a", json!({"metadata": {"labels": {"a": "b"}}})).await.is("200");
+        first.patch(SECRET, "a", json!({"data": {"two": "Mg==", "more": null}})).await.is("200");
+        second.patch(SECRET, "a", json!({"data": {"one": null}})).await.is("200");
+        let there = second.patch(SECRET, "a", json!({"data": {"two": "NQ=="}})).await.is("200");
+        first.put(SECRET, &with(&there, "/data", json!({"two": "NQ==", "one": "MQ=="}))).await.is("200");
+        server.get(SECRET, "a").await.is("200");
+    })
+    .await;
+}

@@ -83,6 +83,7 @@ pub struct Server {
     memory: Option<ApiServer>,
     metadata_only: bool,
     content_type: Option<&'static str>,
+    manager: Option<&'static str>,
 }
 
 impl Server {
@@ -90,7 +91,7 @@ impl Server {
         let tape = Tape::default();
         let client = tape.recording(&quiet, namespace);
         let namespace = namespace.to_owned();
-        Self { namespace, client, quiet, tape, memory, metadata_only: false, content_type: None }
+        Self { namespace, client, quiet, tape, memory, metadata_only: false, content_type: None, manager: None }
     }
 
     fn in_memory(namespace: &str) -> Self {
@@ -123,6 +124,11 @@ impl Server {
     /// The same server, told that bodies are of this type.
     pub fn sending(&self, content_type: &'static str) -> Self {
         Self { content_type: Some(content_type), ..self.clone() }
+    }
+
+    /// The same server, told who writes.
+    pub fn calling_itself(&self, manager: &'static str) -> Self {
+        Self { manager: Some(manager), ..self.clone() }
     }
 
     /// Makes the server forget its history, and gives a version from long ago.
@@ -194,9 +200,10 @@ impl Server {
     }
 
     fn request(&self, method: Method, path: &str, content_type: &str, body: String) -> Request<Body> {
+        let by = self.manager.map_or_else(String::new, |manager| format!("?fieldManager={manager}"));
         let request = Request::builder()
             .method(method)
-            .uri(path)
+            .uri(format!("{path}{by}"))
             .header(header::ACCEPT, self.accept(path))
             .header(header::CONTENT_TYPE, self.content_type.unwrap_or(content_type));
         request.body(body.into_bytes().into()).unwrap()

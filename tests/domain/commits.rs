@@ -206,6 +206,51 @@ fn a_pair_of_a_candidate_is_dropped_if_another_process_bought_a_newer_one_with_i
     assert_eq!(ours, Settlement::Superseded);
 }
 
+/// The grant Secret is deleted while the answer is on its way, and another process adopts a token that was kept in the initial
+/// grant and begins a grant without any memory.
+fn begun_without_memory() -> Grant {
+    with_candidate(Grant::new(UID, 7), "consent-0")
+}
+
+/// I2: an old token that is rejected meanwhile replaces nothing: no pair was stored since the claim.
+#[test]
+fn a_pair_is_stored_into_a_new_grant_whose_only_token_was_rejected() {
+    for which in [Which::Live, Which::Candidate] {
+        let before = with_candidate(living(), "consent-1");
+        let (_, attempt) = claimed(&before, which, "here-1", at(850));
+        let (begun, other) = claimed(&begun_without_memory(), Which::Candidate, "elsewhere-1", at(852));
+        let rejected = written(settle(&begun, &other, &ending(invalid_grant(), at(852), at(853))));
+        assert_eq!((&rejected.live, rejected.refused.is_some()), (&None, true));
+
+        let grant = written(settle(&rejected, &attempt, &ending(pair("8"), at(850), at(860))));
+        assert_eq!((live_token(&grant), grant.rotation, &grant.refused), (Some("refresh-8"), 8, &None));
+        assert!(grant.remembers(&fingerprint("consent-0")), "what was rejected is not adopted again");
+    }
+}
+
+/// I2: nor does one that was not tried yet.
+#[test]
+fn a_pair_is_stored_into_a_new_grant_whose_only_token_is_not_proved() {
+    let (_, attempt) = claimed(&living(), Which::Live, "here-1", at(850));
+    let grant = written(settle(&begun_without_memory(), &attempt, &ending(pair("8"), at(850), at(860))));
+    assert_eq!(live_token(&grant), Some("refresh-8"));
+    assert_eq!(grant.candidate.unwrap().token.expose(), "consent-0", "its turn comes");
+}
+
+/// I9: a newer authorization that was accepted wins, and so does a pair that was bought later, even if it was rejected since.
+#[test]
+fn a_pair_is_dropped_if_a_new_grant_has_a_pair_or_had_one() {
+    let (_, attempt) = claimed(&living(), Which::Live, "here-1", at(850));
+    let (begun, other) = claimed(&begun_without_memory(), Which::Candidate, "elsewhere-1", at(852));
+    let proved = written(settle(&begun, &other, &ending(pair("new-1"), at(852), at(853))));
+    let end = ending(pair("8"), at(850), at(960));
+    assert_eq!(settle(&proved, &attempt, &end), Settlement::Superseded);
+
+    let (presented, third) = claimed(&proved, Which::Live, "elsewhere-2", at(950));
+    let rejected = written(settle(&presented, &third, &ending(invalid_grant(), at(950), at(951))));
+    assert_eq!(settle(&rejected, &attempt, &end), Settlement::Superseded);
+}
+
 /// I9: an unproved consent is no reason to drop a proved pair.
 #[test]
 fn a_pair_is_stored_even_if_its_consent_was_replaced_by_one_that_is_not_proved() {

@@ -112,7 +112,7 @@ fn an_unknown_outcome_puts_the_token_in_doubt_and_waits_for_the_settle_time() {
         reply(503, ""),
         reply(400, r#"{"error":"slow_down"}"#),
         reply(404, "not found"),
-        reply(403, r#"{"error":"invalid_grant"}"#),
+        reply(403, "<html>invalid_grant</html>"),
         reply(302, ""),
         reply(200, ""),
         reply(200, "<html>Welcome</html>"),
@@ -340,6 +340,46 @@ fn retries_end_when_their_time_is_over_and_the_last_is_made_right_then() {
     assert!(scene.clone().wishing(|wish| wish.refresh_request = Some("again".into())).is_sending());
     assert!(scene.clone().wishing(|wish| wish.generation = 2).is_sending());
     assert!(scene.seeing(|seen| seen.client = ClientSecretState::Present(client("other"))).is_sending());
+}
+
+/// F5: the limit is for trying. What kept it from trying adds as much as twice the longest wait, and no more.
+#[test]
+fn days_in_which_nothing_was_tried_do_not_use_the_time_for_retries_up() {
+    let three_days = 3 * 24 * 3600;
+    let mut scene = due();
+    scene.exchange(no_connection());
+    // Suspended, or no operator at work, or a clock that jumped.
+    scene = scene.at(850 + three_days);
+    scene.exchange(reply(429, ""));
+    let tried = &scene.grant().live.as_ref().unwrap().record.attempts;
+    assert_eq!((tried.failures, &tried.halt), (2, &None));
+    let counted = scene.now.duration_since(tried.failing_since.unwrap()).as_secs();
+    assert!(counted <= 30 * 60, "{counted} s count as trying");
+}
+
+/// The same where the time for retries is short: the gap counts by the wait that was planned.
+#[test]
+fn a_gap_counts_by_the_wait_that_was_planned() {
+    let mut scene = due().wishing(|wish| wish.retry_timeout = secs(600));
+    scene.exchange(no_connection());
+    scene = scene.at(9000);
+    scene.exchange(no_connection());
+    let tried = &scene.grant().live.as_ref().unwrap().record.attempts;
+    assert_eq!((tried.failures, &tried.halt), (2, &None));
+}
+
+/// However often something keeps it from trying, there is an end.
+#[test]
+fn gaps_put_the_end_of_retries_off_and_do_not_remove_it() {
+    let mut scene = due().wishing(|wish| wish.retry_timeout = secs(600));
+    for gap in 1..100 {
+        scene.exchange(no_connection());
+        if scene.grant().live.as_ref().unwrap().record.attempts.halt.is_some() {
+            return;
+        }
+        scene = scene.at(850 + 86_400 * gap);
+    }
+    panic!("still trying after 100 gaps");
 }
 
 #[test]

@@ -13,7 +13,7 @@
 //! - namespaces: they need not be there, and never end;
 //! - patches that are no merge patches, dry runs, deletions of collections or with a propagation policy (501 or ignored);
 //! - staleness: a list or watch from version 0 sees everything, a patch that names no version never conflicts;
-//! - lists at an exact version of the past, managed fields, the `details` of refusals.
+//! - lists at an exact version of the past, managed fields but those of the data of Secrets, the `details` of refusals.
 //!
 //! The server lives on the runtime in which it was made, and each request is a task there. So a client that
 //! gives up, is frozen or dies takes nothing back that it sent. A simulated process may live on the same
@@ -27,6 +27,7 @@
 //! | `client`, `call` | HTTP in and out, the switches of one client's line |
 //! | `store`, `watch` | the objects and their history, the stream of a watch |
 //! | `write`, `delete`, `object`, `validate` | how objects come, change and go; what is taken and what is not |
+//! | `managed` | who wrote the data of a Secret |
 //! | `kinds`, `selector`, `refusal` | what differs by resource, selectors, `Status` answers |
 //! | `faults`, `trace` | what goes wrong, and what happened |
 
@@ -35,6 +36,7 @@ mod client;
 mod delete;
 mod faults;
 mod kinds;
+mod managed;
 mod object;
 mod refusal;
 mod selector;

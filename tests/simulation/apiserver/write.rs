@@ -1,6 +1,7 @@
 //! The writes: who may change what, and when a write is one.
 
 use super::call::{Call, Key, Verb};
+use super::managed;
 use super::object::{check_secret, merge, names, seconds, set, set_status, text, tidy, what_counts};
 use super::refusal::Refusal;
 use super::store::Store;
@@ -46,8 +47,8 @@ impl Store {
                     uid => Err(precondition_failed(call, "UID", uid, "")),
                 }
             }
-            Verb::Update => self.replace(call, call.body.clone()),
-            Verb::Patch => self.patch(call),
+            Verb::Update => self.replace(call, call.body.clone(), now),
+            Verb::Patch => self.patch(call, now),
             Verb::Delete => self.delete(call, now),
         }
     }
@@ -98,23 +99,26 @@ impl Store {
         if self.get(&key).is_some() {
             return Err(Refusal::exists(&call.resource, &name));
         }
+        set(&mut object, "managedFields", Value::Null);
+        managed::note(call, None, &mut object, now);
+        tidy(call, &mut object);
         self.admit(call, &object)?;
         let stored = self.commit(key, Some(object));
         Ok(Done { code: 201, body: call.shape(&stored), changed: true })
     }
 
-    fn patch(&mut self, call: &Call) -> Result<Done, Refusal> {
+    fn patch(&mut self, call: &Call, now: Timestamp) -> Result<Done, Refusal> {
         if call.content_type != "application/merge-patch+json" {
             return Err(Refusal::not_simulated(&format!("a patch of type {}", call.content_type)));
         }
         let mut object = self.present(call)?.clone();
         // A patch that names no version is applied to whatever is there, so it keeps the one that it met.
         merge(&mut object, &call.body);
-        self.replace(call, object)
+        self.replace(call, object, now)
     }
 
     /// Puts `new` in the place of what is there: the second half of both PUT and PATCH.
-    fn replace(&mut self, call: &Call, mut new: Value) -> Result<Done, Refusal> {
+    fn replace(&mut self, call: &Call, mut new: Value, now: Timestamp) -> Result<Done, Refusal> {
         let old = self.present(call)?.clone();
         check_form(call, &new)?;
         check_place(call, &new)?;
@@ -135,6 +139,7 @@ impl Store {
             "creationTimestamp",
             "deletionTimestamp",
             "deletionGracePeriodSeconds",
+            "managedFields",
         ] {
             set(&mut new, field, old["metadata"][field].clone());
         }
@@ -151,6 +156,7 @@ impl Store {
         if new == old {
             return Ok(Done::unchanged(call.shape(&old)));
         }
+        managed::note(call, Some(&old), &mut new, now);
         self.admit(call, &new)?;
         let waits = new["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) > 0;
         if !text(&new, "deletionTimestamp").is_empty() && names(&new, "finalizers").is_empty() && !waits {
