@@ -21,6 +21,9 @@ pub const LAST_APPLIED_ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-co
 /// The reason of the event that tells of a consent by link that came to nothing.
 pub const CONSENT_FAILED: &str = "ConsentFailed";
 
+/// The reason of the event that tells of an adopted token that another program puts back.
+pub const INITIAL_GRANT_RETURNED: &str = "InitialGrantReturned";
+
 /// Names of Secrets that only the operator may use.
 pub const GRANT_SECRET_PREFIX: &str = "pleo-grant-";
 /// The type of grant Secrets; input Secrets are `Opaque`, so a grant can never be taken for an input.

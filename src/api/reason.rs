@@ -146,6 +146,8 @@ reasons! {
         RotationLost,
         /// The grant belongs to another server than the spec's.
         ServerChanged,
+        /// The grant belongs to another client than that of the client Secret.
+        ClientChanged,
         /// The grant Secret is older than this connection.
         GrantRestored,
     }
@@ -162,6 +164,7 @@ impl ReauthReason {
             | Self::TokenInvalid
             | Self::RotationLost
             | Self::ServerChanged
+            | Self::ClientChanged
             | Self::GrantRestored => "True",
         }
     }

@@ -45,6 +45,8 @@ pub struct Terms {
     pub holder: Holder,
     /// The client's credentials, in case the server refuses them.
     pub client: Fingerprint,
+    /// The client itself: what it is given belongs to it.
+    pub client_id: Fingerprint,
     /// The generation of the spec, in case the server calls the request wrong.
     pub generation: i64,
     /// How long transient failures are retried.
@@ -95,6 +97,9 @@ pub fn claim(grant: &Grant, rotation: &Rotation, id: AttemptId, now: Timestamp, 
         if let Some(attempts) = doubtful.and_then(|which| claimed.attempts_mut(which)) {
             attempts.in_doubt = true;
         }
+        if let (Some(Which::Candidate), Some(client_id)) = (doubtful, &abandoned.client_id) {
+            claimed.bind_candidate(client_id);
+        }
     }
     if let Some(attempts) = claimed.attempts_mut(rotation.which).filter(|_| rotation.resumes) {
         *attempts = Attempts { in_doubt: attempts.in_doubt, ..Attempts::default() };
@@ -108,6 +113,7 @@ pub fn claim(grant: &Grant, rotation: &Rotation, id: AttemptId, now: Timestamp, 
         started_at: now,
         ends_at: later(now, terms.pace.claim_length()),
         fingerprint: fingerprint.clone(),
+        client_id: Some(terms.client_id.clone()),
     });
     let attempt = Attempt { id, which: rotation.which, fingerprint, server, claimed, terms };
     Some(Claiming { attempt, token })
@@ -193,13 +199,15 @@ fn commit(grant: &mut Grant, attempt: &Attempt, issued: &Issued, ending: &Ending
     if held == Some(Which::Candidate) {
         grant.candidate = None;
     } else if grant.candidate_is_older(&attempt.fingerprint, &attempt.server) {
-        grant.drop_candidate(false);
+        grant.drop_candidate(None);
     }
     grant.invitation = None;
     grant.end_visit(&attempt.fingerprint, VisitEnd::Connected);
     let rotation = grant.rotation;
     let sent = |old: &&mut Adopted| old.fingerprint == attempt.fingerprint && old.server == attempt.server;
-    grant.adopted.iter_mut().filter(sent).for_each(|old| old.accepted_as = Some(rotation));
+    for old in grant.adopted.iter_mut().filter(sent) {
+        (old.accepted_as, old.refused) = (Some(rotation), false);
+    }
     let attempts = match issued.access {
         Some(_) => Attempts::default(),
         // The pair is kept, but pods have nothing to call with: try again, with the new token.
@@ -209,6 +217,7 @@ fn commit(grant: &mut Grant, attempt: &Attempt, issued: &Issued, ending: &Ending
         record: LiveRecord {
             fingerprint: refresh.fingerprint(),
             server: attempt.server.clone(),
+            client_id: Some(attempt.terms.client_id.clone()),
             issued_at: ending.started_at,
             life_ms: u64::try_from(issued.life.as_millis()).unwrap_or(u64::MAX),
             token_type: issued.token_type.clone(),
@@ -267,8 +276,9 @@ fn release(grant: &mut Grant, attempt: &Attempt, failure: &Failure, at: Timestam
     if attempt.which == Which::Code {
         return end_of_code(grant, attempt, failure, at);
     }
-    let was_forgotten = is_consent_refused(attempt, failure)
-        && grant.recall_as_refused(&attempt.fingerprint, &attempt.server, &attempt.claimed);
+    let is_consent_refused = attempt.which == Which::Candidate && failure.is_rejection();
+    let was_forgotten = is_consent_refused
+        && grant.recall_as_refused(&attempt.fingerprint, &attempt.server, &attempt.terms.client_id, &attempt.claimed);
     // Read anew before a refusal is taken as final: if another token stands there, somebody newer won.
     let Some(which) = grant.holding(&attempt.fingerprint) else {
         return if was_forgotten { Settled::Changed } else { Settled::SomebodyElse };
@@ -292,6 +302,9 @@ fn release(grant: &mut Grant, attempt: &Attempt, failure: &Failure, at: Timestam
             attempts.in_doubt = true;
             let settle = pace.settle_time();
             try_again(attempts, attempt, at, wait.max(asked_for).max(settle), settle);
+            if which == Which::Candidate {
+                grant.bind_candidate(&attempt.terms.client_id);
+            }
         }
         FailureKind::Misconfigured(whose) => {
             attempts.failures = attempts.failures.saturating_add(1);
@@ -308,19 +321,10 @@ fn release(grant: &mut Grant, attempt: &Attempt, failure: &Failure, at: Timestam
                 (false, Refusal::InvalidGrant) => RefusedReason::GrantRefused,
                 (false, Refusal::InvalidToken) => RefusedReason::TokenInvalid,
             };
-            wipe(grant, which, Refused { fingerprint: attempt.fingerprint.clone(), reason, at });
+            wipe(grant, which, attempt, Refused { fingerprint: attempt.fingerprint.clone(), reason, at });
         }
     }
     Settled::Changed
-}
-
-fn is_consent_refused(attempt: &Attempt, failure: &Failure) -> bool {
-    match failure.kind {
-        FailureKind::Refused(_) => attempt.which == Which::Candidate,
-        FailureKind::NotSent | FailureKind::Throttled | FailureKind::OutcomeUnknown | FailureKind::Misconfigured(_) => {
-            false
-        }
-    }
 }
 
 /// A newer consent has won. A human who waits is told.
@@ -349,11 +353,11 @@ fn end_of_code(grant: &mut Grant, attempt: &Attempt, failure: &Failure, at: Time
     Settled::Changed
 }
 
-fn wipe(grant: &mut Grant, which: Which, refused: Refused) {
+fn wipe(grant: &mut Grant, which: Which, attempt: &Attempt, refused: Refused) {
     match which {
         // Never held while it is under way.
         Which::Code => {}
-        Which::Candidate => grant.drop_candidate(true),
+        Which::Candidate => grant.drop_candidate(Some(&attempt.terms.client_id)),
         Which::Live => {
             // Remembered with the consents: a copy of it must never be taken for a new one.
             let dead = grant.live.take().map(|live| Adopted {
@@ -361,6 +365,7 @@ fn wipe(grant: &mut Grant, which: Which, refused: Refused) {
                 server: live.record.server,
                 accepted_as: Some(0),
                 refused: true,
+                refused_as: Vec::new(),
                 in_doubt: false,
             });
             grant.adopted.extend(dead);

@@ -22,6 +22,10 @@ pub struct Adopted {
     /// The server refused it.
     #[serde(default)]
     pub refused: bool,
+    /// The clients that the server refused it from, as far as they were noted. It may be another client's: then that one may
+    /// try it once, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused_as: Vec<Fingerprint>,
     /// The server may have accepted it: then, too, it is that server's for good.
     #[serde(default)]
     pub in_doubt: bool,
@@ -30,7 +34,7 @@ pub struct Adopted {
 impl Adopted {
     /// A consent that no server has seen yet.
     pub fn new(fingerprint: Fingerprint, server: TokenUrl) -> Self {
-        Self { fingerprint, server, accepted_as: None, refused: false, in_doubt: false }
+        Self { fingerprint, server, accepted_as: None, refused: false, refused_as: Vec::new(), in_doubt: false }
     }
 
     /// Whether a server gave a pair for it, though that may be dead by now.
@@ -41,6 +45,20 @@ impl Adopted {
     /// Whether its end is not known yet.
     fn is_open(&self) -> bool {
         self.accepted_as.is_none() && !self.refused
+    }
+
+    /// Notes that the server refused it from this client.
+    fn refuse(&mut self, client_id: &Fingerprint) {
+        self.refused = true;
+        if !self.refused_as.contains(client_id) {
+            self.refused_as.push(client_id.clone());
+        }
+    }
+
+    /// Whether it was refused from other clients only, and nothing speaks for its being theirs.
+    fn may_be_tried_as(&self, client_id: Option<&Fingerprint>) -> bool {
+        let was_noted = self.refused && !self.refused_as.is_empty();
+        was_noted && client_id.is_some_and(|client_id| !self.refused_as.contains(client_id))
     }
 
     fn is(&self, fingerprint: &Fingerprint, server: &TokenUrl) -> bool {
@@ -61,10 +79,10 @@ fn place_for(consent: &Adopted, among: &[Adopted]) -> usize {
 }
 
 impl Grant {
-    /// Whether a token from the initial grant is old news for this server: no token is adopted twice for one server, and
-    /// one that a server accepted, or may have, is that server's for good (I8). Only a candidate that was surely not spent
-    /// follows the spec to another server.
-    pub fn knows(&self, fingerprint: &Fingerprint, server: &TokenUrl) -> bool {
+    /// Whether a token from the initial grant is old news for this server: no token is adopted twice for one server and one
+    /// client, and one that a server accepted, or may have, is that server's for good (I8). Only a candidate that was surely
+    /// not spent follows the spec to another server.
+    pub fn knows(&self, fingerprint: &Fingerprint, server: &TokenUrl, client_id: Option<&Fingerprint>) -> bool {
         if self.live.as_ref().is_some_and(|live| live.record.fingerprint == *fingerprint) {
             return true;
         }
@@ -75,9 +93,24 @@ impl Grant {
         }
         let candidate = self.candidate.as_ref().filter(|held| held.record.fingerprint == *fingerprint);
         let movable = candidate.is_some_and(|held| held.record.server != *server && !self.may_be_spent(&held.record));
-        adopted
-            .any(|old| old.accepted_as.is_some() || old.in_doubt || old.server == *server && (old.refused || !movable))
+        let is_old_here = |old: &Adopted| match old.refused {
+            true => !old.may_be_tried_as(client_id),
+            false => !movable,
+        };
+        adopted.any(|old| old.accepted_as.is_some() || old.in_doubt || old.server == *server && is_old_here(old))
             || candidate.is_some() && !movable
+    }
+
+    /// Whether this server refused a token from this client.
+    pub fn was_rejected_from(&self, fingerprint: &Fingerprint, server: &TokenUrl, client_id: &Fingerprint) -> bool {
+        self.adopted.iter().any(|old| old.is(fingerprint, server) && old.refused_as.contains(client_id))
+    }
+
+    /// The candidate may have been accepted for this client: from here on it belongs to it.
+    pub fn bind_candidate(&mut self, client_id: &Fingerprint) {
+        if let Some(candidate) = &mut self.candidate {
+            candidate.record.client_id.get_or_insert_with(|| client_id.clone());
+        }
     }
 
     /// Whether the grant lives by a consent that was given at this server after this token came.
@@ -105,22 +138,30 @@ impl Grant {
         candidate.zip(place(fingerprint, server)).is_some_and(|(candidate, other)| candidate < other)
     }
 
-    /// Notes a consent, if it is not noted yet for this server.
+    /// Notes a consent, if it is not noted yet for this server. One that was refused from another client is open again.
     pub fn note_consent(&mut self, fingerprint: &Fingerprint, server: &TokenUrl) {
-        if !self.adopted.iter().any(|old| old.is(fingerprint, server)) {
-            let consent = Adopted::new(fingerprint.clone(), server.clone());
-            self.adopted.insert(place_for(&consent, &self.adopted), consent);
+        if let Some(known) = self.adopted.iter_mut().find(|old| old.is(fingerprint, server)) {
+            known.refused = false;
+            return;
         }
+        let consent = Adopted::new(fingerprint.clone(), server.clone());
+        self.adopted.insert(place_for(&consent, &self.adopted), consent);
     }
 
     /// Notes a refusal, where a backup was put back that does not know this consent: it would be adopted and sent to this
     /// server again (I3). Whether there was such a thing.
-    pub fn recall_as_refused(&mut self, fingerprint: &Fingerprint, server: &TokenUrl, claimed: &Self) -> bool {
+    pub fn recall_as_refused(
+        &mut self,
+        fingerprint: &Fingerprint,
+        server: &TokenUrl,
+        client_id: &Fingerprint,
+        claimed: &Self,
+    ) -> bool {
         if self.adopted.iter().any(|old| old.is(fingerprint, server)) {
             return false;
         }
         self.recall(claimed, fingerprint);
-        self.adopted.iter_mut().filter(|old| old.is(fingerprint, server)).for_each(|old| old.refused = true);
+        self.adopted.iter_mut().filter(|old| old.is(fingerprint, server)).for_each(|old| old.refuse(client_id));
         true
     }
 
@@ -130,12 +171,13 @@ impl Grant {
         claimed || candidate.attempts.in_doubt
     }
 
-    /// Takes the candidate out. What is known of it stays.
-    pub fn drop_candidate(&mut self, refused: bool) {
+    /// Takes the candidate out, because the server refused it from a client, or to make room. What is known of it stays.
+    pub fn drop_candidate(&mut self, refused_as: Option<&Fingerprint>) {
         let Some(candidate) = self.candidate.take() else { return };
         let (record, in_doubt) = (&candidate.record, self.may_be_spent(&candidate.record));
         for old in self.adopted.iter_mut().filter(|old| old.is(&record.fingerprint, &record.server)) {
-            (old.refused, old.in_doubt) = (old.refused || refused, old.in_doubt || in_doubt);
+            old.in_doubt |= in_doubt;
+            refused_as.into_iter().for_each(|client_id| old.refuse(client_id));
         }
     }
 
@@ -172,6 +214,8 @@ impl Grant {
                     old.accepted_as = now.accepted_as.max(old.accepted_as);
                     old.refused |= now.refused;
                     old.in_doubt |= now.in_doubt;
+                    let more: Vec<_> = now.refused_as.into_iter().filter(|id| !old.refused_as.contains(id)).collect();
+                    old.refused_as.extend(more);
                 }
             }
         }

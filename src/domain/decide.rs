@@ -11,12 +11,12 @@ use super::{
     grant::{Attempts, Claim, Grant, Which},
     link,
     observed::{Claimant, ClientSecretState, GrantSecret, Observed, PutOff, TokenSecret},
+    ownership::Ownership,
     projection::{self, Content},
     restarts::{self, Restart},
     schedule::{self, Pace, lies_ahead, refresh_due, retry_at},
     time::{between, later},
     token::ClientCredentials,
-    wish::TokenUrl,
 };
 
 /// The next step. Each is one write, but for [`Decision::Rotate`], which is a claim and what follows from it, and
@@ -113,7 +113,9 @@ pub fn decide(observed: &Observed, now: Timestamp, pace: Pace) -> Decision {
     if let Some(grant) = link::forgotten(observed, is_abandoned(observed, now, pace), now) {
         return Decision::Forget(Box::new(grant));
     }
-    if let Some(content) = publication(observed, now, &turn) {
+    let content = publication(observed, now, &turn);
+    let repair = content.as_ref().and_then(|content| projection::repaired_again_at(observed, content, now));
+    if let Some(content) = content.filter(|_| repair.is_none()) {
         return Decision::Publish(content);
     }
     if let Some(adoption) = adoption::due(observed) {
@@ -122,7 +124,7 @@ pub fn decide(observed: &Observed, now: Timestamp, pace: Pace) -> Decision {
     if let Some(retired) = retirement(observed) {
         return Decision::Retire(retired);
     }
-    if let Some(tidying) = adoption::tidying(observed) {
+    if let Some(tidying) = adoption::tidying(observed, now) {
         return Decision::Tidy(tidying);
     }
     let put_off = observed.put_off != PutOff::default();
@@ -140,8 +142,10 @@ pub fn decide(observed: &Observed, now: Timestamp, pace: Pace) -> Decision {
     if link::is_due(observed, now) {
         return Decision::Invite;
     }
-    let (restart, link, aged) = (restarts::next(observed, now), link::next(observed, now), aging::next(observed, now));
-    Decision::Wait(Wait { until: [next, recheck, flip, restart, link, aged].into_iter().flatten().min(), reason })
+    let others = [restarts::next(observed, now), link::next(observed, now), aging::next(observed, now)];
+    let repairs = [repair, adoption::next(observed, now)];
+    let wake_ups = [next, recheck, flip].into_iter().chain(others).chain(repairs);
+    Decision::Wait(Wait { until: wake_ups.flatten().min(), reason })
 }
 
 /// A Secret that is not ours, or not to be understood: nothing is touched or sent.
@@ -155,7 +159,8 @@ fn must_be_left_alone(observed: &Observed) -> bool {
 
 /// A token that is news and was not adopted: another connection has it, or that could not be found out.
 fn waits_for_another(observed: &Observed) -> bool {
-    observed.wish.token_url().and_then(|server| adoption::news(&observed.initial, &observed.grant, server)).is_some()
+    let news = |server| adoption::news(&observed.initial, &observed.grant, server, &observed.client);
+    observed.wish.token_url().and_then(news).is_some()
 }
 
 /// The old token Secret goes when the new one stands.
@@ -191,7 +196,7 @@ fn publication(observed: &Observed, now: Timestamp, turn: &Turn) -> Option<Conte
 /// Whether a token is to be sent, which one and when.
 pub fn turn(observed: &Observed, now: Timestamp, pace: Pace) -> Turn {
     let wish = &observed.wish;
-    let (Some(server), Some(grant)) = (wish.token_url(), observed.grant.ours()) else { return Turn::Never };
+    let (Some(_), Some(grant)) = (wish.token_url(), observed.grant.ours()) else { return Turn::Never };
     let ClientSecretState::Present(client) = &observed.client else { return Turn::Never };
     if wish.suspend || wish.deleting || observed.token.published().is_none() {
         // Without a token Secret a missing right would show only after something was spent.
@@ -203,7 +208,7 @@ pub fn turn(observed: &Observed, now: Timestamp, pace: Pace) -> Turn {
         Gate::TakeOver(claim) => Some(claim),
     };
     let request = wish.refresh_request.as_ref().filter(|request| grant.value.handled_request.as_ref() != Some(request));
-    let look = Look { observed, grant: &grant.value, server, client, over, asked: request.is_some(), now };
+    let look = Look { observed, grant: &grant.value, client, over, asked: request.is_some(), now };
     let choices = [look.code(), look.candidate(), look.live()].into_iter().flatten();
     let spaced = choices.map(|choice| Choice { at: choice.at.max(look.spaced()), ..choice });
     // The newest consent comes first: `min_by_key` keeps the first of equals, and whatever is due counts as due now.
@@ -262,7 +267,6 @@ struct Choice {
 struct Look<'a> {
     observed: &'a Observed,
     grant: &'a Grant,
-    server: &'a TokenUrl,
     client: &'a ClientCredentials,
     over: Option<&'a Claim>,
     asked: bool,
@@ -271,24 +275,25 @@ struct Look<'a> {
 
 impl Look<'_> {
     fn code(&self) -> Option<Choice> {
-        let record = &self.grant.code.as_ref()?.record;
-        let at_home = record.server == *self.server;
-        at_home.then_some(Choice { which: Which::Code, at: self.now, reason: WaitReason::Retry, resumes: false })
+        let code = self.grant.code.as_ref()?;
+        let is_ours = Ownership::of_code(code, self.observed) == Ownership::Ours;
+        is_ours.then_some(Choice { which: Which::Code, at: self.now, reason: WaitReason::Retry, resumes: false })
     }
 
     fn candidate(&self) -> Option<Choice> {
-        let record = &self.grant.candidate.as_ref()?.record;
-        if record.server != *self.server {
+        let candidate = self.grant.candidate.as_ref()?;
+        if Ownership::of_candidate(candidate, self.observed) != Ownership::Ours {
             return None;
         }
-        self.choice(Which::Candidate, &record.attempts, self.now)
+        self.choice(Which::Candidate, &candidate.record.attempts, self.now)
     }
 
     fn live(&self) -> Option<Choice> {
-        let record = &self.grant.live.as_ref()?.record;
-        if record.server != *self.server {
+        let live = self.grant.live.as_ref()?;
+        if Ownership::of_live(live, self.observed) != Ownership::Ours {
             return None;
         }
+        let record = &live.record;
         let wish = &self.observed.wish;
         let claimed = self.over.is_some_and(|claim| claim.fingerprint == record.fingerprint);
         let urgent = self.asked || claimed || record.attempts.in_doubt || lies_ahead(record.issued_at, self.now);

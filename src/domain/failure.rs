@@ -107,6 +107,17 @@ impl Failure {
     pub fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), retry_after: None }
     }
+
+    /// Whether the server will never accept the token again.
+    pub fn is_rejection(&self) -> bool {
+        match self.kind {
+            FailureKind::Refused(_) => true,
+            FailureKind::NotSent
+            | FailureKind::Throttled
+            | FailureKind::OutcomeUnknown
+            | FailureKind::Misconfigured(_) => false,
+        }
+    }
 }
 
 impl FailureKind {

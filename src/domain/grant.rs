@@ -71,6 +71,10 @@ pub struct LiveRecord {
     pub fingerprint: Fingerprint,
     /// Where it came from, and the only place it is ever sent to (I8).
     pub server: TokenUrl,
+    /// The client that it was issued to, as [`super::token::ClientCredentials::id_fingerprint`] names it, and the only one that presents
+    /// it (I8). None: by an operator that did not note it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<Fingerprint>,
     /// When the request that brought it was started.
     pub issued_at: Timestamp,
     /// The access token's life from then on, in milliseconds.
@@ -112,6 +116,9 @@ pub struct CandidateRecord {
     pub fingerprint: Fingerprint,
     /// The server that the spec named when it was adopted.
     pub server: TokenUrl,
+    /// The client that it belongs to since a server may have accepted it. None: any client may still try it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<Fingerprint>,
     /// What was tried with it.
     pub attempts: Attempts,
 }
@@ -204,6 +211,9 @@ pub struct Claim {
     pub ends_at: Timestamp,
     /// The token about to be sent.
     pub fingerprint: Fingerprint,
+    /// The client that presents it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<Fingerprint>,
 }
 
 /// A token that a server called dead; it is never sent again (I3).

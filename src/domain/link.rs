@@ -15,9 +15,9 @@ use super::{
     adoption,
     grant::Grant,
     observed::{GrantSecret, Observed},
-    problem,
+    reauth,
     time::{between, later},
-    token::{AuthorizationCode, CodeVerifier, Fingerprint, LinkKey},
+    token::{AuthorizationCode, ClientCredentials, CodeVerifier, Fingerprint, LinkKey},
     wish::{Server, TokenUrl, Wish},
 };
 
@@ -66,6 +66,9 @@ pub struct CodeRecord {
     pub fingerprint: Fingerprint,
     /// The server that the human was sent to.
     pub server: TokenUrl,
+    /// The client that the human was asked for; none: by an operator that did not note it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<Fingerprint>,
     /// As the human was sent there with.
     pub redirect_uri: String,
     /// When the browser brought it.
@@ -155,6 +158,8 @@ pub struct Arrival {
     pub verifier: CodeVerifier,
     /// The server that the human was sent to.
     pub server: TokenUrl,
+    /// The client that the human was asked for.
+    pub client_id: Fingerprint,
     /// As the human was sent there with.
     pub redirect_uri: String,
 }
@@ -206,8 +211,8 @@ impl Invitation {
 
     /// What ties a human's way to the server and back together.
     pub fn state(&self, way: &Way<'_>) -> String {
-        let VisitId { id, ends_at } = way.visit;
-        format!("{id}.{ends_at:x}.{}", self.mac("state", way))
+        let VisitId { id, ends_at, client_id } = way.visit;
+        format!("{id}.{ends_at:x}.{client_id}.{}", self.mac("state", way))
     }
 
     /// Whether this state was made by us, for this way.
@@ -222,7 +227,8 @@ impl Invitation {
 
     fn mac(&self, what: &str, way: &Way<'_>) -> String {
         let Way { uid, visit, browser, server } = way;
-        self.seal(&[what, uid, &visit.id, &visit.ends_at.to_string(), browser, server.as_str()])
+        let VisitId { id, ends_at, client_id } = visit;
+        self.seal(&[what, uid, id, &ends_at.to_string(), client_id.as_str(), browser, server.as_str()])
     }
 
     /// HMAC-SHA256 over the parts and their lengths, in base64url.
@@ -258,28 +264,31 @@ pub fn challenge(verifier: &CodeVerifier) -> String {
     URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, verifier.expose().as_bytes()))
 }
 
-/// Names one human's way to the server and back, and says until when.
+/// Names one human's way to the server and back, and says until when, and for which client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VisitId {
     /// Random letters and digits.
     pub id: String,
     /// Seconds since 1970.
     pub ends_at: i64,
+    /// The client whose name is in the link: the code is issued to it, whatever the client Secret says later.
+    pub client_id: Fingerprint,
 }
 
 impl VisitId {
-    /// A visit that begins now. `id` is random.
-    pub fn new(id: String, now: Timestamp) -> Self {
-        Self { id, ends_at: later(now, VISIT_LIFE).as_second() }
+    /// A visit that begins now, for this client. `id` is random.
+    pub fn new(id: String, client: &ClientCredentials, now: Timestamp) -> Self {
+        Self { id, ends_at: later(now, VISIT_LIFE).as_second(), client_id: client.id_fingerprint() }
     }
 
     /// From a state that may be anybody's.
     pub fn read(state: &str) -> Option<Self> {
         let (id, rest) = state.split_once('.')?;
-        let (ends_at, _mac) = rest.split_once('.')?;
+        let (ends_at, rest) = rest.split_once('.')?;
+        let (client_id, _mac) = rest.split_once('.')?;
         let is_ours = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let ends_at = i64::from_str_radix(ends_at, 16).ok()?;
-        is_ours.then(|| Self { id: id.to_owned(), ends_at })
+        let (ends_at, client_id) = (i64::from_str_radix(ends_at, 16).ok()?, Fingerprint::read(client_id)?);
+        is_ours.then(|| Self { id: id.to_owned(), ends_at, client_id })
     }
 
     /// Whether the human took too long.
@@ -304,7 +313,7 @@ pub fn next(observed: &Observed, now: Timestamp) -> Option<Timestamp> {
 
 /// Whether a human is needed, and a link could help.
 fn is_wanted(observed: &Observed) -> bool {
-    is_possible(observed) && problem::consent(observed).reason.status() == "True"
+    is_possible(observed) && reauth::consent(observed).reason.status() == "True"
 }
 
 /// Whether a link could help if a human were needed. What may be a backup is not written over for that: somebody may still
@@ -337,14 +346,15 @@ pub fn invite(observed: &Observed, key: LinkKey, now: Timestamp) -> Option<(Gran
 /// The grant with a code that a browser brought. The links, and every state that was made from their key, are void from
 /// here on: a callback counts once.
 pub fn accept(grant: &Grant, arrival: Arrival, now: Timestamp) -> Grant {
-    let Arrival { id, browser, code, verifier, server, redirect_uri } = arrival;
+    let Arrival { id, browser, code, verifier, server, client_id, redirect_uri } = arrival;
     let fingerprint = code.fingerprint();
     let mut grant = grant.clone();
     grant.invitation = None;
     // In the order of consents: the newest one that is proved wins.
     grant.note_consent(&fingerprint, &server);
     grant.visit = Some(Visit { id, browser, code: fingerprint.clone(), end: None });
-    let record = CodeRecord { fingerprint, server, redirect_uri, received_at: now };
+    let client_id = Some(client_id);
+    let record = CodeRecord { fingerprint, server, client_id, redirect_uri, received_at: now };
     grant.code = Some(Code { code, verifier, record });
     grant
 }

@@ -10,12 +10,14 @@
 //! | [`failure`] | what did the server's answer mean? |
 //! | [`schedule`], [`retry`], [`time`] | when? |
 //! | [`observed`] | what was seen, all of it in one value? |
+//! | [`ownership`] | who may present a token, and where? |
 //! | [`decide`] | what is to be done now? |
 //! | [`adoption`], [`attempt`] | how does the grant change, step by step? |
 //! | [`link`] | how does a human consent in a browser? |
 //! | [`projection`] | what do pods get? |
+//! | [`repair`] | what if another program undoes what we wrote? |
 //! | [`restarts`] | which workloads must be restarted to get it? |
-//! | [`report`], [`problem`] | what is the user told, and what is wrong? |
+//! | [`report`], [`problem`], [`reauth`] | what is the user told, what is wrong, and must a user authorize again? |
 //! | [`aging`] | what if nobody refreshes for weeks? |
 //! | [`signal`], [`notice`] | what should others hear of at once? |
 
@@ -29,9 +31,12 @@ pub mod grant;
 pub mod link;
 pub mod notice;
 pub mod observed;
+pub mod ownership;
 pub mod problem;
 pub mod projection;
+pub mod reauth;
 pub mod record;
+pub mod repair;
 pub mod report;
 pub mod restarts;
 pub mod retry;

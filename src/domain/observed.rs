@@ -7,6 +7,7 @@ use super::{
     grant::Grant,
     projection::Published,
     record::Unreadable,
+    repair::Repairs,
     token::{ClientCredentials, Fingerprint, RefreshToken},
     wish::Wish,
 };
@@ -35,6 +36,8 @@ pub struct Observed {
     pub put_off: PutOff,
     /// What this process remembers of claims and failures.
     pub sighting: Sighting,
+    /// What it put right before.
+    pub repairs: Repairs,
 }
 
 /// What users and pods were told last. It is a witness: who puts a grant back from a backup does not put that back.
@@ -102,6 +105,16 @@ pub enum ClientSecretState {
     Missing(String),
     /// What stands there.
     Present(ClientCredentials),
+}
+
+impl ClientSecretState {
+    /// The client, where there is one.
+    pub fn id(&self) -> Option<Fingerprint> {
+        match self {
+            Self::Present(client) => Some(client.id_fingerprint()),
+            Self::Missing(_) => None,
+        }
+    }
 }
 
 /// The initial grant.

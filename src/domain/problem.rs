@@ -2,12 +2,12 @@
 //! reasons are documented.
 
 use super::{
-    adoption,
-    grant::{Attempts, Grant, HaltReason},
-    link,
-    observed::{Claimant, ClientSecretState, GrantSecret, InitialGrant, InitialToken, Observed, Sharing, TokenSecret},
+    grant::{Attempts, Candidate, HaltReason},
+    observed::{Claimant, ClientSecretState, GrantSecret, InitialGrant, Observed, Sharing, TokenSecret},
+    ownership::Ownership,
     projection::whole_seconds,
-    wish::{Server, SpecProblem, TokenUrl, Wish},
+    reauth::{Consent, consent, new_token, news, way_back},
+    wish::SpecProblem,
 };
 use crate::api::{ReadyReason, ReauthReason, names};
 
@@ -16,15 +16,6 @@ use crate::api::{ReadyReason, ReauthReason, names};
 pub struct Problem {
     /// As `Ready` names it.
     pub reason: ReadyReason,
-    /// What it is and what to do, in words.
-    pub message: String,
-}
-
-/// Whether a human must consent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Consent {
-    /// As `ReauthRequired` names it.
-    pub reason: ReauthReason,
     /// What it is and what to do, in words.
     pub message: String,
 }
@@ -46,151 +37,6 @@ pub fn problems(observed: &Observed, refused_by_storage: Option<&str>) -> Vec<Pr
         failing(observed),
     ];
     checks.into_iter().flatten().collect()
-}
-
-/// Whether a human must consent (again), and why.
-pub fn consent(observed: &Observed) -> Consent {
-    let news = new_token(observed).is_some();
-    match &observed.grant {
-        GrantSecret::Ours(grant) => consent_of_grant(&grant.value, observed, news),
-        GrantSecret::Predecessor(_) if news => not_tried(),
-        GrantSecret::Predecessor(_) => Consent {
-            reason: ReauthReason::GrantRestored,
-            message: format!(
-                "the Secret {} is older than this connection (restored from a backup, or a deleted namesake's); an old token presented now could kill a living authorisation: {}",
-                names::grant_secret(&observed.wish.name),
-                way_back(observed)
-            ),
-        },
-        GrantSecret::Absent if news => not_tried(),
-        GrantSecret::Absent => not_authorized(observed),
-        GrantSecret::Foreign | GrantSecret::Unreadable(_) => Consent {
-            reason: ReauthReason::NotTried,
-            message: "the grant cannot be read; see the condition Ready".to_owned(),
-        },
-    }
-}
-
-fn consent_of_grant(grant: &Grant, observed: &Observed, news: bool) -> Consent {
-    let wanted = observed.wish.token_url();
-    let live = grant.live.as_ref().map(|live| &live.record.server);
-    let candidate = grant.candidate.as_ref().map(|candidate| &candidate.record.server);
-    let fits = |server: &TokenUrl| wanted.is_none_or(|url| url == server);
-    if live.is_some_and(fits) {
-        let message = "the server accepted the grant when it was last asked".to_owned();
-        return Consent { reason: ReauthReason::GrantValid, message };
-    }
-    let code = grant.code.as_ref().map(|code| &code.record.server);
-    let waits = grant.visit.as_ref().is_some_and(|visit| visit.end.is_none());
-    if candidate.is_some_and(fits) || code.is_some_and(fits) || waits || news {
-        return not_tried();
-    }
-    if let Some(other) = live.or(candidate) {
-        let message = format!(
-            "the grant belongs to {}, and the spec names another server; it is kept: change the spec back, or {}",
-            other.as_str(),
-            way_back(observed)
-        );
-        return Consent { reason: ReauthReason::ServerChanged, message };
-    }
-    match &grant.refused {
-        Some(refused) => {
-            let what = match refused.reason.reauth() {
-                ReauthReason::RotationLost => {
-                    "the server refused the refresh token after an attempt whose answer was lost on the way: the new pair was lost with it, which is not your doing"
-                }
-                ReauthReason::TokenInvalid => "the server called the refresh token invalid (invalid_token)",
-                ReauthReason::GrantRefused
-                | ReauthReason::GrantValid
-                | ReauthReason::NotTried
-                | ReauthReason::NotAuthorized
-                | ReauthReason::ServerChanged
-                | ReauthReason::GrantRestored => "the server refused the grant as expired or revoked (invalid_grant)",
-            };
-            let message = format!("{what}; it was wiped and is not sent again: {}", way_back(observed));
-            Consent { reason: refused.reason.reauth(), message }
-        }
-        None => not_authorized(observed),
-    }
-}
-
-fn not_tried() -> Consent {
-    let message = "a refresh token is there that no server has accepted or refused yet".to_owned();
-    Consent { reason: ReauthReason::NotTried, message }
-}
-
-fn not_authorized(observed: &Observed) -> Consent {
-    let message = match &observed.initial {
-        InitialGrant::Missing(why) => match in_a_browser(observed) {
-            Ok(browser) => format!("{why}; or {}", browser.trim_end_matches(',')),
-            Err(Some(no_link)) => format!("{why} (there is no link: {no_link})"),
-            Err(None) => why.clone(),
-        },
-        InitialGrant::Invalid(why) => why.clone(),
-        InitialGrant::Present(_) => format!("there is no grant of this connection's own: {}", way_back(observed)),
-    };
-    Consent { reason: ReauthReason::NotAuthorized, message }
-}
-
-/// What brings a connection back whose grant is gone.
-fn way_back(observed: &Observed) -> String {
-    let wish = &observed.wish;
-    let whose = match news(observed).map(|token| &token.sharing) {
-        Some(Sharing::With(other)) => format!(" (the one that stands there is the connection {other}'s)"),
-        Some(Sharing::Alone | Sharing::Unchecked(_)) | None => String::new(),
-    };
-    let by_hand = match &wish.initial_grant {
-        Some(initial) => {
-            format!("put a new refresh token into the Secret {}, key {}{whose}", initial.secret, initial.key)
-        }
-        None => "put a new refresh token into a Secret and name it in spec.initialGrant.secretRef".to_owned(),
-    };
-    match in_a_browser(observed) {
-        Ok(browser) => format!("{browser} or {by_hand}"),
-        Err(Some(why)) => format!("{by_hand} (there is no link: {why})"),
-        Err(None) => by_hand,
-    }
-}
-
-/// How to consent without a token in hand; or why there is no link, where others have one.
-fn in_a_browser(observed: &Observed) -> Result<String, Option<&str>> {
-    let Wish { namespace, name, server, .. } = &observed.wish;
-    match server {
-        Ok(Server { authorization_url: Ok(_), .. }) => {
-            let is_called = consent_is_due(observed);
-            let has_link = is_called && link::is_possible(observed);
-            let link = if has_link { "open the link in status.authorizationURL, " } else { "" };
-            Ok(format!("{link}run `kubectl pleo connect {name} -n {namespace}`,"))
-        }
-        Ok(Server { authorization_url: Err(why), .. }) => Err(observed.links.as_ref().map(|_| why.as_str())),
-        Err(_) => Err(None),
-    }
-}
-
-/// There is a link only where no grant lives.
-fn consent_is_due(observed: &Observed) -> bool {
-    let fits = |server: &TokenUrl| observed.wish.token_url() == Some(server);
-    let live = observed.grant.ours().and_then(|grant| grant.value.live.as_ref());
-    live.is_none_or(|live| !fits(&live.record.server))
-}
-
-/// The token in the initial grant that is about to be adopted.
-fn new_token(observed: &Observed) -> Option<&InitialToken> {
-    news(observed).filter(|token| token.sharing == Sharing::Alone)
-}
-
-/// The token in the initial grant, where it is news; for a spec without a usable server, where it was never adopted.
-fn news(observed: &Observed) -> Option<&InitialToken> {
-    if let Some(server) = observed.wish.token_url() {
-        return adoption::news(&observed.initial, &observed.grant, server);
-    }
-    let InitialGrant::Present(token) = &observed.initial else { return None };
-    let known = match &observed.grant {
-        GrantSecret::Absent => false,
-        GrantSecret::Ours(grant) | GrantSecret::Predecessor(grant) => grant.value.remembers(&token.fingerprint),
-        GrantSecret::Foreign | GrantSecret::Unreadable(_) => true,
-    };
-    (!known).then_some(token)
 }
 
 fn problem(reason: ReadyReason, message: impl Into<String>) -> Option<Problem> {
@@ -246,6 +92,13 @@ fn unchecked(observed: &Observed) -> Option<&str> {
     }
 }
 
+/// Whether time alone will not fix it. A client Secret may come later than its connection; one that is gone stops the next
+/// refresh, though the token that pods have still works.
+pub fn stalls(problem: &Problem, observed: &Observed) -> bool {
+    let has_grant = observed.grant.ours().is_some_and(|grant| grant.value.live.is_some());
+    problem.reason.stalls() || problem.reason == ReadyReason::ClientSecretMissing && has_grant
+}
+
 /// What the API server refuses to store.
 pub fn storage_refused(why: &str) -> Problem {
     let message = format!(
@@ -287,14 +140,15 @@ fn initial_grant(observed: &Observed) -> Option<Problem> {
     }
 }
 
-/// What was tried with the tokens that fit the spec's server, the candidate first.
+/// What was tried with the tokens that may be presented, the candidate first.
 fn attempts(observed: &Observed) -> impl Iterator<Item = &Attempts> {
-    let fits = |server: &TokenUrl| observed.wish.token_url().is_none_or(|wanted| wanted == server);
     let grant = observed.grant.ours().map(|grant| &grant.value);
-    let candidate = grant.and_then(|grant| grant.candidate.as_ref()).map(|held| &held.record);
-    let live = grant.and_then(|grant| grant.live.as_ref()).map(|held| &held.record);
-    let candidate = candidate.filter(|held| fits(&held.server)).map(|held| &held.attempts);
-    candidate.into_iter().chain(live.filter(|held| fits(&held.server)).map(|held| &held.attempts))
+    let candidate = grant.and_then(|grant| grant.candidate.as_ref());
+    let candidate = candidate.filter(|held| Ownership::of_candidate(held, observed) == Ownership::Ours);
+    let live = grant.and_then(|grant| grant.live.as_ref());
+    let live = live.filter(|held| Ownership::of_live(held, observed) == Ownership::Ours);
+    let (candidate, live) = (candidate.map(|held| &held.record.attempts), live.map(|held| &held.record.attempts));
+    candidate.into_iter().chain(live)
 }
 
 fn halted(observed: &Observed) -> Option<Problem> {
@@ -350,8 +204,8 @@ fn in_doubt(observed: &Observed) -> Option<Problem> {
 
 fn progressing(observed: &Observed) -> Option<Problem> {
     let candidate = observed.grant.ours().and_then(|grant| grant.value.candidate.as_ref());
-    let fits = |server: &TokenUrl| observed.wish.token_url().is_none_or(|wanted| wanted == server);
-    let fresh = candidate.is_some_and(|held| held.record.attempts.failures == 0 && fits(&held.record.server));
+    let is_ours = |held: &&Candidate| Ownership::of_candidate(held, observed) == Ownership::Ours;
+    let fresh = candidate.filter(is_ours).is_some_and(|held| held.record.attempts.failures == 0);
     if !fresh && new_token(observed).is_none() {
         return None;
     }

@@ -9,8 +9,9 @@ use super::{
     grant::Grant,
     observed::{GrantSecret, Observed},
     record::Data,
+    repair,
     time::between,
-    token::AccessToken,
+    token::{AccessToken, Fingerprint},
     wish::Wish,
 };
 use crate::api::{
@@ -217,6 +218,28 @@ pub fn is_intact(published: &Published, desired: &Content, wish: &Wish) -> bool 
         && published.owner.as_deref() == Some(&wish.uid)
         && holds(&published.labels, labels(wish))
         && holds(&published.annotations, wish.secret_annotations.clone())
+}
+
+/// Names what a token Secret is to hold: to write the same once more is a repair.
+pub fn written(desired: &Content, wish: &Wish) -> Fingerprint {
+    let Content { access, rotation, state } = desired;
+    let (token, kind, end) = match access {
+        Some(access) => {
+            (access.token.fingerprint().to_string(), access.token_type.as_str(), access.expires_at.to_string())
+        }
+        None => Default::default(),
+    };
+    let (rotation, state) = (rotation.to_string(), state.as_str());
+    let metadata = labels(wish).into_iter().chain(wish.secret_annotations.clone());
+    let metadata: Vec<String> = metadata.flat_map(|(key, value)| [key, value]).collect();
+    let parts = ["written", &wish.secret_name, &wish.uid, &token, kind, &end, &rotation, state];
+    Fingerprint::of(&parts.into_iter().chain(metadata.iter().map(String::as_str)).collect::<Vec<_>>())
+}
+
+/// When what pods get may be put right, where another program changes it all the time; none: now.
+pub fn repaired_again_at(observed: &Observed, desired: &Content, now: Timestamp) -> Option<Timestamp> {
+    let longest = if observed.token.published().is_some() { repair::PATIENT } else { repair::URGENT };
+    observed.repairs.publication.as_ref()?.again_at(&written(desired, &observed.wish), longest, now)
 }
 
 /// The labels of the token Secret: the operator's own win over the template's.

@@ -11,6 +11,7 @@ use super::{
     observed::{Claimant, Observed, Told},
     problem::{self, Problem},
     projection::whole_seconds,
+    reauth,
     schedule::Pace,
 };
 use crate::api::{ConditionType, LastFailure, PleoConnectionStatus, ReadyReason, ReauthReason};
@@ -45,7 +46,7 @@ pub fn status(
         Turn::At(time, _) => Some(time),
         Turn::Never => None,
     };
-    let consent = problem::consent(observed);
+    let consent = reauth::consent(observed);
     let (ready, message) = ready(observed, &problems, next, now);
     let mut conditions = vec![
         Finding { kind: ConditionType::Ready, status: ready.ready_status(), reason: ready.as_str(), message },
@@ -56,7 +57,7 @@ pub fn status(
             message: consent.message,
         },
     ];
-    if let Some(stalling) = problems.iter().find(|problem| problem.reason.stalls()) {
+    if let Some(stalling) = problems.iter().find(|problem| problem::stalls(problem, observed)) {
         conditions.push(Finding {
             kind: ConditionType::Stalled,
             status: "True",

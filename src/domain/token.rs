@@ -134,6 +134,12 @@ impl Fingerprint {
         Self(digest.as_ref().iter().take(20).map(|byte| format!("{byte:02x}")).collect())
     }
 
+    /// From a text that may be anybody's.
+    pub fn read(text: &str) -> Option<Self> {
+        let is_one = text.len() == 40 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        is_one.then(|| Self(text.to_owned()))
+    }
+
     /// As it stands in a label.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -173,6 +179,11 @@ pub struct ClientCredentials {
 }
 
 impl ClientCredentials {
+    /// Names the client for good, whatever becomes of its secret: a token belongs to it (RFC 6749 section 10.4).
+    pub fn id_fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&["client_id", &self.id])
+    }
+
     /// Tells whether the credentials changed since a server refused them. Salted with the connection's uid.
     pub fn fingerprint(&self, uid: &str) -> Fingerprint {
         Fingerprint::of(&["client", uid, &self.id, self.secret.as_ref().map_or("", |secret| secret.expose())])

@@ -18,6 +18,7 @@ use crate::{
     domain::{
         grant::{AttemptId, Claim, Grant, Holder},
         observed::{Claimant, Sighting},
+        repair::{Repaired, Repairs},
         signal::Edit,
         token::Fingerprint,
     },
@@ -25,6 +26,8 @@ use crate::{
 
 /// How many edits of one connection's Secrets are remembered.
 const MOST_EDITS: usize = 32;
+/// How long a program that writes into our Secrets again and again is not told of again.
+const BETWEEN_EDITS: Duration = Duration::from_secs(10 * 60);
 
 /// What this process remembers.
 #[derive(Default)]
@@ -50,8 +53,13 @@ struct Seen {
     live_failure: Option<(AttemptId, Instant)>,
     live: Option<(AttemptId, Instant)>,
     code: Option<(Fingerprint, Instant)>,
-    /// Edits of our Secrets by others that were seen, and whether they were told.
-    edits: BTreeMap<Edit, bool>,
+    /// The newest edit of each of our Secrets by each other program that was seen.
+    edits: BTreeMap<(String, String), SeenEdit>,
+    /// What was put right last: the token removed from the initial grant, and what was written into the token Secret.
+    removal: Option<Done>,
+    publication: Option<Done>,
+    /// A removed token whose return was told.
+    returned: Option<Fingerprint>,
     /// What was told of last, where the answer to a write of the status was lost since.
     told: Option<Box<PleoConnectionStatus>>,
     /// A shared grant that was told.
@@ -60,6 +68,20 @@ struct Seen {
     sent_code: Option<Fingerprint>,
     errors: u32,
     refusals: u32,
+}
+
+/// An edit, and when edits of this program were told last.
+struct SeenEdit {
+    edit: Edit,
+    is_told: bool,
+    last_told: Option<Instant>,
+}
+
+/// Something that was done, how often it was done again, and when last.
+struct Done {
+    what: Fingerprint,
+    times: u32,
+    last: Instant,
 }
 
 impl Memory {
@@ -127,15 +149,26 @@ impl Memory {
         }
     }
 
-    /// Somebody else wrote into a Secret of ours. It is told later: the next write of ours takes the trace away.
+    /// Another program wrote into a Secret of ours. It is told later: the next write of ours takes the trace away. One that
+    /// writes again and again is told of once in a while.
     pub fn saw_edit(&self, uid: &str, edit: Edit) {
         let mut state = self.state();
         let edits = &mut state.seen.entry(uid.to_owned()).or_default().edits;
         if edits.len() >= MOST_EDITS {
-            edits.retain(|_, told| !*told);
+            edits.retain(|_, seen| !seen.is_told);
         }
-        if edits.len() < MOST_EDITS {
-            edits.entry(edit).or_insert(false);
+        let (key, has_room) = ((edit.secret.clone(), edit.by.clone()), edits.len() < MOST_EDITS);
+        match edits.get_mut(&key) {
+            Some(known) => {
+                let was_lately = known.last_told.is_some_and(|told| told.elapsed() < BETWEEN_EDITS);
+                if known.edit != edit && !was_lately {
+                    (known.edit, known.is_told) = (edit, false);
+                }
+            }
+            None if has_room => {
+                edits.insert(key, SeenEdit { edit, is_told: false, last_told: None });
+            }
+            None => {}
         }
     }
 
@@ -143,9 +176,40 @@ impl Memory {
     pub fn edits_to_tell(&self, uid: &str) -> Vec<Edit> {
         let mut state = self.state();
         let Some(seen) = state.seen.get_mut(uid) else { return Vec::new() };
-        let news: Vec<Edit> = seen.edits.iter().filter(|(_, told)| !**told).map(|(edit, _)| edit.clone()).collect();
-        seen.edits.values_mut().for_each(|told| *told = true);
-        news
+        let news = seen.edits.values_mut().filter(|seen| !seen.is_told);
+        news.map(|seen| {
+            (seen.is_told, seen.last_told) = (true, Some(Instant::now()));
+            seen.edit.clone()
+        })
+        .collect()
+    }
+
+    /// An adopted token was removed from the initial grant.
+    pub fn has_removed(&self, uid: &str, token: &Fingerprint) {
+        done(&mut self.state().seen.entry(uid.to_owned()).or_default().removal, token, 1);
+    }
+
+    /// The token Secret was written.
+    pub fn has_published(&self, uid: &str, what: &Fingerprint) {
+        done(&mut self.state().seen.entry(uid.to_owned()).or_default().publication, what, 0);
+    }
+
+    /// What this process put right before.
+    pub fn repairs(&self, uid: &str) -> Repairs {
+        let state = self.state();
+        let repaired = |done: &Option<Done>| {
+            let Done { what, times, last } = done.as_ref()?;
+            Some(Repaired { what: what.clone(), times: *times, ago: last.elapsed() })
+        };
+        let seen = state.seen.get(uid);
+        seen.map(|seen| Repairs { removal: repaired(&seen.removal), publication: repaired(&seen.publication) })
+            .unwrap_or_default()
+    }
+
+    /// Whether that this token came back was not told yet; from now on it is.
+    pub fn is_back_anew(&self, uid: &str, token: &Fingerprint) -> bool {
+        let mut state = self.state();
+        state.seen.entry(uid.to_owned()).or_default().returned.replace(token.clone()).as_ref() != Some(token)
     }
 
     /// Whether that this grant is shared was not told yet; from now on it is.
@@ -187,6 +251,12 @@ impl Memory {
         seen.errors = seen.errors.saturating_add(1);
         Duration::from_millis(250) * (1 << seen.errors.min(7))
     }
+}
+
+/// Counts what is done again; what is done for the first time counts as `first` repairs.
+fn done(before: &mut Option<Done>, what: &Fingerprint, first: u32) {
+    let times = before.as_ref().filter(|done| done.what == *what).map_or(first, |done| done.times.saturating_add(1));
+    *before = Some(Done { what: what.clone(), times, last: Instant::now() });
 }
 
 /// Since when this mark has been seen; now, if it is new.

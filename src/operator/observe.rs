@@ -112,9 +112,9 @@ async fn complete(
     connection: &PleoConnection,
 ) -> Result<Observed, PassError> {
     let client = client_secret(ctx, &wish).await?;
-    let initial = initial_grant(ctx, &wish, &grant).await?;
+    let initial = initial_grant(ctx, &wish, &grant, &client).await?;
     let published_as = connection.status.as_ref().and_then(|status| status.secret_name.clone());
-    let sighting = sight(ctx, &grant);
+    let (sighting, repairs) = (sight(ctx, &grant), ctx.memory.repairs(&wish.uid));
     Ok(Observed {
         client,
         initial,
@@ -125,6 +125,7 @@ async fn complete(
         links: ctx.policy.links.clone(),
         put_off: PutOff::default(),
         sighting,
+        repairs,
         wish,
     })
 }
@@ -141,7 +142,12 @@ async fn client_secret(ctx: &Context, wish: &Wish) -> Result<ClientSecretState, 
     Ok(inputs::credentials(secret.as_ref(), name).map_or_else(ClientSecretState::Missing, ClientSecretState::Present))
 }
 
-async fn initial_grant(ctx: &Context, wish: &Wish, grant: &GrantSecret) -> Result<InitialGrant, PassError> {
+async fn initial_grant(
+    ctx: &Context,
+    wish: &Wish,
+    grant: &GrantSecret,
+    client: &ClientSecretState,
+) -> Result<InitialGrant, PassError> {
     let Some(reference) = &wish.initial_grant else {
         let why =
             "no grant is there and spec.initialGrant is not set: put a refresh token into a Secret and name it there";
@@ -156,7 +162,7 @@ async fn initial_grant(ctx: &Context, wish: &Wish, grant: &GrantSecret) -> Resul
     };
     let mut initial = inputs::initial_token(secret.as_ref(), reference);
     let server = wish.token_url();
-    let is_news = server.is_some_and(|server| adoption::news(&initial, grant, server).is_some());
+    let is_news = server.is_some_and(|server| adoption::news(&initial, grant, server, client).is_some());
     if let InitialGrant::Present(token) = &mut initial
         && is_news
     {

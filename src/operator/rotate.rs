@@ -66,6 +66,7 @@ pub async fn rotate(ctx: Arc<Context>, job: Job) -> Result<Rotated, PassError> {
     let terms = Terms {
         holder: ctx.policy.holder.clone(),
         client: job.client.fingerprint(&job.wish.uid),
+        client_id: job.client.id_fingerprint(),
         generation: job.wish.generation,
         retry_timeout: job.wish.retry_timeout,
         pace: ctx.policy.pace,

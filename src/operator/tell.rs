@@ -13,9 +13,13 @@ use super::{
     observe::Scene,
 };
 use crate::{
-    api::{PleoConnection, PleoConnectionStatus, SecuritySignal, names::CONSENT_FAILED},
+    api::{
+        PleoConnection, PleoConnectionStatus, SecuritySignal,
+        names::{CONSENT_FAILED, INITIAL_GRANT_RETURNED},
+    },
     cluster::StoreError,
     domain::{
+        adoption,
         link::VisitEnd,
         notice,
         observed::InitialGrant,
@@ -51,6 +55,7 @@ pub async fn status(ctx: &Arc<Context>, scene: &mut Scene, refused: Option<&str>
         match write(ctx, &mut scene.connection, &before, &after).await? {
             Written::Done { told } => {
                 alarm(ctx, scene, &told, &after);
+                returned(ctx, scene);
                 return Ok(Told::Yes);
             }
             Written::Refused => return Ok(Told::Refused),
@@ -181,6 +186,15 @@ fn alarm(ctx: &Arc<Context>, scene: &Scene, before: &PleoConnectionStatus, after
         }
     }
     events(ctx, &scene.connection, transitions);
+}
+
+/// Another program puts an adopted token back: said once, for it goes on until somebody changes that.
+fn returned(ctx: &Arc<Context>, scene: &Scene) {
+    let Some((token, message)) = adoption::returned(&scene.observed) else { return };
+    if ctx.memory.is_back_anew(&scene.observed.wish.uid, token) {
+        let reason = INITIAL_GRANT_RETURNED.to_owned();
+        events(ctx, &scene.connection, vec![Transition { reason, message, warning: true }]);
+    }
 }
 
 /// A grant that is shared is so for as long as nobody mends it.

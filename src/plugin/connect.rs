@@ -99,7 +99,7 @@ impl Flow {
                 record: InvitationRecord { made_at: now },
             },
             uid: wish.uid.clone(),
-            visit: VisitId::new(random(), now),
+            visit: VisitId::new(random(), client, now),
             server: server.clone(),
         };
         let asked = known.invitation.question(consent, &client.id, redirect_uri, &wish.scopes, &known.way());

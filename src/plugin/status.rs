@@ -15,7 +15,7 @@ use super::{
     cluster::{Cluster, Trouble},
 };
 use crate::{
-    api::{PleoConnection, names},
+    api::{PleoConnection, ReadyReason, names},
     clock::{SystemClock, WallClock},
 };
 
@@ -136,6 +136,11 @@ pub fn next_step(connection: &PleoConnection) -> String {
     }
     if connection.spec.suspend == Some(true) {
         return format!("It is suspended: `kubectl pleo resume {name}`");
+    }
+    let missing = ReadyReason::ClientSecretMissing.as_str();
+    if [Some(ready), of("Stalled")].into_iter().flatten().any(|condition| condition.reason == missing) {
+        let secret = &connection.spec.client.secret_ref.name;
+        return format!("Create the Secret {secret}, as the message above says: the operator sees it at once.");
     }
     if let Some(stalled) = of("Stalled") {
         return format!("{}: see the message above; then `kubectl pleo refresh {name} --wait`.", stalled.reason);

@@ -190,7 +190,7 @@ pub async fn begin(site: &Site, namespace: &str, name: &str, query: &Query) -> A
         Ok(client) => client,
         Err(why) => return words::not_now(&format!("Its client is not known: {why}.")).into(),
     };
-    let visit = VisitId::new(random(), now);
+    let visit = VisitId::new(random(), &client, now);
     let traveller = Traveller {
         namespace: namespace.to_owned(),
         name: name.to_owned(),
@@ -299,6 +299,7 @@ fn take_in(
         code: AuthorizationCode::new(code),
         verifier: invitation.verifier(&way),
         server: server.token_url.clone(),
+        client_id: visit.client_id.clone(),
         redirect_uri: site.address.callback(),
     };
     Ok(Box::new(link::accept(grant, arrival, now)))

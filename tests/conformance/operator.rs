@@ -63,14 +63,8 @@ fn adopted(server: &Server, wish: &Wish, token: &str) -> Grant {
     let token = RefreshToken::new(format!("{token} of {}", server.namespace));
     let (fingerprint, server) = (token.fingerprint(), wish.token_url().unwrap().clone());
     let mut grant = Grant::new(&wish.uid, 0);
-    grant.adopted.push(Adopted {
-        fingerprint: fingerprint.clone(),
-        server: server.clone(),
-        accepted_as: None,
-        refused: false,
-        in_doubt: false,
-    });
-    let record = CandidateRecord { fingerprint, server, attempts: Attempts::default() };
+    grant.adopted.push(Adopted::new(fingerprint.clone(), server.clone()));
+    let record = CandidateRecord { fingerprint, server, client_id: None, attempts: Attempts::default() };
     grant.candidate = Some(Candidate { token, record });
     grant
 }
@@ -164,6 +158,7 @@ async fn a_spent_token_is_tidied_away_with_its_copy() {
         grant["metadata"]["annotations"] = json!({names::LAST_APPLIED_ANNOTATION: "spent", "stays": "1"});
         let made = server.create(SECRET, &grant).await.is("201");
         let tidying = |version: &str, copied| Tidying {
+            fingerprint: RefreshToken::new("spent").fingerprint(),
             secret: "acme-grant".into(),
             key: "refresh_token".into(),
             version: version.into(),

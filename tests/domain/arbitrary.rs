@@ -19,7 +19,8 @@ use pleo_operator::{
             Told, Versioned,
         },
         record::Unreadable,
-        token::{AccessToken, RefreshToken},
+        repair::Repairs,
+        token::{AccessToken, Fingerprint, RefreshToken},
         wish::{SpecProblem, TokenUrl, Wish},
     },
 };
@@ -85,11 +86,12 @@ pub fn attempts() -> BoxedStrategy<Attempts> {
 fn live_pair() -> BoxedStrategy<Live> {
     let life = prop_oneof![3 => 200_000_u64..2_000_000, 1 => 1_u64..20_000];
     let access = option::weighted(0.9, token());
-    (token(), url(), time(), life, access, attempt_id(), attempts())
-        .prop_map(|(token, url, issued_at, life_ms, access, attempt, attempts)| {
+    (token(), url(), time(), life, access, attempt_id(), attempts(), client_id())
+        .prop_map(|(token, url, issued_at, life_ms, access, attempt, attempts, client_id)| {
             let mut live = live(token, url.as_str(), issued_at, Duration::from_millis(life_ms));
             live.access = access.map(|name| AccessToken::new(format!("access of {name}")));
             live.record.attempt = attempt;
+            live.record.client_id = client_id;
             live.record.attempts = attempts;
             live
         })
@@ -97,15 +99,21 @@ fn live_pair() -> BoxedStrategy<Live> {
 }
 
 pub fn claim() -> BoxedStrategy<Claim> {
-    (attempt_id(), select(&["this pod", "another pod"]), time(), 0_i64..120, token())
-        .prop_map(|(attempt, whose, started_at, length, token)| Claim {
+    (attempt_id(), select(&["this pod", "another pod"]), time(), 0_i64..120, token(), client_id())
+        .prop_map(|(attempt, whose, started_at, length, token, client_id)| Claim {
             attempt,
             holder: holder(whose),
             started_at,
             ends_at: started_at + SignedDuration::from_secs(length),
             fingerprint: fingerprint(token),
+            client_id,
         })
         .boxed()
+}
+
+/// Mostly noted, as one of the clients that the Secret may name.
+fn client_id() -> BoxedStrategy<Option<Fingerprint>> {
+    option::weighted(0.8, select(&CLIENTS).prop_map(|id| client(id).id_fingerprint())).boxed()
 }
 
 fn refusal() -> BoxedStrategy<Refused> {
@@ -116,12 +124,13 @@ fn refusal() -> BoxedStrategy<Refused> {
 }
 
 fn adopted() -> BoxedStrategy<Adopted> {
-    (token(), url(), option::of(0_u64..9), any::<bool>())
-        .prop_map(|(token, server, accepted_as, refused)| Adopted {
+    (token(), url(), option::of(0_u64..9), any::<bool>(), client_id())
+        .prop_map(|(token, server, accepted_as, refused, client_id)| Adopted {
             fingerprint: fingerprint(token),
             server,
             accepted_as,
             refused: refused && accepted_as.is_none(),
+            refused_as: client_id.into_iter().filter(|_| refused && accepted_as.is_none()).collect(),
             in_doubt: false,
         })
         .boxed()
@@ -145,7 +154,7 @@ pub fn grant() -> BoxedStrategy<Grant> {
     let held = (
         0_u64..9,
         option::weighted(0.8, live_pair()),
-        option::weighted(0.4, (token(), url(), attempts())),
+        option::weighted(0.4, (token(), url(), attempts(), option::of(select(&CLIENTS)))),
         option::weighted(0.3, claim()),
         option::weighted(0.3, refusal()),
     );
@@ -161,21 +170,17 @@ pub fn grant() -> BoxedStrategy<Grant> {
             |((rotation, live, waiting, claim, refused), (adopted, last_failure, request, last_sent_at, restarts))| {
                 let mut grant = Grant::new(UID, rotation);
                 grant.live = live;
-                grant.candidate = waiting.map(|(token, url, attempts)| {
+                grant.candidate = waiting.map(|(token, url, attempts, owner)| {
                     let mut candidate = candidate(token, url.as_str());
                     candidate.record.attempts = attempts;
+                    candidate.record.client_id = owner.map(|id| client(id).id_fingerprint());
                     candidate
                 });
                 grant.claim = claim;
                 grant.adopted = adopted;
                 if let Some(candidate) = &grant.candidate {
-                    grant.adopted.push(Adopted {
-                        fingerprint: candidate.record.fingerprint.clone(),
-                        server: candidate.record.server.clone(),
-                        accepted_as: None,
-                        refused: false,
-                        in_doubt: false,
-                    });
+                    let record = &candidate.record;
+                    grant.adopted.push(Adopted::new(record.fingerprint.clone(), record.server.clone()));
                 }
                 grant.refused = refused.filter(|refused| grant.holding(&refused.fingerprint).is_none());
                 grant.last_failure = last_failure;
@@ -304,6 +309,7 @@ pub fn scene() -> BoxedStrategy<Scene> {
                 told,
                 links: None,
                 put_off,
+                repairs: Repairs::default(),
                 sighting: Sighting { claimant: sighting.claimant.filter(|_| has_claim), ..sighting },
             };
             scene.now = now;

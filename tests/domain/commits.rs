@@ -71,7 +71,7 @@ fn a_proved_candidate_replaces_the_living_pair_and_is_that_servers_for_good() {
     let grant = written(settle(&stored, &attempt, &ending(pair("8"), at(100), at(101))));
     assert_eq!((live_token(&grant), &grant.candidate), (Some("refresh-8"), &None));
     assert_eq!(grant.adopted, [adopted("consent-2", PRODUCTION, Some(8))]);
-    assert!(grant.knows(&fingerprint("consent-2"), &token_url(STAGING)), "I8");
+    assert!(grant.knows(&fingerprint("consent-2"), &token_url(STAGING), None), "I8");
 }
 
 /// The answer to the write was lost, and the write was stored.

@@ -14,7 +14,7 @@ use pleo_operator::domain::{
 
 use super::scenes::{
     PRODUCTION, STAGING, Scene, UID, adopted, at, candidate, claimed, ending, fingerprint, invalid_client,
-    invalid_grant, live, no_connection, pair, reply, secs, server, silence, token_url, written,
+    invalid_grant, live, no_connection, our_id, pair, reply, secs, server, silence, token_url, written,
 };
 
 /// A living grant that was bought with `consent-1`.
@@ -36,6 +36,7 @@ fn renewed() -> Grant {
 /// A human comes back with `code-1` from the server that the spec names.
 fn with_code(scene: &mut Scene) {
     let arrival = Arrival {
+        client_id: our_id(),
         id: "0123456789abcdef0123456789abcdef".into(),
         browser: Fingerprint::of(&["browser", "b"]),
         code: AuthorizationCode::new("code-1"),
@@ -109,7 +110,7 @@ fn a_pair_gives_way_to_a_newer_consent_that_was_proved_since_a_backup_was_put_ba
 fn a_refusal_is_noted_in_a_backup_that_does_not_know_its_consent() {
     let (_, attempt) = claimed(&renewed(), Which::Candidate, "here-1", at(100));
     let grant = written(put_back(&living(), &attempt, invalid_grant()));
-    let refused = Adopted { refused: true, ..adopted("consent-2", PRODUCTION, None) };
+    let refused = Adopted { refused: true, refused_as: vec![our_id()], ..adopted("consent-2", PRODUCTION, None) };
     assert_eq!(grant.adopted, [adopted("consent-1", PRODUCTION, Some(1)), refused]);
     assert_eq!(live_token(&grant), Some("refresh-7"), "I9");
     assert_eq!(put_back(&grant, &attempt, invalid_grant()), Settlement::Superseded, "once");
@@ -265,7 +266,7 @@ fn an_older_candidate_is_dropped_when_a_newer_consent_is_proved() {
     grant.adopted = vec![adopted("consent-1", PRODUCTION, None), adopted("consent-2", STAGING, None)];
     grant.candidate = Some(candidate("consent-2", STAGING));
     let (mut stored, attempt) = claimed(&grant, Which::Candidate, "here-1", at(0));
-    stored.drop_candidate(false);
+    stored.drop_candidate(None);
     stored.note_consent(&fingerprint("consent-1"), &token_url(STAGING));
     stored.candidate = Some(candidate("consent-1", STAGING));
     let after = written(settle(&stored, &attempt, &ending(pair("2"), at(0), at(1))));
@@ -295,7 +296,7 @@ fn a_refusal_is_noted_for_the_server_that_spoke_it() {
     holding.candidate = Some(candidate("consent-2", STAGING));
     for backup in [backup, holding] {
         let grant = written(put_back(&backup, &attempt, invalid_grant()));
-        assert!(grant.knows(&fingerprint("consent-2"), &token_url(PRODUCTION)));
+        assert!(grant.knows(&fingerprint("consent-2"), &token_url(PRODUCTION), Some(&our_id())));
     }
 }
 

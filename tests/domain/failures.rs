@@ -12,8 +12,8 @@ use pleo_operator::{
 };
 
 use super::scenes::{
-    PACE, Scene, at, client, first_warning, invalid_client, invalid_grant, no_connection, pair, reply, reply_after,
-    secs, silence,
+    PACE, Scene, at, first_warning, invalid_client, invalid_grant, no_connection, pair, reply, reply_after, secs,
+    silence, with_secret,
 };
 
 /// A quarter of an hour after noon the token of [`Scene::living`] is over, and its refresh long due.
@@ -215,7 +215,7 @@ fn a_mended_client_secret_or_spec_goes_on_by_itself() {
     let halted = halted.at(1000);
     assert!(!halted.is_sending());
 
-    let client_mended = halted.clone().seeing(|seen| seen.client = ClientSecretState::Present(client("mended")));
+    let client_mended = halted.clone().seeing(|seen| seen.client = ClientSecretState::Present(with_secret("mended")));
     assert!(client_mended.is_sending());
     assert!(halted.clone().wishing(|wish| wish.generation = 2).is_sending());
     assert!(halted.clone().wishing(|wish| wish.refresh_request = Some("now!".into())).is_sending());
@@ -230,10 +230,10 @@ fn a_mended_client_secret_or_spec_goes_on_by_itself() {
 fn a_client_that_was_mended_wrongly_halts_again() {
     let mut scene = due();
     scene.exchange(invalid_client());
-    scene = scene.at(1000).seeing(|seen| seen.client = ClientSecretState::Present(client("still wrong")));
+    scene = scene.at(1000).seeing(|seen| seen.client = ClientSecretState::Present(with_secret("still wrong")));
     scene.exchange(invalid_client());
     assert!(!scene.clone().at(5000).is_sending(), "these credentials were refused as well");
-    assert!(scene.seeing(|seen| seen.client = ClientSecretState::Present(client("mended"))).at(5000).is_sending());
+    assert!(scene.seeing(|seen| seen.client = ClientSecretState::Present(with_secret("mended"))).at(5000).is_sending());
 }
 
 /// X1, X3, I3, I4: stop, wipe, never send it again.
@@ -339,7 +339,7 @@ fn retries_end_when_their_time_is_over_and_the_last_is_made_right_then() {
     assert!(!scene.is_sending());
     assert!(scene.clone().wishing(|wish| wish.refresh_request = Some("again".into())).is_sending());
     assert!(scene.clone().wishing(|wish| wish.generation = 2).is_sending());
-    assert!(scene.seeing(|seen| seen.client = ClientSecretState::Present(client("other"))).is_sending());
+    assert!(scene.seeing(|seen| seen.client = ClientSecretState::Present(with_secret("other"))).is_sending());
 }
 
 /// F5: the limit is for trying. What kept it from trying adds as much as twice the longest wait, and no more.

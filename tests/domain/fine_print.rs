@@ -8,7 +8,7 @@ use pleo_operator::{
         decide::Decision,
         failure::{Failure, Misconfiguration, Outcome, Refusal},
         grant::{Grant, Holder, RefusedReason},
-        observed::{GrantSecret, InitialGrant, Sharing, TokenSecret, Told},
+        observed::{GrantSecret, InitialGrant, Observed, Sharing, TokenSecret, Told},
         problem, report,
         restarts::Tried,
         schedule::{CLOCK_TOLERANCE, lies_ahead},
@@ -18,8 +18,8 @@ use pleo_operator::{
 };
 
 use super::scenes::{
-    PRODUCTION, Scene, adopted, at, candidate, ending, fingerprint, live, no_connection, pair, refused, reply, secs,
-    token_url, written,
+    PRODUCTION, Scene, adopted, at, candidate, ending, fingerprint, live, no_connection, our_id, pair, refused, reply,
+    secs, token_url, written,
 };
 
 /// Dashboards rely on these words.
@@ -70,7 +70,8 @@ fn a_consent_that_was_dropped_is_not_taken_again() {
     assert!(matches!(scene.rest(), Decision::Rotate(_)));
     let scene = scene.consent("consent-2");
     let InitialGrant::Present(_) = &scene.observed.initial else { panic!("a consent") };
-    assert!(adoption::news(&scene.observed.initial, &scene.observed.grant, &token_url(PRODUCTION)).is_none());
+    let Observed { initial, grant, client, .. } = &scene.observed;
+    assert!(adoption::news(initial, grant, &token_url(PRODUCTION), client).is_none());
 }
 
 #[test]
@@ -78,7 +79,7 @@ fn a_refusal_is_noted_for_its_own_consent_only() {
     let mut grant = Grant::new("uid", 1);
     grant.adopted = vec![adopted("consent-1", PRODUCTION, Some(1)), adopted("consent-2", PRODUCTION, None)];
     grant.candidate = Some(candidate("consent-2", PRODUCTION));
-    grant.drop_candidate(true);
+    grant.drop_candidate(Some(&our_id()));
     let refused: Vec<bool> = grant.adopted.iter().map(|old| old.refused).collect();
     assert_eq!(refused, [false, true]);
 }
@@ -93,7 +94,7 @@ fn a_pair_of_a_consent_that_was_wiped_meanwhile_is_kept() {
     let (attempt, started_at) = scene.begin();
     let mut grant = scene.grant().clone();
     (grant.claim, grant.live) = (None, None);
-    grant.drop_candidate(true);
+    grant.drop_candidate(Some(&our_id()));
     let grant = written(settle(&grant, &attempt, &ending(pair("2"), started_at, at(130))));
     assert_eq!(grant.live.unwrap().refresh.expose(), "refresh-2");
 }

@@ -11,14 +11,14 @@ use pleo_operator::{
             challenge,
         },
         observed::{Claimant, GrantSecret, Sighting, Told},
-        problem, record,
+        reauth, record,
         token::{AuthorizationCode, CodeVerifier, Fingerprint, LinkKey},
     },
 };
 
 use super::scenes::{
-    PRODUCTION, STAGING, Scene, UID, adopted, at, ending, fingerprint, invalid_grant, no_connection, pair, reply, secs,
-    server, silence, token_url, written,
+    PRODUCTION, STAGING, Scene, UID, adopted, at, client, ending, fingerprint, invalid_grant, no_connection, our_id,
+    pair, reply, secs, server, silence, token_url, written,
 };
 
 const LINKS: &str = "https://pleo.example.com";
@@ -36,6 +36,7 @@ fn invited(scene: Scene) -> Scene {
 
 fn arrival(code: &str) -> Arrival {
     Arrival {
+        client_id: our_id(),
         id: ID.into(),
         browser: Fingerprint::of(&["browser", "b"]),
         code: AuthorizationCode::new(code),
@@ -132,18 +133,20 @@ fn a_ticket_admits_to_one_connection_until_it_ends() {
 /// RFC 9700 section 4.7: a state is worth nothing in another browser, for another connection, or with another end.
 #[test]
 fn a_state_is_known_only_as_it_was_made() {
-    let (invitation, visit) = (invitation(), VisitId::new(ID.into(), at(0)));
+    let (invitation, visit) = (invitation(), VisitId::new(ID.into(), &client("acme-client"), at(0)));
     let (home, away) = (token_url(PRODUCTION), token_url(STAGING));
     let way = Way { uid: UID, visit: &visit, browser: "b", server: &home };
     let state = invitation.state(&way);
     assert_eq!(VisitId::read(&state), Some(visit.clone()));
     assert!(invitation.knows(&state, &way));
     let later = VisitId { ends_at: visit.ends_at + 1, ..visit.clone() };
+    let for_another = VisitId { client_id: client("another").id_fingerprint(), ..visit.clone() };
     for other in [
         Way { browser: "c", ..way },
         Way { uid: "another uid", ..way },
         Way { server: &away, ..way },
         Way { visit: &later, ..way },
+        Way { visit: &for_another, ..way },
     ] {
         assert!(!invitation.knows(&state, &other), "{other:?}");
     }
@@ -151,8 +154,11 @@ fn a_state_is_known_only_as_it_was_made() {
     for wrong in ["", "..", ID, "x.1.y", &format!("{ID}.zz.{mac}"), &format!("{ID}.-1.{mac}"), &state[1..]] {
         assert!(!invitation.knows(wrong, &way), "{wrong}");
     }
-    let (short, not_hex) = (format!("{}.1.{mac}", &ID[1..]), format!("{}.1.{mac}", "z".repeat(32)));
-    for wrong in ["", "..", ID, "x.1.y", &format!("{ID}.zz.{mac}"), &short, &not_hex] {
+    let client_id = our_id();
+    let (short, not_hex) =
+        (format!("{}.1.{client_id}.{mac}", &ID[1..]), format!("{}.1.{client_id}.{mac}", "z".repeat(32)));
+    let (no_client, no_fingerprint) = (format!("{ID}.1.{mac}"), format!("{ID}.1.acme.{mac}"));
+    for wrong in ["", "..", ID, "x.1.y", &format!("{ID}.zz.{mac}"), &short, &not_hex, &no_client, &no_fingerprint] {
         assert_eq!(VisitId::read(wrong), None, "{wrong}");
     }
     assert!(!visit.is_over(at(0)) && visit.is_over(at(i64::try_from(VISIT_LIFE.as_secs()).unwrap())));
@@ -163,7 +169,7 @@ fn a_state_is_known_only_as_it_was_made() {
 fn a_challenge_is_made_as_pkce_wants_it() {
     let example = CodeVerifier::new("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
     assert_eq!(challenge(&example), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
-    let (invitation, visit) = (invitation(), VisitId::new(ID.into(), at(0)));
+    let (invitation, visit) = (invitation(), VisitId::new(ID.into(), &client("acme-client"), at(0)));
     let home = token_url(PRODUCTION);
     let way = Way { uid: UID, visit: &visit, browser: "b", server: &home };
     let verifier = invitation.verifier(&way);
@@ -176,13 +182,13 @@ fn a_challenge_is_made_as_pkce_wants_it() {
 #[test]
 fn a_code_that_was_brought_becomes_a_pair() {
     let mut scene = consented();
-    assert_eq!((link_of(&scene), problem::consent(&scene.observed).reason), (None, ReauthReason::NotTried));
+    assert_eq!((link_of(&scene), reauth::consent(&scene.observed).reason), (None, ReauthReason::NotTried));
     scene.exchange(pair("1"));
     assert_eq!(scene.sent.last().unwrap().0, "code-1");
     let grant = scene.grant();
     assert_eq!((grant.rotation, grant.live.as_ref().unwrap().refresh.expose()), (8, "refresh-1"));
     assert_eq!((end_of_visit(&scene), &grant.code, &grant.invitation), (Some(VisitEnd::Connected), &None, &None));
-    assert_eq!(problem::consent(&scene.observed).reason, ReauthReason::GrantValid);
+    assert_eq!(reauth::consent(&scene.observed).reason, ReauthReason::GrantValid);
     assert!(scene.observed.token.published().unwrap().usable(scene.now).is_some(), "and pods have it");
 }
 
@@ -213,7 +219,7 @@ fn a_code_is_sent_once_whatever_becomes_of_it() {
         assert!(matches!(scene.rest(), Decision::Wait(_)));
         assert_eq!(scene.sent.len(), 1);
         assert!(link_of(&scene).is_some(), "there is a new link");
-        assert_eq!(problem::consent(&scene.observed).reason, ReauthReason::GrantRefused, "the old reason stands");
+        assert_eq!(reauth::consent(&scene.observed).reason, ReauthReason::GrantRefused, "the old reason stands");
     }
 }
 
@@ -318,7 +324,7 @@ fn a_refused_code_costs_a_living_grant_nothing() {
     scene.store(link::accept(scene.grant(), arrival("code-1"), at(100)));
     scene.exchange(invalid_grant());
     assert_eq!(scene.grant().live.as_ref().unwrap().refresh.expose(), "refresh-7");
-    assert_eq!(problem::consent(&scene.observed).reason, ReauthReason::GrantValid);
+    assert_eq!(reauth::consent(&scene.observed).reason, ReauthReason::GrantValid);
     let mut scene = scene.at(850);
     scene.exchange(pair("8"));
     assert_eq!(scene.grant().live.as_ref().unwrap().refresh.expose(), "refresh-8");
@@ -397,7 +403,8 @@ fn a_key_and_a_code_are_never_printed() {
 /// RFC 6749 section 4.1.1, RFC 7636 section 4.3: to the letter, and no scope where none is named.
 #[test]
 fn the_question_is_asked_as_the_server_wants_it() {
-    let (invitation, visit, home) = (invitation(), VisitId::new(ID.into(), at(0)), token_url(PRODUCTION));
+    let (invitation, visit, home) =
+        (invitation(), VisitId::new(ID.into(), &client("acme-client"), at(0)), token_url(PRODUCTION));
     let way = Way { uid: UID, visit: &visit, browser: "b", server: &home };
     let asked = |scopes: &[&str]| {
         let scopes: Vec<String> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
@@ -475,7 +482,7 @@ fn a_human_is_not_called_while_a_code_is_exchanged() {
     let mut scene = consented();
     scene.begin();
     assert_eq!(scene.grant().code, None);
-    assert_eq!((problem::consent(&scene.observed).reason, link_of(&scene)), (ReauthReason::NotTried, None));
+    assert_eq!((reauth::consent(&scene.observed).reason, link_of(&scene)), (ReauthReason::NotTried, None));
 }
 
 /// What a browser brought stands in the Secret as it was brought; a verifier or a code that does not fit is left out.

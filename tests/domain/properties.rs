@@ -31,6 +31,7 @@ const TOLERANCE: SignedDuration = SignedDuration::from_secs(10);
 struct Held<'a> {
     fingerprint: &'a Fingerprint,
     server: &'a TokenUrl,
+    client_id: Option<&'a Fingerprint>,
     attempts: &'a Attempts,
 }
 
@@ -41,14 +42,21 @@ fn held(grant: &Grant, which: Which) -> Option<Held<'_>> {
         Which::Candidate => grant.candidate.as_ref().map(|held| Held {
             fingerprint: &held.record.fingerprint,
             server: &held.record.server,
+            client_id: held.record.client_id.as_ref(),
             attempts: &held.record.attempts,
         }),
         Which::Live => grant.live.as_ref().map(|held| Held {
             fingerprint: &held.record.fingerprint,
             server: &held.record.server,
+            client_id: held.record.client_id.as_ref(),
             attempts: &held.record.attempts,
         }),
     }
+}
+
+/// What is remembered of a consent at a server.
+fn remembered<'a>(grant: &'a Grant, held: &Held<'_>) -> impl Iterator<Item = &'a Adopted> {
+    grant.adopted.iter().filter(|old| old.fingerprint == *held.fingerprint && old.server == *held.server)
 }
 
 fn plus(time: Timestamp, by: Duration) -> Timestamp {
@@ -74,10 +82,19 @@ fn forbidden(scene: &Scene, rotation: &Rotation) -> Vec<&'static str> {
     rule(grant.connection == seen.wish.uid, "a predecessor's grant is never used");
     rule(seen.wish.server.is_ok(), "nothing is sent for a wrong spec");
     rule(seen.wish.token_url() == Some(held.server), "I8: only to the server that it came from");
+    let client_id = client.id_fingerprint();
+    rule(held.client_id.is_none_or(|owner| *owner == client_id), "I8: only from the client that it was issued to");
+    let was_rejected = remembered(grant, &held).any(|old| old.refused_as.contains(&client_id));
+    rule(!was_rejected || rotation.which == Which::Live, "I3: not again from a client that it was refused from");
     let refused = grant.refused.as_ref().map(|refused| &refused.fingerprint);
     rule(refused != Some(held.fingerprint), "I3: a refused token is never sent again");
 
     if let Some(claim) = &grant.claim {
+        let may_be_sent = seen.sighting.claimant != Some(Claimant::NeverSentHere);
+        let is_anothers =
+            claim.fingerprint == *held.fingerprint && claim.client_id.as_ref().is_some_and(|id| *id != client_id);
+        let is_bound = held.client_id.is_some() || !may_be_sent || !is_anothers;
+        rule(is_bound, "I8: not while another client may have presented it");
         let seen_for = seen.sighting.claim_seen_for;
         let length = Duration::try_from(claim.ends_at.duration_since(claim.started_at)).unwrap();
         let free = match seen.sighting.claimant {
@@ -123,7 +140,7 @@ fn latest_wake_up(scene: &Scene) -> Option<Timestamp> {
     let free = !seen.wish.suspend
         && !seen.wish.deleting
         && seen.wish.token_url() == Some(&live.server)
-        && matches!(seen.client, ClientSecretState::Present(_))
+        && seen.client.id().is_some_and(|id| live.client_id.as_ref().is_none_or(|owner| *owner == id))
         && matches!(seen.token, TokenSecret::Ours(_))
         && grant.claim.is_none()
         && live.attempts.halt.is_none()
@@ -134,12 +151,17 @@ fn latest_wake_up(scene: &Scene) -> Option<Timestamp> {
     free.then(|| live.expires_at().max(spaced))
 }
 
-/// A consent that was refused because the spec named the wrong server is tried once at the right one: no other server
-/// has ever seen it.
+/// A consent that was refused because the spec named the wrong server, or the Secret the wrong client, is tried once at the
+/// right one: it was never presented there, or by that client.
 fn was_tried_elsewhere_only(before: &Scene, after: &Scene, which: Which) -> bool {
     let (Some(known), Some(sent)) = (before.observed.grant.ours(), held(after.grant(), which)) else { return false };
     let mut tried = known.value.adopted.iter().filter(|old| old.fingerprint == *sent.fingerprint).peekable();
-    tried.peek().is_some() && tried.all(|old| old.server != *sent.server && old.accepted_as.is_none())
+    let client_id = before.observed.client.id();
+    let was_another = |old: &Adopted| {
+        let by_others = client_id.as_ref().is_some_and(|id| !old.refused_as.is_empty() && !old.refused_as.contains(id));
+        old.server != *sent.server || old.refused && by_others
+    };
+    tried.peek().is_some() && tried.all(|old| was_another(old) && old.accepted_as.is_none())
 }
 
 proptest! {
@@ -275,8 +297,9 @@ proptest! {
         prop_assert!(after.rotation == stored.rotation || after.rotation == stored.rotation + 1);
         for old in &stored.adopted {
             let tells_it = |new: &&Adopted| new.fingerprint == old.fingerprint && new.server == old.server;
+            let is_proved = matches!(ending.outcome, Outcome::Issued(_)) && old.fingerprint == attempt.fingerprint;
             let tells_as_much = |new: &Adopted| {
-                new.refused >= old.refused && new.in_doubt >= old.in_doubt && new.accepted_as.is_some() >= old.accepted_as.is_some()
+                (new.refused >= old.refused || is_proved) && old.refused_as.iter().all(|id| new.refused_as.contains(id)) && new.in_doubt >= old.in_doubt && new.accepted_as.is_some() >= old.accepted_as.is_some()
             };
             prop_assert!(after.adopted.iter().filter(tells_it).any(tells_as_much), "nothing adopted is forgotten");
         }

@@ -5,7 +5,7 @@ use pleo_operator::{
     api::{PleoConnectionStatus, ReadyReason, ReauthReason},
     domain::{
         failure::Outcome,
-        grant::{Grant, Halt, HaltReason, RefusedReason, Retry},
+        grant::{Grant, Halt, HaltReason, RefusedReason, Retry, Which},
         observed::{Claimant, ClientSecretState, GrantSecret, InitialGrant, Sharing, TokenSecret, Versioned},
         record::Unreadable,
         report,
@@ -15,7 +15,7 @@ use pleo_operator::{
 
 use super::scenes::{
     PACE, PRODUCTION, STAGING, Scene, UID, at, candidate, client, invalid_client, invalid_grant, live, no_connection,
-    pair, refused, reply, secs, server, silence,
+    our_id, pair, refused, reply, secs, server, silence, with_secret,
 };
 
 /// What the API server said to a write.
@@ -262,6 +262,10 @@ fn every_reason_of_reauth_required_is_told_with_its_status_and_its_way_back() {
     let unproved_and_moved = Scene::adopted()
         .seeing(|seen| seen.initial = Scene::new().observed.initial)
         .wishing(|wish| wish.server = Ok(server(STAGING)));
+    let doubtful = Scene::adopted().with_grant(|grant| {
+        grant.bind_candidate(&our_id());
+        grant.attempts_mut(Which::Candidate).expect("a candidate").in_doubt = true;
+    });
     let mut rows = vec![
         (R::GrantValid, Scene::living(), "False", ""),
         (R::GrantValid, halted(HaltReason::InvalidClient), "False", ""),
@@ -276,6 +280,9 @@ fn every_reason_of_reauth_required_is_told_with_its_status_and_its_way_back() {
         (R::RotationLost, Scene::dead(RefusedReason::RotationLost), "True", put),
         (R::ServerChanged, moved, "True", "change the spec back"),
         (R::ServerChanged, unproved_and_moved, "True", "change the spec back"),
+        (R::ClientChanged, Scene::living().client("another"), "True", "put the old client_id back"),
+        (R::ClientChanged, doubtful.client("another"), "True", "client_id in the Secret pleo-client"),
+        (R::NotTried, Scene::adopted().client("another"), "Unknown", ""),
         (R::GrantRestored, predecessor(Scene::new()), "True", put),
     ];
     for (reason, scene, status, way_back) in &rows {
@@ -298,6 +305,7 @@ fn every_reason_of_reauth_required_is_told_with_its_status_and_its_way_back() {
             "TokenInvalid",
             "RotationLost",
             "ServerChanged",
+            "ClientChanged",
             "GrantRestored"
         ]
     );
@@ -402,7 +410,8 @@ fn nobody_is_asked_for_a_consent_that_stands_there_because_the_spec_is_wrong() {
 fn a_usable_token_is_ready_whatever_else_is_wrong() {
     let halt = |reason| Some(Halt { reason, client: client("acme-client").fingerprint(UID), generation: 1 });
     for (scene, problem, stalls) in [
-        (without_client(Scene::living()), "pleo-client", None),
+        (without_client(Scene::living()), "pleo-client", Some("ClientSecretMissing")),
+        (Scene::living().client("another"), "put the old client_id back", Some("ReauthRequired")),
         (Scene::living().wishing(|wish| wish.suspend = true), "spec.suspend", None),
         (
             Scene::living().wishing(|wish| wish.server = Err(SpecProblem::NotAllowed("https://evil.example".into()))),
@@ -489,7 +498,7 @@ fn a_connections_life_told_by_its_reasons() {
     scene = scene.at(3000);
     scene.rest();
     expect(&scene, "InvalidClient", "GrantValid");
-    scene = scene.seeing(|seen| seen.client = ClientSecretState::Present(client("mended")));
+    scene = scene.seeing(|seen| seen.client = ClientSecretState::Present(with_secret("mended")));
     scene.exchange(no_connection());
     expect(&scene, "RefreshFailing", "GrantValid");
     scene = scene.at(3010);

@@ -24,6 +24,7 @@ use pleo_operator::{
             TokenSecret, Told, Versioned,
         },
         projection::{self, Content, Published},
+        repair::Repairs,
         report,
         restarts::{self, Tried},
         schedule::Pace,
@@ -71,6 +72,16 @@ pub fn client(id: &str) -> ClientCredentials {
     ClientCredentials { id: id.into(), secret: Some(ClientSecret::new("client-secret")) }
 }
 
+/// The client of every scene, with another secret.
+pub fn with_secret(secret: &str) -> ClientCredentials {
+    ClientCredentials { secret: Some(ClientSecret::new(secret)), ..client("acme-client") }
+}
+
+/// The client of every scene.
+pub fn our_id() -> Fingerprint {
+    client("acme-client").id_fingerprint()
+}
+
 /// What the server said, in its own words.
 pub fn reply(status: u16, body: &str) -> Outcome {
     interpret(status, None, body.as_bytes(), at(0))
@@ -115,6 +126,7 @@ pub fn live(token: &str, url: &str, issued_at: Timestamp, life: Duration) -> Liv
         record: LiveRecord {
             fingerprint: refresh.fingerprint(),
             server: token_url(url),
+            client_id: Some(our_id()),
             issued_at,
             life_ms: u64::try_from(life.as_millis()).unwrap(),
             token_type: "Bearer".into(),
@@ -127,13 +139,17 @@ pub fn live(token: &str, url: &str, issued_at: Timestamp, life: Duration) -> Liv
 }
 
 pub fn candidate(token: &str, url: &str) -> Candidate {
-    let record =
-        CandidateRecord { fingerprint: fingerprint(token), server: token_url(url), attempts: Attempts::default() };
+    let record = CandidateRecord {
+        fingerprint: fingerprint(token),
+        server: token_url(url),
+        client_id: None,
+        attempts: Attempts::default(),
+    };
     Candidate { token: RefreshToken::new(token), record }
 }
 
 pub fn adopted(token: &str, url: &str, accepted_as: Option<u64>) -> Adopted {
-    Adopted { fingerprint: fingerprint(token), server: token_url(url), accepted_as, refused: false, in_doubt: false }
+    Adopted { accepted_as, ..Adopted::new(fingerprint(token), token_url(url)) }
 }
 
 pub fn refused(token: &str, reason: RefusedReason) -> Refused {
@@ -153,6 +169,7 @@ pub fn claim_of(token: &str, started_at: Timestamp) -> Claim {
         started_at,
         ends_at: started_at + SignedDuration::try_from(PACE.claim_length()).unwrap(),
         fingerprint: fingerprint(token),
+        client_id: Some(our_id()),
     }
 }
 
@@ -164,6 +181,7 @@ pub fn terms() -> Terms {
     Terms {
         holder: holder("this pod"),
         client: client("acme-client").fingerprint(UID),
+        client_id: our_id(),
         generation: 1,
         retry_timeout: secs(72 * 3600),
         pace: PACE,
@@ -245,6 +263,7 @@ impl Scene {
             links: None,
             put_off: PutOff::default(),
             sighting: Sighting::default(),
+            repairs: Repairs::default(),
         };
         Self { observed, now: at(0), sent: Vec::new(), done: Vec::new(), attempts: 0 }
     }
@@ -298,6 +317,12 @@ impl Scene {
 
     pub fn with_candidate_tried(self, change: impl FnOnce(&mut Attempts)) -> Self {
         self.with_grant(|grant| change(grant.attempts_mut(Which::Candidate).expect("a candidate")))
+    }
+
+    /// Another client stands in the client Secret.
+    pub fn client(mut self, id: &str) -> Self {
+        self.observed.client = ClientSecretState::Present(client(id));
+        self
     }
 
     /// A user puts a refresh token into the initial grant.
@@ -464,6 +489,7 @@ impl Scene {
         let ClientSecretState::Present(client) = &self.observed.client else { panic!("no client") };
         let terms = Terms {
             client: client.fingerprint(&wish.uid),
+            client_id: client.id_fingerprint(),
             generation: wish.generation,
             retry_timeout: wish.retry_timeout,
             ..terms()

@@ -12,7 +12,7 @@ use pleo_operator::domain::{
 };
 use proptest::{prelude::*, proptest, sample::select};
 
-use super::scenes::{PRODUCTION, STAGING, Scene, at, client, invalid_grant, pair, server};
+use super::scenes::{PRODUCTION, STAGING, Scene, at, invalid_grant, pair, server, with_secret};
 
 /// What happens next.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +35,8 @@ enum Event {
     /// Somebody copied a token that was refused since, and puts it there.
     PutsBackRefused,
     MendsClient,
+    SwitchesClient,
+    SwitchesBack,
     EditsSpec,
     Asks,
     MovesToStaging,
@@ -47,26 +49,33 @@ enum Event {
 #[derive(Default)]
 struct Server {
     issued: u32,
-    alive: BTreeSet<String>,
+    /// Each token that is good, and the client that it was issued to.
+    alive: BTreeMap<String, String>,
     spent: BTreeSet<String>,
 }
 
 impl Server {
-    fn consent(&mut self) -> String {
+    fn consent(&mut self, client_id: &str) -> String {
         self.issued += 1;
         let token = format!("refresh-{}", self.issued);
-        self.alive.insert(token.clone());
+        self.alive.insert(token.clone(), client_id.to_owned());
         token
     }
 
-    fn exchange(&mut self, token: &str) -> Outcome {
-        if self.alive.remove(token) {
-            self.spent.insert(token.to_owned());
-            let name = self.consent();
-            pair(name.trim_start_matches("refresh-"))
-        } else {
-            self.alive.clear();
-            invalid_grant()
+    fn exchange(&mut self, token: &str, client_id: &str) -> Outcome {
+        match self.alive.get(token) {
+            Some(owner) if owner == client_id => {
+                self.alive.remove(token);
+                self.spent.insert(token.to_owned());
+                let name = self.consent(client_id);
+                pair(name.trim_start_matches("refresh-"))
+            }
+            // RFC 6749 section 5.2: it was issued to another client.
+            Some(_) => invalid_grant(),
+            None => {
+                self.alive.clear();
+                invalid_grant()
+            }
         }
     }
 }
@@ -78,9 +87,17 @@ fn failed(kind: FailureKind) -> Outcome {
 /// The books, by token: who refused it, who gave it, and whether it bought a pair.
 #[derive(Default)]
 struct Books {
-    refused: BTreeSet<(String, String)>,
-    accepted: BTreeMap<String, String>,
+    /// Token, server and client.
+    refused: BTreeSet<(String, String, String)>,
+    accepted: BTreeMap<String, (String, String)>,
     spent: BTreeSet<String>,
+}
+
+fn client_id(scene: &Scene) -> String {
+    match &scene.observed.client {
+        ClientSecretState::Present(client) => client.id.clone(),
+        ClientSecretState::Missing(why) => panic!("no client: {why}"),
+    }
 }
 
 fn live_one_life(events: Vec<(Event, u64)>) -> Result<(), TestCaseError> {
@@ -92,18 +109,21 @@ fn live_one_life(events: Vec<(Event, u64)>) -> Result<(), TestCaseError> {
         match event {
             Event::Consents => {
                 // The token belongs to the server that the spec names; the other one is not asked here.
-                scene = scene.consent(&pleo.consent());
+                let token = pleo.consent(&client_id(&scene));
+                scene = scene.consent(&token);
             }
             Event::PutsBack => scene = scene.consent("refresh-1"),
             Event::PutsBackRefused => {
-                if let Some((token, _)) = books.refused.first() {
+                if let Some((token, ..)) = books.refused.first() {
                     scene = scene.consent(token);
                 }
             }
             Event::MendsClient => {
                 clients += 1;
-                scene.observed.client = ClientSecretState::Present(client(&format!("client-{clients}")));
+                scene.observed.client = ClientSecretState::Present(with_secret(&format!("secret-{clients}")));
             }
+            Event::SwitchesClient => scene = scene.client("another-client"),
+            Event::SwitchesBack => scene = scene.client("acme-client"),
             Event::EditsSpec => scene.observed.wish.generation += 1,
             Event::Asks => {
                 request += 1;
@@ -138,31 +158,32 @@ fn exchange_if_due(scene: &mut Scene, event: Event, pleo: &mut Server, books: &m
     .expect("what is sent is held");
     let token = token.expose().to_owned();
     let to = scene.observed.wish.token_url().expect("a server").as_str().to_owned();
-    prop_assert!(!books.refused.contains(&(token.clone(), to.clone())), "I3: {token} was refused");
+    let id = client_id(scene);
+    prop_assert!(!books.refused.contains(&(token.clone(), to.clone(), id.clone())), "I3: {token} was refused");
     prop_assert!(!books.spent.contains(&token), "I1: {token} was answered with a new pair");
-    let from = books.accepted.get(&token).unwrap_or(&to);
-    prop_assert_eq!(from, &to, "I8");
+    let home = (to.clone(), id.clone());
+    prop_assert_eq!(books.accepted.get(&token).unwrap_or(&home), &home, "I8");
     let outcome = match event {
         Event::AnswerLost => {
-            let _ = pleo.exchange(&token);
+            let _ = pleo.exchange(&token, &id);
             failed(FailureKind::OutcomeUnknown)
         }
         Event::RequestLost => failed(FailureKind::OutcomeUnknown),
         Event::NotSent => failed(FailureKind::NotSent),
         Event::Throttled => failed(FailureKind::Throttled),
         Event::WrongClient => failed(FailureKind::Misconfigured(Misconfiguration::Client)),
-        _ => pleo.exchange(&token),
+        _ => pleo.exchange(&token, &id),
     };
     match &outcome {
         Outcome::Issued(issued) => {
             books.spent.insert(token);
             let next = issued.refresh.as_ref().expect("every answer rotates").expose().to_owned();
-            books.accepted.insert(next, to);
+            books.accepted.insert(next, home);
         }
         Outcome::Failed(failure) => {
             if matches!(failure.kind, FailureKind::Refused(_)) {
                 prop_assert!(in_doubt || !pleo.spent.contains(&token), "{token} was spent, and nobody was in doubt");
-                books.refused.insert((token, to));
+                books.refused.insert((token, to, id));
             }
         }
     }
@@ -222,6 +243,14 @@ proptest! {
         live_one_life(events)?;
     }
 
+    /// I3 and I8, where the client Secret changes between two clients.
+    #[test]
+    fn whatever_happens_a_token_stays_with_its_client(
+        events in events(&[Event::SwitchesClient, Event::SwitchesBack, Event::SwitchesBack, Event::PutsBackRefused])
+    ) {
+        live_one_life(events)?;
+    }
+
     /// And I8, where the spec moves between two servers.
     #[test]
     fn whatever_happens_a_token_stays_with_its_server(events in events(&[Event::MovesToStaging, Event::MovesBack, Event::MovesBack])) {
@@ -235,7 +264,7 @@ fn a_healthy_server_brings_a_connection_back_by_itself() {
     use Event::{AnswerLost, Answers, NotSent, RequestLost, Throttled};
     for trouble in [NotSent, Throttled, RequestLost] {
         let (mut scene, mut pleo, mut books) = (Scene::new(), Server::default(), Books::default());
-        scene = scene.consent(&pleo.consent());
+        scene = scene.consent(&pleo.consent("acme-client"));
         for _ in 0..20 {
             exchange_if_due(&mut scene, trouble, &mut pleo, &mut books).unwrap();
             if let Decision::Wait(wait) = scene.rest() {
@@ -253,7 +282,7 @@ fn a_healthy_server_brings_a_connection_back_by_itself() {
     }
     // What nobody can avoid: the pair existed only on the wire.
     let (mut scene, mut pleo, mut books) = (Scene::new(), Server::default(), Books::default());
-    scene = scene.consent(&pleo.consent());
+    scene = scene.consent(&pleo.consent("acme-client"));
     exchange_if_due(&mut scene, AnswerLost, &mut pleo, &mut books).unwrap();
     scene = scene.at(100);
     exchange_if_due(&mut scene, Answers, &mut pleo, &mut books).unwrap();

@@ -12,7 +12,7 @@ use pleo_operator::domain::{
 use crate::{
     shared::Shared,
     state::{Doing, Job, Name, PACE, PATIENCE, State, since},
-    tokens::{self, Side, Token},
+    tokens::{self, Client, Side, Token},
 };
 
 /// A breach of an invariant.
@@ -33,6 +33,7 @@ pub enum Fault {
     Killed,
     Orphaned,
     Misnamed,
+    WrongClient,
 }
 
 /// What proves that the model lives.
@@ -50,6 +51,7 @@ pub enum Mark {
     StoredLate,
     ByLink,
     CodeLost,
+    ForAnotherClient,
 }
 
 /// A set of faults or marks.
@@ -82,6 +84,7 @@ pub enum Known {
 pub struct Presented {
     pub token: Token,
     pub to: Side,
+    pub client: Client,
     /// The attempt; none as soon as it is over.
     pub by: Option<Name>,
     pub known: Known,
@@ -91,7 +94,7 @@ pub struct Presented {
 pub struct Books {
     pub presented: Vec<Presented>,
     /// Refusals that the ledger tells of.
-    pub refused: Vec<(Token, Side)>,
+    pub refused: Vec<(Token, Side, Client)>,
     /// The consents that were adopted and for which server, in the order in which they count as given.
     pub adopted: Vec<(u8, Side)>,
     /// All pairs, in the order in which they were stored.
@@ -182,8 +185,14 @@ impl State {
             let lately = |tick| since(tick, self.tick) < PACE.settle_time();
             request.token.family == token.family && request.given_up.is_some_and(lately) && !was_bereft(&request.by)
         });
+        let client = job.client();
+        let is_accepted = token.number > 0 || family.current > 0;
         self.keep_books(|books| {
-            let mut before = books.presented.iter().filter(|before| before.token == token && before.to == to);
+            if client != family.client && is_accepted && !books.is_meddled_with {
+                books.blame(Fault::WrongClient);
+            }
+            let is_same = |before: &&Presented| before.token == token && before.to == to && before.client == client;
+            let mut before = books.presented.iter().filter(is_same);
             if before.any(|before| before.known != Known::May) && !books.bereft.contains(&job.name) {
                 books.blame(Fault::SentAgain);
             }
@@ -193,7 +202,7 @@ impl State {
             if is_code && !is_bereft && books.presented.iter().any(|before| before.token == token) {
                 books.blame(Fault::SentAgain);
             }
-            if books.refused.contains(&(token, to)) {
+            if books.refused.contains(&(token, to, client)) {
                 books.blame(Fault::RefusedSentAgain);
             }
             if overlaps {
@@ -212,7 +221,7 @@ impl State {
             let known = if is_bereft { Known::May } else { Known::Open };
             // Who finds a code that a human put back cannot know of one that was sent since.
             if !is_bereft || !is_code {
-                books.presented.push(Presented { token, to, by: Some(job.name), known });
+                books.presented.push(Presented { token, to, client, by: Some(job.name), known });
             }
         });
     }
@@ -241,7 +250,16 @@ impl State {
             {
                 books.committed.push(after);
             }
-            books.refused.extend(refused.zip(sent_to));
+            let as_client = old.and_then(|old| old.claim.as_ref()?.client_id.as_ref()).map(Client::named);
+            let as_client = as_client.unwrap_or(Client::Acme);
+            let was_for_another =
+                |token: Token| books.refused.iter().any(|(refused, ..)| *refused == token) && token.number == 0;
+            if after
+                .is_some_and(|after| after != before.unwrap_or(after) && was_for_another(Token { number: 0, ..after }))
+            {
+                books.mark(Mark::ForAnotherClient);
+            }
+            books.refused.extend(refused.zip(sent_to).map(|(token, to)| (token, to, as_client)));
             let rank = |token| books.rank(token);
             // Which of two consents came later, nobody can know for sure when a human took the memory of it away.
             let is_another = after.map(|token| token.family) != before.map(|token| token.family);
@@ -305,11 +323,16 @@ impl State {
         });
     }
 
-    /// A living process ends an attempt and lets go of a pair (I2): only for a pair that is newer.
-    pub fn note_dropped(&mut self, pair: Token) {
+    /// A living process ends an attempt and lets go of a pair (I2): only for a pair that is newer. Where no pair was stored since
+    /// it was claimed there is none, whatever people did to the grant.
+    pub fn note_dropped(&mut self, job: &Job, pair: Token) {
+        let claimed = job.attempt.claimed.rotation;
+        let is_vacant = |grant: &Grant| grant.live.is_none() && grant.rotation <= claimed;
+        let is_vacant = self.grant.as_ref().is_some_and(|grant| is_vacant(&grant.value));
         self.keep_books(|books| {
             let newer = |committed: &Token| books.rank(*committed) >= books.rank(pair);
-            if !books.committed.iter().any(newer) && !books.is_meddled_with {
+            let is_newest = !books.committed.iter().any(newer) && !books.is_meddled_with;
+            if is_newest || is_vacant && !books.committed.contains(&pair) {
                 books.blame(Fault::PairDropped);
             }
         });

@@ -193,6 +193,7 @@ impl World {
         let terms = Terms {
             holder: process.holder(pod),
             client: client.fingerprint(&scene.wish.uid),
+            client_id: client.id_fingerprint(),
             generation: scene.wish.generation,
             retry_timeout: scene.wish.retry_timeout,
             pace: PACE,
@@ -259,6 +260,7 @@ impl World {
             by: job.name,
             token: job.token,
             to,
+            client: job.client(),
             answer: None,
             given_up: None,
             is_excused: false,
@@ -359,7 +361,7 @@ impl World {
     fn has_stored(&self, state: &mut State, pod: usize, job: &Job, ending: &Ending, stored: Versioned<Grant>) {
         if let Some(pair) = pair_in(&ending.outcome) {
             if tokens::live(&stored.value) != Some(pair) {
-                state.note_dropped(pair);
+                state.note_dropped(job, pair);
             } else if job.attempt.which == Which::Code {
                 state.keep_books(|books| books.mark(Mark::ByLink));
             } else if since(job.begun, state.tick) > PATIENCE {
@@ -380,7 +382,7 @@ impl World {
     /// There is nothing to store: somebody newer has won.
     fn lets_go(&self, state: &mut State, pod: usize, job: &Job, ending: &Ending) {
         if let Some(pair) = pair_in(&ending.outcome) {
-            state.note_dropped(pair);
+            state.note_dropped(job, pair);
         }
         state.keep_books(|books| books.settle(job.name, known_by(&ending.outcome)));
         state.goes_on(pod, Doing::Idle);

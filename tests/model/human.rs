@@ -24,6 +24,8 @@ pub enum Deed {
     Revoke(u8),
     /// Points the connection at the other server.
     SwitchServer,
+    /// Puts another client into the client Secret, or the first one back.
+    SwitchClient,
     /// Suspends the connection, or resumes it.
     Suspend,
     /// Deletes the grant Secret.
@@ -41,6 +43,7 @@ impl State {
         may(left.consents, Deed::Consent);
         may(left.bad_consents, Deed::BadConsent);
         may(left.switches, Deed::SwitchServer);
+        may(left.client_switches, Deed::SwitchClient);
         may(left.suspensions, Deed::Suspend);
         // Before a page takes a code in, it looks whether the grant was put back.
         let is_invited =
@@ -97,6 +100,10 @@ impl State {
                 self.spec.server = self.spec.server.other();
                 self.spec.generation += 1;
                 self.name_server();
+            }
+            Deed::SwitchClient => {
+                left.client_switches -= 1;
+                self.client = self.client.other();
             }
             Deed::Suspend => {
                 left.suspensions -= 1;
@@ -156,7 +163,7 @@ impl State {
         self.keep_books(|books| {
             books.is_meddled_with = true;
             books.bereft = jobs.into_iter().map(|(name, _)| name).collect();
-            books.refused.retain(|(token, _)| is_remembered(*token));
+            books.refused.retain(|(token, ..)| is_remembered(*token));
             for presented in books.presented.iter_mut().filter(|presented| !is_remembered(presented.token)) {
                 presented.known = Known::May;
             }

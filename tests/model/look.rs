@@ -6,6 +6,7 @@ use pleo_operator::domain::{
         ClientSecretState, GrantSecret, InitialGrant, InitialToken, Observed, PutOff, Sharing, Sighting, TokenSecret,
         Told,
     },
+    repair::Repairs,
     wish::Wish,
 };
 
@@ -53,7 +54,7 @@ impl World {
         let sighting = self.sight(state, pod, &grant);
         Some(Observed {
             wish,
-            client: ClientSecretState::Present(self.client.clone()),
+            client: ClientSecretState::Present(state.client.credentials()),
             initial: self.initial(state),
             grant,
             token,
@@ -62,6 +63,8 @@ impl World {
             links: (self.scenario.budget.visits > 0).then(|| "https://pleo.example.com".to_owned()),
             put_off: PutOff::default(),
             sighting,
+            // Nobody undoes here what was written.
+            repairs: Repairs::default(),
         })
     }
 

@@ -2,7 +2,7 @@
 //! backup of it back.
 
 use crate::{
-    books::Mark::{MadeAnew, Moved, RefusedWiped, SecondProved, TakenOver},
+    books::Mark::{ForAnotherClient, MadeAnew, Moved, RefusedWiped, SecondProved, TakenOver, TwoRotations},
     explore::holds,
     scenarios::{Budget, Scenario, Start},
 };
@@ -49,6 +49,45 @@ fn a_token_that_follows_the_spec_gives_way_to_a_newer_one() {
     let budget = Budget { consents: 1, put_backs: 1, switches: 2, ..Budget::default() };
     let quick = Scenario::new(Start::Consented, 4, budget, &[SecondProved, Moved]);
     holds(quick, |quick| Scenario { budget: Budget { unsent: 1, slow: 1, ..quick.budget }, horizon: 6, ..quick });
+}
+
+/// Whatever the client Secret says meanwhile: what a server gave to a client goes back there in its name alone.
+#[test]
+fn a_token_stays_with_its_client() {
+    let budget = Budget { consents: 1, client_switches: 2, ..Budget::default() };
+    let quick = Scenario::new(Start::Living, 12, budget, &[SecondProved, TwoRotations]);
+    holds(quick, |quick| Scenario { budget: Budget { crashes: 1, slow: 1, ..quick.budget }, ..quick });
+}
+
+/// A consent is refused from the wrong client, as from one that somebody mistyped: that costs nothing.
+#[test]
+fn a_consent_that_the_wrong_client_presented_is_not_lost() {
+    let budget = Budget { client_switches: 2, unsent: 1, ..Budget::default() };
+    let quick = Scenario::new(Start::Consented, 6, budget, &[ForAnotherClient]);
+    holds(quick, |quick| Scenario {
+        budget: Budget { client_switches: 3, put_backs: 1, crashes: 1, ..quick.budget },
+        ..quick
+    });
+}
+
+/// Also where nobody knows what became of a request.
+#[test]
+fn a_token_that_may_be_a_clients_stays_with_it() {
+    let budget = Budget { client_switches: 1, crashes: 1, lost_answers: 1, ..Budget::default() };
+    let quick = Scenario::new(Start::Consented, 9, budget, &[TakenOver]);
+    holds(quick, |quick| Scenario { budget: Budget { client_switches: 2, resets: 1, ..quick.budget }, ..quick });
+}
+
+/// The grant is deleted while a pair is on its way, and an old consent that a tool puts back is adopted and refused.
+#[test]
+fn a_consent_that_is_refused_does_not_supersede_a_pair_in_hand() {
+    let budget = Budget { deletions: 1, put_backs: 1, slow: 1, ..Budget::default() };
+    let quick = Scenario::new(Start::Renewed, 5, budget, &[MadeAnew]);
+    holds(quick, |quick| Scenario {
+        budget: Budget { deletions: 2, lost_writes: 1, ..quick.budget },
+        horizon: 9,
+        ..quick
+    });
 }
 
 #[test]

@@ -11,7 +11,6 @@ use pleo_operator::{
     domain::{
         grant::Grant,
         observed::Observed,
-        token::{ClientCredentials, ClientSecret},
         wish::{InitialGrantRef, Wish},
     },
 };
@@ -82,7 +81,6 @@ pub enum Action {
 pub struct World {
     pub scenario: Scenario,
     pub wish: Wish,
-    pub client: ClientCredentials,
     /// What was found so far. The search goes on for a while after a discovery; only the first is the shortest.
     found: AtomicU32,
 }
@@ -113,8 +111,7 @@ impl World {
             suspend: false,
             refresh_request: None,
         };
-        let client = ClientCredentials { id: "acme-client".into(), secret: Some(ClientSecret::new("client-secret")) };
-        Self { scenario, wish, client, found: AtomicU32::new(0) }
+        Self { scenario, wish, found: AtomicU32::new(0) }
     }
 
     fn is_first(&self, bit: u16) -> bool {
@@ -161,6 +158,7 @@ fn invariants() -> Vec<Property<World>> {
         "I4: what pods get never goes back" => always(Fault::WentBack),
         "I7: nobody falls asleep while there is something to do" => always(Fault::Stuck),
         "I8: a token is only sent to the server that it came from" => always(Fault::WrongServer),
+        "I8: a token that a server accepted is only ever presented by its client" => always(Fault::WrongClient),
         "I9: a living pair gives way to a newer one, or to its refusal" => always(Fault::LiveGivenUp),
         "no family is killed without need" => always(Fault::Killed),
         "no family is orphaned without need" => always(Fault::Orphaned),
@@ -183,6 +181,7 @@ fn signs_of_life() -> Vec<(Mark, Property<World>)> {
         Mark::StoredLate,
         Mark::ByLink,
         Mark::CodeLost,
+        Mark::ForAnotherClient,
     ];
     let properties = properties! {
         "two rotations" => sometimes(Mark::TwoRotations),
@@ -197,6 +196,7 @@ fn signs_of_life() -> Vec<(Mark, Property<World>)> {
         "a pair is stored later than anybody waits for it" => sometimes(Mark::StoredLate),
         "a code brings a pair" => sometimes(Mark::ByLink),
         "a code is lost with its holder, and that is told" => sometimes(Mark::CodeLost),
+        "a consent that the server refused from one client is proved by another" => sometimes(Mark::ForAnotherClient),
     };
     marks.into_iter().zip(properties).collect()
 }

@@ -10,7 +10,7 @@ use crate::{
     protocol::{Action, World},
     shared::Shared,
     state::{Doing, Initial, Pod, Spec, State, Versions},
-    tokens::Side,
+    tokens::{Client, Side},
 };
 
 /// How often something may go wrong.
@@ -46,6 +46,8 @@ pub struct Budget {
     pub revocations: u8,
     /// Changes of the server in the spec.
     pub switches: u8,
+    /// Changes of the client in the client Secret.
+    pub client_switches: u8,
     pub suspensions: u8,
     pub deletions: u8,
     /// Backups of the grant that are put back.
@@ -120,6 +122,7 @@ impl World {
             tick: 0,
             left: self.scenario.budget,
             spec,
+            client: Client::Acme,
             initial: Initial { token: None, version: 0 },
             told: Told::default(),
             grant: None,

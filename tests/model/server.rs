@@ -15,10 +15,10 @@ use crate::{
 impl State {
     /// The server decides about a request.
     pub fn judge(&mut self, index: usize) {
-        let Request { token, to, is_excused, .. } = self.requests[index];
+        let Request { token, to, client, is_excused, .. } = self.requests[index];
         let awaited = self.awaited_by(&self.requests[index]).is_some();
         let family = self.family(token);
-        let answer = if family.home != to || !family.alive {
+        let answer = if family.home != to || family.client != client || !family.alive {
             Answer::Refused
         } else if token.number == family.current {
             family.current += 1;
@@ -98,6 +98,7 @@ impl State {
         named[self.spec.server as usize] = true;
         self.families.push(Family {
             home: self.spec.server,
+            client: self.client,
             current: 0,
             alive: is_good,
             named,
@@ -113,13 +114,15 @@ impl State {
         let home = self.spec.server;
         let mut named = [false; 2];
         named[home as usize] = true;
-        self.families.push(Family { home, current: 0, alive: true, named, by_link: true, excused: false });
+        let client = self.client;
+        self.families.push(Family { home, client, current: 0, alive: true, named, by_link: true, excused: false });
         let arrival = Arrival {
             id: format!("visit {code}"),
             browser: Fingerprint::of(&["browser"]),
             code: AuthorizationCode::new(code.to_string()),
             verifier: CodeVerifier::new("verifier"),
             server: home.url(),
+            client_id: client.credentials().id_fingerprint(),
             redirect_uri: "https://pleo.example.com/callback".into(),
         };
         let Some(old) = self.grant.take() else { return };

@@ -19,7 +19,7 @@ use crate::{
     memory::Memory,
     scenarios::Budget,
     shared::Shared,
-    tokens::{Side, Token},
+    tokens::{Client, Side, Token},
 };
 
 /// The connection's.
@@ -52,6 +52,8 @@ pub struct State {
     pub tick: u16,
     pub left: Budget,
     pub spec: Spec,
+    /// The client that the client Secret names.
+    pub client: Client,
     pub initial: Initial,
     /// The rotation in the status. Kept only where somebody may delete or overwrite the grant.
     /// By the status.
@@ -110,6 +112,8 @@ impl<T: Clone> Stored<T> {
 pub struct Family {
     /// The server that gave the consent.
     pub home: Side,
+    /// The client that it was given to.
+    pub client: Client,
     /// The number of the only token that is good.
     pub current: u8,
     pub alive: bool,
@@ -127,6 +131,7 @@ pub struct Request {
     pub by: Name,
     pub token: Token,
     pub to: Side,
+    pub client: Client,
     pub answer: Option<Answer>,
     /// Since when its sender waits no more.
     pub given_up: Option<u16>,
@@ -240,6 +245,13 @@ pub struct Job {
     pub version: u16,
     /// When its claim was begun.
     pub begun: u16,
+}
+
+impl Job {
+    /// The client that presents the token.
+    pub fn client(&self) -> Client {
+        Client::named(&self.attempt.terms.client_id)
+    }
 }
 
 impl Doing {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::LazyLock};
 
 use pleo_operator::domain::{
     grant::Grant,
-    token::{AccessToken, Fingerprint, RefreshToken},
+    token::{AccessToken, ClientCredentials, ClientSecret, Fingerprint, RefreshToken},
     wish::{Server, TokenUrl},
 };
 
@@ -39,6 +39,34 @@ impl Side {
 
     pub fn of(url: &TokenUrl) -> Self {
         if url.as_str().contains("staging") { Self::Staging } else { Self::Production }
+    }
+}
+
+/// A client that is registered with the servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Client {
+    Acme,
+    Other,
+}
+
+impl Client {
+    pub fn other(self) -> Self {
+        match self {
+            Self::Acme => Self::Other,
+            Self::Other => Self::Acme,
+        }
+    }
+
+    pub fn credentials(self) -> ClientCredentials {
+        let id = match self {
+            Self::Acme => "acme-client",
+            Self::Other => "other-client",
+        };
+        ClientCredentials { id: id.into(), secret: Some(ClientSecret::new("client-secret")) }
+    }
+
+    pub fn named(client_id: &Fingerprint) -> Self {
+        if *client_id == Self::Acme.credentials().id_fingerprint() { Self::Acme } else { Self::Other }
     }
 }
 

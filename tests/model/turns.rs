@@ -6,7 +6,7 @@ use pleo_operator::domain::{
 };
 
 use crate::{
-    books::{Known, known_by},
+    books::{Known, Presented, known_by},
     exchange::Fate,
     protocol::{Action, World},
     state::{Doing, Look, PACE, Request, State, at, since, tick_of},
@@ -144,7 +144,8 @@ impl World {
         let is_good = |token: &Token| {
             let family = &state.families[usize::from(token.family)];
             let is_at_home = family.home == state.spec.server && !family.named[family.home.other() as usize];
-            family.alive && family.current == token.number && (is_at_home || token.number > 0)
+            let is_ours = family.client == state.client && !self.may_be_another_clients(state, *token);
+            family.alive && family.current == token.number && is_ours && (is_at_home || token.number > 0)
         };
         let grant: Option<&Grant> = state.grant.as_ref().map(|grant| &*grant.value);
         let is_backup = |grant: &&Grant| state.told().outdates(grant);
@@ -165,6 +166,12 @@ impl World {
         let live = live.map(|live| Token::read(live.refresh.expose()));
         let held = [live, grant.and_then(tokens::candidate), grant.and_then(tokens::code), consent];
         !state.spec.suspended && held.into_iter().flatten().any(|token| is_good(&token))
+    }
+
+    /// A consent that was presented by another client, and nobody knows what came of it: it counts as that client's.
+    fn may_be_another_clients(&self, state: &State, token: Token) -> bool {
+        let others = |before: &&Presented| before.token == token && before.client != state.client;
+        token.number == 0 && state.books.presented.iter().filter(others).any(|before| before.known != Known::Dead)
     }
 
     pub fn tick(&self, state: &mut State) {

@@ -16,7 +16,9 @@ use serde_json::Value;
 
 use super::{
     judge,
-    scenes::{PRODUCTION, STAGING, Scene, UID, at, candidate, claim_of, deployment, fingerprint, server, token_url},
+    scenes::{
+        PRODUCTION, STAGING, Scene, UID, at, candidate, claim_of, deployment, fingerprint, our_id, server, token_url,
+    },
     text::edit,
 };
 
@@ -89,6 +91,7 @@ fn named(name: &str) -> Scene {
 /// A browser has brought a code.
 fn with_code(scene: Scene) -> Scene {
     let arrival = Arrival {
+        client_id: our_id(),
         id: "visit".into(),
         browser: fingerprint("browser"),
         code: AuthorizationCode::new("code-1"),
