@@ -126,7 +126,19 @@ async fn a_state_with_a_later_end() {
     let mut siege = Siege::begin().await;
     let state = siege.parameter("state");
     let parts: Vec<_> = state.split('.').collect();
-    let seen = siege.asks(&siege.with("state", &format!("{}.7fffffff.{}", parts[0], parts[2]))).await;
+    let later = [parts[0], "7fffffff", parts[2], parts[3]].join(".");
+    let seen = siege.asks(&siege.with("state", &later)).await;
+    siege.ends_refused(seen, 410, VOID).await;
+}
+
+/// The client for which the link was opened is part of it: or a code could be given to another one to present.
+#[tokio::test(start_paused = true)]
+async fn a_state_with_another_client() {
+    let mut siege = Siege::begin().await;
+    let state = siege.parameter("state");
+    let parts: Vec<_> = state.split('.').collect();
+    let other = [parts[0], parts[1], &"0".repeat(40), parts[3]].join(".");
+    let seen = siege.asks(&siege.with("state", &other)).await;
     siege.ends_refused(seen, 410, VOID).await;
 }
 

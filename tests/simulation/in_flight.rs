@@ -142,6 +142,38 @@ async fn a_backup_that_is_put_back_during_an_exchange_does_not_win() {
     assert_eq!((counters.rotations, counters.refusals, counters.resent), (4, 0, 0));
 }
 
+/// The grant is deleted while an answer is awaited, and a tool puts an earlier consent back: the other replica begins a grant
+/// that remembers nothing, and its token is refused. That replaces nothing: the pair in hand is stored.
+#[tokio::test(start_paused = true)]
+async fn a_consent_that_is_refused_meanwhile_does_not_supersede_a_pair_in_hand() {
+    let world = World::new().await;
+    world.connect("acme", minutes(15)).await;
+    let first = world.secret("acme-grant", "refresh_token").unwrap();
+    let _leader = Pod::new(&world, "pod-a").start(&world);
+    world.until("the first consent is proved", is_ready_and_works).await;
+    world.consent("acme").await;
+    world
+        .until("the second one, too", |world| world.ledger("acme")["rotation"] == 2 && is_ready_and_works(world))
+        .await;
+    let _other_leader = Pod::new(&world, "pod-b").with_lease("another").start(&world);
+    sleep(seconds(20)).await;
+
+    world.pleo.script("acme", [Step::normal().delayed_after(seconds(40))]);
+    world.request_refresh("acme", "now").await;
+    world.until("it is under way", |world| world.pleo.exchanged() == 3).await;
+    world.put_secret("acme-grant", &[("refresh_token", &first)]).await;
+    world.delete_secret(&grant_secret("acme")).await;
+    world.until("the old consent is refused", |world| world.ledger("acme")["refused"].is_object()).await;
+    assert_eq!(world.pleo.counters("acme").refusals, 1);
+
+    world.until_within(minutes(2), "the pair in hand is stored", is_ready_and_works).await;
+    assert_eq!(world.condition("acme", "ReauthRequired"), "False GrantValid");
+    world.next_exchange("acme", minutes(15)).await;
+    sleep(seconds(5)).await;
+    assert!(is_ready_and_works(&world));
+    assert_eq!(world.pleo.counters("acme").refusals, 1, "and the old consent is not sent again");
+}
+
 /// Somebody puts a Secret of his own in the place of the grant, in the middle of an exchange. The pair is kept in hand until
 /// he takes it away; if the connection goes first, nobody waits for that, and a shutdown ends.
 #[tokio::test(start_paused = true)]

@@ -6,6 +6,8 @@
 //! | `seeds` | stories made from seeds, and a judge who looks on |
 //! | `idle`, `schedule` | I6: idle is quiet, and a wake-up is never late |
 //! | `silence`, `misconfigured` | I3, and other silence that lasts |
+//! | `clients` | I8: another client in the client Secret, or none |
+//! | `fights` | other programs that insist on what they write |
 //! | `failures` | the waits between tries |
 //! | `fence`, `in_flight`, `takeover` | I1 and I2: the instant of sending, the pair in hand, the claim of the dead |
 //! | `telling`, `restarts` | consumers: pods that are told, workloads that are restarted |
@@ -16,10 +18,12 @@
 mod apiserver;
 mod browser;
 mod callbacks;
+mod clients;
 mod clocks;
 mod election;
 mod failures;
 mod fence;
+mod fights;
 mod grants;
 mod idle;
 mod in_flight;

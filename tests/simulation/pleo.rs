@@ -41,6 +41,9 @@ use crate::{
 
 pub const CLIENT_ID: &str = "sandbox-client";
 pub const CLIENT_SECRET: &str = "sandbox-secret";
+/// Another client that is registered with the servers.
+pub const OTHER_CLIENT_ID: &str = "other-client";
+pub const OTHER_CLIENT_SECRET: &str = "other-secret";
 
 /// One way of a packet. Nothing is free, so that a hot loop moves the clock.
 const LATENCY: Duration = Duration::from_millis(5);
@@ -77,9 +80,11 @@ pub fn account(connection: &str, token_url: &str) -> String {
 
 impl Pleo {
     pub fn new(time: ApiServer, seed: u64) -> Self {
-        let client = Client::new(Some(CLIENT_SECRET.into()));
+        let client = |secret: &str| Client::new(Some(secret.into()));
+        let mut authority = Authority::new(seed, Lifetimes::default(), CLIENT_ID, client(CLIENT_SECRET));
+        authority.set_client(OTHER_CLIENT_ID, client(OTHER_CLIENT_SECRET));
         let state = State {
-            authority: Authority::new(seed, Lifetimes::default(), CLIENT_ID, client),
+            authority,
             scripts: Scripts::default(),
             releases: BTreeMap::new(),
             reachable: true,
@@ -114,13 +119,20 @@ impl Pleo {
 impl Pleo {
     /// The user consents; the first refresh token.
     pub fn consent(&self, connection: &str) -> String {
-        let now = self.now();
-        self.state().authority.consent(now, connection, None)
+        self.consent_to(connection, CLIENT_ID)
+    }
+
+    /// The same, for this client. Of one that is not registered nobody can be asked.
+    pub fn consent_to(&self, connection: &str, client_id: &str) -> String {
+        let (now, known) = (self.now(), [CLIENT_ID, OTHER_CLIENT_ID].contains(&client_id));
+        self.state().authority.consent(now, connection, known.then_some(client_id))
     }
 
     /// Users of the client may be sent back there.
     pub fn allow_redirect(&self, redirect_uri: &str) {
-        self.state().authority.allow_redirect(CLIENT_ID, redirect_uri);
+        for client_id in [CLIENT_ID, OTHER_CLIENT_ID] {
+            self.state().authority.allow_redirect(client_id, redirect_uri);
+        }
     }
 
     /// The user was sent to the consent page with this URL, and says yes; where he is sent back to.

@@ -24,6 +24,8 @@ pub struct Sent {
     pub at: Duration,
     pub process: Holder,
     pub token_url: String,
+    /// The client that presented it.
+    pub client_id: String,
     /// The refresh token in it.
     pub token: Fingerprint,
     /// The claims that stood in all grants at that moment, by connection.
@@ -50,6 +52,7 @@ impl Sent {
             at: Duration::ZERO,
             process: process.clone(),
             token_url: exchange.server.token_url.as_str().to_owned(),
+            client_id: exchange.client.id.clone(),
             token: exchange.presented.fingerprint(),
             claims: Vec::new(),
             exchange: None,

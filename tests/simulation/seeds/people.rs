@@ -4,13 +4,16 @@ use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
-use pleo_operator::api::{PleoConnection, names};
+use pleo_operator::{
+    api::{PleoConnection, names},
+    domain::token::{ClientCredentials, Fingerprint},
+};
 use serde_json::{Value, json};
 
 use super::plan::{Connection, Deed};
 use crate::{
     apiserver::Rng,
-    pleo::{CLIENT_ID, CLIENT_SECRET, account},
+    pleo::{CLIENT_ID, CLIENT_SECRET, OTHER_CLIENT_ID, OTHER_CLIENT_SECRET, account},
     world::{CLIENT, NAMESPACE, World},
 };
 
@@ -58,7 +61,8 @@ impl People {
 
     /// The user consents at the server that the connection names now.
     pub async fn consent(&mut self, world: &World, name: &str) {
-        let token = world.pleo.consent(&account(name, server_of(&world.connection(name))));
+        let client_id = world.secret(CLIENT, "client_id").unwrap_or_default();
+        let token = world.pleo.consent_to(&account(name, server_of(&world.connection(name))), &client_id);
         self.put(world, name, token).await;
     }
 
@@ -103,6 +107,11 @@ impl People {
                 let garbage = json!({"stringData": {"access_token": "mine", "note": "hello"}});
                 patch_secret(world, &token_secret(world, name), garbage).await;
             }
+            Deed::EditRotation => {
+                let no_token =
+                    json!({"access_token": null, "token_type": null, "expires_at": null, "rotation": "OTk5"});
+                patch_secret(world, &token_secret(world, name), json!({"data": no_token})).await;
+            }
             Deed::LabelSecrets => {
                 let label = json!({"metadata": {"labels": {"team": format!("t{}", self.rng.below(100))}}});
                 for secret in [names::grant_secret(name), token_secret(world, name), initial(name)] {
@@ -116,6 +125,13 @@ impl People {
             }
             Deed::Restore => self.restore(world, name).await,
             Deed::BreakClientSecret => world.put_secret(CLIENT, &[("client_secret", "wrong")]).await,
+            Deed::SwitchClient => {
+                let other = [("client_id", OTHER_CLIENT_ID), ("client_secret", OTHER_CLIENT_SECRET)];
+                world.put_secret(CLIENT, &other).await;
+            }
+            Deed::MistypeClient => {
+                world.put_secret(CLIENT, &[("client_id", "sandbox-clietn"), ("client_secret", CLIENT_SECRET)]).await;
+            }
             Deed::MendClientSecret => mend_client(world).await,
         }
     }
@@ -162,6 +178,12 @@ impl People {
 
 pub async fn mend_client(world: &World) {
     world.put_secret(CLIENT, &[("client_id", CLIENT_ID), ("client_secret", CLIENT_SECRET)]).await;
+}
+
+/// The client that the client Secret names, as ledgers name it.
+pub fn client_of(world: &World) -> Option<Fingerprint> {
+    let id = world.secret(CLIENT, "client_id")?;
+    Some(ClientCredentials { id, secret: None }.id_fingerprint())
 }
 
 pub fn initial(name: &str) -> String {

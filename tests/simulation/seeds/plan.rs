@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use pleo_sandbox::script::{Malformed, RetryAfter, Step};
+use pleo_sandbox::script::{Coding, Malformed, RetryAfter, Step};
 
 use crate::{
     apiserver::{EPOCH, Faults, Rng},
@@ -101,10 +101,13 @@ pub enum Deed {
     DeleteGrant,
     DeleteToken,
     EditToken,
+    EditRotation,
     LabelSecrets,
     BackUp,
     Restore,
     BreakClientSecret,
+    SwitchClient,
+    MistypeClient,
     MendClientSecret,
 }
 
@@ -118,7 +121,7 @@ pub enum ApiEvent {
     Silence(&'static str, Duration),
 }
 
-const DEEDS: [Deed; 21] = [
+const DEEDS: [Deed; 24] = [
     Deed::Consent,
     Deed::PutOldTokenBack,
     Deed::PutGarbage,
@@ -135,10 +138,13 @@ const DEEDS: [Deed; 21] = [
     Deed::DeleteGrant,
     Deed::DeleteToken,
     Deed::EditToken,
+    Deed::EditRotation,
     Deed::LabelSecrets,
     Deed::BackUp,
     Deed::Restore,
     Deed::BreakClientSecret,
+    Deed::SwitchClient,
+    Deed::MistypeClient,
     Deed::MendClientSecret,
 ];
 
@@ -162,6 +168,8 @@ impl Plan {
         };
         plan.events = dice.events(&plan);
         plan.restore_midway(seed);
+        plan.lose_grant_midway(seed);
+        plan.switch_client(seed);
         plan.visit(seed);
         plan.silence_watches(seed);
         plan.events.sort_by_key(|(at, _)| *at);
@@ -184,6 +192,45 @@ impl Plan {
             (asked, Event::Pleo(connection, PleoEvent::Next(slow))),
             (asked, Event::People(connection, Deed::RequestRefresh)),
             (asked + dice.seconds(2, 9), Event::People(connection, Deed::Restore)),
+        ]);
+    }
+
+    /// Where both replicas lead, the grant is sometimes deleted while an answer is awaited, and a tool puts an earlier consent
+    /// back: the other replica begins a grant that remembers nothing, and its token may be refused before the answer is here.
+    /// It takes three events within seconds, which chance alone brought together once in a million stories.
+    fn lose_grant_midway(&mut self, seed: u64) {
+        let mut dice = Dice { rng: Rng::new(seed ^ 0xde1e7e), two_leaders: self.two_leaders };
+        if !self.two_leaders || !dice.one_in(4) {
+            return;
+        }
+        let connection = usize::try_from(dice.rng.below(self.connections.len() as u64)).unwrap();
+        let consent = dice.seconds(20, 300);
+        let (asked, answered) = (consent + dice.seconds(30, 90), dice.seconds(15, 50));
+        let slow = vec![Step::normal().delayed_after(answered)];
+        let lost = asked + dice.seconds(2, 12);
+        self.events.extend([
+            (consent, Event::People(connection, Deed::Consent)),
+            (asked, Event::Pleo(connection, PleoEvent::Next(slow))),
+            (asked, Event::People(connection, Deed::RequestRefresh)),
+            (lost, Event::People(connection, Deed::PutOldTokenBack)),
+            (lost + dice.seconds(0, 1), Event::People(connection, Deed::DeleteGrant)),
+        ]);
+    }
+
+    /// In one of nine stories the client Secret names another client for a while.
+    fn switch_client(&mut self, seed: u64) {
+        if seed % 9 != 4 {
+            return;
+        }
+        let mut dice = Dice { rng: Rng::new(seed ^ 0xc11e), two_leaders: self.two_leaders };
+        let connection = usize::try_from(dice.rng.below(self.connections.len() as u64)).unwrap();
+        let at = dice.seconds(0, 300);
+        let deed = dice.pick(&[Deed::SwitchClient, Deed::SwitchClient, Deed::MistypeClient]);
+        let meanwhile = dice.pick(&[Deed::RequestRefresh, Deed::RequestRefresh, Deed::Consent, Deed::PutOldTokenBack]);
+        self.events.extend([
+            (at, Event::People(connection, deed)),
+            (at + dice.seconds(1, 30), Event::People(connection, meanwhile)),
+            (at + dice.seconds(60, 400), Event::People(connection, Deed::MendClientSecret)),
         ]);
     }
 
@@ -354,7 +401,10 @@ impl Dice {
     /// One exchange that does not go as it should.
     fn step(&mut self) -> Step {
         let status = self.pick(&[500, 502, 503, 504]);
-        match self.rng.below(16) {
+        match self.rng.below(19) {
+            16 => Step::pair_with_status(self.pick(&[201, 203])),
+            17 => Step::pair_coded(&[self.pick(&Coding::ALL)]),
+            18 => Step::error("invalid_grant").with_status(self.pick(&[401, 403, 404])),
             0 => Step::normal().delayed_before(self.seconds(1, 55)),
             1 | 2 => Step::normal().delayed_after(self.seconds(1, 55)),
             3 => Step::normal().delayed_after(self.seconds(61, 80)),

@@ -45,8 +45,8 @@ impl Judge {
         // Whatever else is wrong, a token that would work is still being tried.
         let asks =
             || ASKS.iter().any(|reason| ready == format!("False {reason}")) && self.unused_token(stage, name).is_none();
-        let asks_beside =
-            stage.world.is_ready(name) && stage.world.condition(name, "ReauthRequired").starts_with("True");
+        let is_asked = stage.world.condition(name, "ReauthRequired").starts_with("True");
+        let asks_beside = stage.world.is_ready(name) && is_asked && self.unused_token(stage, name).is_none();
         Self::is_well(stage, name) || asks_beside || asks()
     }
 
@@ -88,12 +88,15 @@ impl Judge {
         let grant = history.grant.as_ref().filter(|grant| grant.connection == uid && !restored)?;
         let here = |url: &str| url == server;
         let halted = |grant: &Grant| grant.live.as_ref().is_some_and(|live| live.record.attempts.halt.is_some());
+        let client = people::client_of(&stage.world);
+        let is_its = |owner: &Option<Fingerprint>| owner.as_ref().is_none_or(|owner| Some(owner) == client.as_ref());
         let live = grant.live.as_ref().filter(|live| here(live.record.server.as_str()) && !halted(grant));
+        let live = live.filter(|live| is_its(&live.record.client_id));
         if live.is_some_and(|live| pleo.would_refresh(live.refresh.expose())) {
             return Some("its live token would work".to_owned());
         }
         let candidate = grant.candidate.as_ref().filter(|held| here(held.record.server.as_str()));
-        let candidate = candidate.filter(|held| held.record.attempts.halt.is_none());
+        let candidate = candidate.filter(|held| held.record.attempts.halt.is_none() && is_its(&held.record.client_id));
         candidate.filter(|held| pleo.would_refresh(held.token.expose())).map(|_| "its candidate would work".to_owned())
     }
 
@@ -138,7 +141,7 @@ impl Judge {
         let listened = died.map(|death| death.saturating_sub(host.trouble_between(sent.at, death)));
         let took = record.finished_at?.saturating_sub(sent.at);
         match &sent.heard {
-            None if record.answer != Some(Delivery::Status(200)) || took + seconds(1) >= seconds(60) => None,
+            None if !was_success(record.answer) || took + seconds(1) >= seconds(60) => None,
             None if listened.is_some_and(|end| end <= sent.at + took + seconds(1)) => None,
             None => Some(format!("{} did not listen, though the answer came after {took:?}", sent.process)),
             Some(heard) if heard.outcome != "success" => None,
@@ -240,6 +243,10 @@ impl Judge {
         };
         Verdict { violations: self.violations, figures, fingerprint: stage.world.server.fingerprint() }
     }
+}
+
+fn was_success(answer: Option<Delivery>) -> bool {
+    matches!(answer, Some(Delivery::Status(200..=299)))
 }
 
 fn rotations(stage: &Stage) -> usize {

@@ -43,14 +43,14 @@ impl History {
         self.forgotten.extend(forgotten);
         // A backup may know a token as a living one that was refused since; unless users were told of its end.
         let holds = |token: &Fingerprint| now.is_some_and(|now| now.holding(token).is_some());
-        let revived = self.refused.keys().map(|(token, _)| token).filter(|token| holds(token));
+        let revived = self.refused.keys().map(|(token, ..)| token).filter(|token| holds(token));
         self.forgotten.extend(revived.filter(|token| !self.told_dead.contains(*token)).cloned());
         // Or a consent as one that was tried at another server only.
         let tried = |token: &Fingerprint| {
             let adopted = now.into_iter().flat_map(|now| &now.adopted).filter(|old| old.fingerprint == *token);
             adopted.map(|old| old.server.as_str().to_owned()).collect::<Vec<_>>()
         };
-        self.refused.retain(|(token, server), _| {
+        self.refused.retain(|(token, server, _), _| {
             let at = tried(token);
             at.is_empty() || at.contains(server)
         });
@@ -58,7 +58,7 @@ impl History {
 
     /// Users are told that the last pair is dead.
     pub(super) fn end_is_told(&mut self) {
-        let refused = self.refused.keys().map(|(token, _)| token);
+        let refused = self.refused.keys().map(|(token, ..)| token);
         let was_live = |token: &&Fingerprint| self.commits.iter().any(|commit| commit.refresh == **token);
         self.told_dead.extend(refused.filter(was_live).cloned());
     }
@@ -120,8 +120,14 @@ impl History {
         self.known.extend(now.candidate.iter().map(|candidate| candidate.record.fingerprint.clone()));
         self.known.extend(now.adopted.iter().map(|adopted| adopted.fingerprint.clone()));
         for dead in now.adopted.iter().filter(|adopted| adopted.refused) {
-            let key = (dead.fingerprint.clone(), dead.server.as_str().to_owned());
-            self.refused.entry(key).or_insert(at);
+            let from: Vec<_> = match dead.refused_as.as_slice() {
+                [] => vec![None],
+                clients => clients.iter().cloned().map(Some).collect(),
+            };
+            for client_id in from {
+                let key = (dead.fingerprint.clone(), dead.server.as_str().to_owned(), client_id);
+                self.refused.entry(key).or_insert(at);
+            }
         }
     }
 }

@@ -59,8 +59,9 @@ struct History {
     claimed: Option<(AttemptId, Duration)>,
     /// Every pair that was ever stored, in order.
     commits: Vec<Commit>,
-    /// Tokens that the ledger calls dead, by the server that refused them, and since when.
-    refused: BTreeMap<(Fingerprint, String), Duration>,
+    /// Tokens that the ledger calls dead, by the server that refused them and the client that it refused them from (none:
+    /// whichever it is), and since when.
+    refused: BTreeMap<(Fingerprint, String, Option<Fingerprint>), Duration>,
     /// Every token that the ledger ever knew.
     known: BTreeSet<Fingerprint>,
     /// What the operators cannot know any more: people took the ledger away.

@@ -4,6 +4,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use pleo_operator::domain::token::{ClientCredentials, Fingerprint};
+
 use super::{Judge, SLACK};
 use crate::{
     seeds::{host::Host, stage::Stage},
@@ -86,8 +88,9 @@ impl Judge {
     }
 
     fn refused(&self, sent: &Sent) -> Option<String> {
-        let key = (sent.token.clone(), sent.token_url.clone());
-        let since = self.histories.values().find_map(|history| history.refused.get(&key))?;
+        let from = |client_id| (sent.token.clone(), sent.token_url.clone(), client_id);
+        let keys = [from(None), from(Some(id_of(&sent.client_id)))];
+        let since = self.histories.values().find_map(|history| keys.iter().find_map(|key| history.refused.get(key)))?;
         let sent_again = sent.at > *since && !self.is_forgotten(sent);
         sent_again.then(|| format!("{} was sent after it was known to be dead (I3)", short(sent)))
     }
@@ -104,8 +107,8 @@ fn sent_again(judge: &Judge, stage: &Stage, this: &Sent, earlier: &[Arc<Sent>]) 
     let unwell = host.trouble_between(before.at.saturating_sub(SEND_WITHIN), this.at) >= LONG;
     let (apart, heard) = (this.at - before.at, before.heard.as_ref().filter(|heard| heard.at <= this.at));
     let excused = match heard.map(|heard| heard.outcome) {
-        // A consent that the wrong server refused outright may be good at the right one.
-        Some("refused") if before.token_url != this.token_url => true,
+        // A consent that the wrong server refused outright, or from the wrong client, may be good at the right one.
+        Some("refused") if before.token_url != this.token_url || before.client_id != this.client_id => true,
         Some("success" | "refused") => died || unwell,
         Some("unknown") => heard.is_some_and(|heard| this.at + SLACK >= heard.at + SETTLES),
         Some(_) => true,
@@ -125,20 +128,30 @@ fn code(judge: &Judge, stage: &Stage, this: &Sent, earlier: &[Arc<Sent>]) -> Opt
         let was_put_back = before.process != this.process && judge.meddled_between(before.at, this.at);
         before.token == this.token && !was_put_back
     });
-    match (again, home) {
+    let asked_for = url::Url::parse(&given.consented_at).ok()?;
+    let is_ours = asked_for.query_pairs().any(|(key, value)| key == "client_id" && value == this.client_id);
+    match (again, home && is_ours) {
         (true, _) => Some(format!("the code {} was sent twice (I1)", short(this))),
-        (false, false) => Some(format!("the code {} was sent to {} (I8)", short(this), this.token_url)),
+        (false, false) => {
+            Some(format!("the code {} was sent to {} by {} (I8)", short(this), this.token_url, this.client_id))
+        }
         (false, true) => None,
     }
 }
 
-/// A token that one server gave, or accepted, and that went to the other.
+/// A token that one server gave to a client, or accepted from it, and that went to the other, or was presented by another.
 fn not_home(this: &Sent, before: &Sent) -> Option<String> {
     let from_there = before.issued.as_ref() == Some(&this.token);
     let accepted_there = before.token == this.token && before.issued.is_some();
-    let elsewhere = before.token_url != this.token_url;
+    let elsewhere = before.token_url != this.token_url || before.client_id != this.client_id;
+    let place = |sent: &Sent| format!("{} for {}", sent.client_id, sent.token_url);
     ((from_there || accepted_there) && elsewhere)
-        .then(|| format!("{} belongs to {} and was sent to {} (I8)", short(this), before.token_url, this.token_url))
+        .then(|| format!("{} belongs to {} and was sent by {} (I8)", short(this), place(before), place(this)))
+}
+
+/// As ledgers name a client.
+fn id_of(client_id: &str) -> Fingerprint {
+    ClientCredentials { id: client_id.to_owned(), secret: None }.id_fingerprint()
 }
 
 /// Where the sender lives.
