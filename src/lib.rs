@@ -63,13 +63,14 @@
 //! - **I2** A pair that was received is committed, or the process died between the two, or a newer consent had replaced its
 //!   grant.
 //! - **I3** After a recorded refusal that token is never sent again, and nothing is sent until another token is there. (A
-//!   consent that the wrong server refused outright may be tried once at the one that the spec names then.)
+//!   consent that the wrong server refused outright, or from the wrong client, may be tried once where, or as whom, the spec
+//!   and the client Secret say then.)
 //! - **I4** The token Secret always equals some committed grant, and in time the latest; it never goes back; after a
 //!   terminal failure it holds no token.
 //! - **I5** No secret leaves by log, error, event, status, metric or debug print.
 //! - **I6** Idle is quiet: nothing due means no write at all, and a wake-up is never later than the refresh time.
 //! - **I7** With a healthy server, `Ready` comes back by itself wherever no human is needed.
-//! - **I8** A refresh token is only ever sent to the server it came from.
+//! - **I8** A refresh token is only ever sent to the server it came from, and by the client it was issued to.
 //! - **I9** A living grant is never given up for one that has not been proved.
 //!
 //! ## What carries the rules

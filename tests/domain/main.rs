@@ -11,6 +11,8 @@
 //! | [`adoptions`] | how a new consent comes in, and how its Secret is tidied |
 //! | [`consents`] | which consent is the newest, and what a backup cannot make us forget |
 //! | [`links`] | how a human consents in a browser, and what a code buys |
+//! | [`clients`] | whose a token is, and that nobody else presents it |
+//! | [`repairs`] | what if another program insists on what it writes |
 //! | [`wishes`], [`fine_print`] | what a spec may say, and what the rules say to the letter |
 //! | [`reasons`] | what the user is told: every reason and its way back |
 //! | [`warnings`] | what people are told before it is too late, and what could be an attack |
@@ -23,6 +25,7 @@ mod adoptions;
 mod answers;
 mod arbitrary;
 mod claims;
+mod clients;
 mod codecs;
 mod commits;
 mod consents;
@@ -33,6 +36,7 @@ mod house;
 mod links;
 mod properties;
 mod reasons;
+mod repairs;
 mod restarts;
 mod scenes;
 mod schedules;

@@ -252,11 +252,8 @@ impl State {
             }
             let as_client = old.and_then(|old| old.claim.as_ref()?.client_id.as_ref()).map(Client::named);
             let as_client = as_client.unwrap_or(Client::Acme);
-            let was_for_another =
-                |token: Token| books.refused.iter().any(|(refused, ..)| *refused == token) && token.number == 0;
-            if after
-                .is_some_and(|after| after != before.unwrap_or(after) && was_for_another(Token { number: 0, ..after }))
-            {
+            let was_refused = |token: Token| books.refused.iter().any(|(refused, ..)| *refused == token);
+            if after != before && after.is_some_and(|after| was_refused(Token::consent(after.family))) {
                 books.mark(Mark::ForAnotherClient);
             }
             books.refused.extend(refused.zip(sent_to).map(|(token, to)| (token, to, as_client)));

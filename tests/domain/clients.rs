@@ -1,0 +1,158 @@
+//! I8: a token belongs to the client that it was issued to, from the moment at which a server may have accepted it. Whoever else
+//! stands in the client Secret presents nothing; and what the server said to the wrong one is not held against the right one.
+
+use pleo_operator::{
+    api::ReauthReason,
+    domain::{
+        decide::{Decision, Turn},
+        grant::Which,
+        observed::Claimant,
+        ownership::Ownership,
+        reauth,
+    },
+};
+
+use super::scenes::{
+    Scene, at, client, fingerprint, invalid_client, invalid_grant, no_connection, our_id, pair, silence, with_secret,
+};
+
+fn reason(scene: &Scene) -> ReauthReason {
+    reauth::consent(&scene.observed).reason
+}
+
+/// Who may present the candidate.
+fn of_candidate(scene: &Scene) -> Ownership {
+    Ownership::of_candidate(scene.grant().candidate.as_ref().expect("a candidate"), &scene.observed)
+}
+
+#[test]
+fn a_pair_is_bound_to_its_client_by_its_success() {
+    let mut scene = Scene::adopted();
+    scene.exchange(pair("1"));
+    assert_eq!(scene.grant().live.as_ref().unwrap().record.client_id, Some(our_id()));
+
+    let mut other = scene.clone().at(850).client("another");
+    assert_eq!((other.turn(), reason(&other)), (Turn::Never, ReauthReason::ClientChanged));
+    assert!(matches!(other.rest(), Decision::Wait(_)));
+    let asked = other.wishing(|wish| wish.refresh_request = Some("now".into()));
+    assert_eq!(asked.turn(), Turn::Never, "not even when asked");
+
+    let mut back = asked.client("acme-client");
+    back.exchange(pair("2"));
+    assert_eq!(reason(&back), ReauthReason::GrantValid);
+}
+
+#[test]
+fn another_secret_of_the_same_client_changes_nothing() {
+    let mut scene = Scene::living().at(850);
+    scene.observed.client = pleo_operator::domain::observed::ClientSecretState::Present(with_secret("rotated"));
+    assert!(scene.is_sending());
+    assert_eq!(reason(&scene), ReauthReason::GrantValid);
+}
+
+#[test]
+fn a_ledger_from_before_binds_at_its_next_success() {
+    let mut scene = Scene::living().with_grant(|grant| grant.live.as_mut().unwrap().record.client_id = None).at(850);
+    assert!(scene.clone().client("another").is_sending(), "nobody noted whose it is");
+    scene.exchange(silence());
+    assert_eq!(scene.grant().live.as_ref().unwrap().record.client_id, None, "not by a try that may have failed");
+    let mut scene = scene.at(900);
+    scene.exchange(pair("8"));
+    assert_eq!(reason(&scene.client("another")), ReauthReason::ClientChanged);
+}
+
+#[test]
+fn a_candidate_is_bound_by_an_unknown_outcome_and_by_no_other_failure() {
+    for (outcome, bound) in [(no_connection(), None), (invalid_client(), None), (silence(), Some(our_id()))] {
+        let mut scene = Scene::adopted();
+        scene.exchange(outcome.clone());
+        assert_eq!(scene.grant().candidate.as_ref().unwrap().record.client_id, bound, "{outcome:?}");
+        let other = scene.at(100).client("another");
+        assert_eq!(other.is_sending(), bound.is_none(), "{outcome:?}");
+    }
+}
+
+/// Its holder may have sent it, and is dead: the claim tells in whose name.
+#[test]
+fn a_candidate_is_bound_by_a_claim_that_may_have_been_used() {
+    let claimed = |whose| Scene::adopted().with_claim("consent-1", at(0), whose, 600).client("another");
+    let scene = claimed(Claimant::Elsewhere).at(10);
+    assert_eq!((of_candidate(&scene), scene.turn()), (Ownership::OtherClient, Turn::Never));
+    assert_eq!(reason(&scene), ReauthReason::ClientChanged);
+    assert!(claimed(Claimant::NeverSentHere).is_sending());
+
+    let mut taken_over = scene.client("acme-client");
+    taken_over.begin();
+    let record = &taken_over.grant().candidate.as_ref().unwrap().record;
+    assert_eq!((&record.client_id, record.attempts.in_doubt), (&Some(our_id()), true));
+}
+
+/// RFC 6749 section 5.2: `invalid_grant` also means that it was issued to another client.
+#[test]
+fn a_consent_that_the_wrong_client_presented_is_tried_once_by_the_next() {
+    let mut scene = Scene::new().client("another").consent("consent-1");
+    scene.exchange(invalid_grant());
+    assert_eq!(reason(&scene), ReauthReason::GrantRefused);
+    let mut scene = scene.at(10);
+    assert!(!matches!(scene.rest(), Decision::Rotate(_)), "not by the same one");
+
+    let mut scene = scene.client("acme-client");
+    assert_eq!(reason(&scene), ReauthReason::NotTried);
+    let mut refused_by_both = scene.clone();
+    scene.exchange(pair("1"));
+    assert_eq!((reason(&scene), scene.sent.len()), (ReauthReason::GrantValid, 2));
+    assert!(scene.done.contains(&"tidy"), "it was accepted, whoever had it refused before");
+
+    refused_by_both.exchange(invalid_grant());
+    for id in ["another", "acme-client", "another"] {
+        refused_by_both = refused_by_both.at(1000).client(id);
+        assert!(!matches!(refused_by_both.rest(), Decision::Rotate(_)), "{id} had its try");
+    }
+    assert_eq!(refused_by_both.sent.len(), 2);
+}
+
+/// I3: adopted for another client, and the first one is back before it was sent.
+#[test]
+fn a_consent_is_not_sent_again_by_the_client_that_it_was_refused_from() {
+    let mut scene = Scene::new().client("another").consent("consent-1");
+    scene.exchange(invalid_grant());
+    let mut scene = scene.at(10).client("acme-client");
+    assert!(matches!(scene.rest(), Decision::Rotate(rotation) if rotation.which == Which::Candidate));
+    let mut scene = scene.client("another");
+    assert_eq!(of_candidate(&scene), Ownership::Rejected);
+    assert!(matches!(scene.rest(), Decision::Wait(_)));
+    assert_eq!(reason(&scene), ReauthReason::GrantRefused);
+}
+
+/// A token that a server accepted is no other client's, whatever the server says to that one later.
+#[test]
+fn a_consent_that_was_accepted_is_not_offered_to_another_client() {
+    let mut scene = Scene::adopted().wishing(|wish| wish.initial_grant.as_mut().unwrap().keep = true);
+    scene.exchange(pair("1"));
+    let mut other = scene.client("another").at(100);
+    assert!(matches!(other.rest(), Decision::Wait(_)));
+    assert!(other.grant().knows(
+        &fingerprint("consent-1"),
+        other.observed.wish.token_url().unwrap(),
+        Some(&client("another").id_fingerprint())
+    ));
+}
+
+/// A new authorization for the new client replaces the grant of the old one.
+#[test]
+fn a_new_authorization_replaces_the_grant_of_another_client() {
+    let mut scene = Scene::living().at(100).client("another").consent("consent-2");
+    scene.exchange(pair("8"));
+    assert_eq!(reason(&scene), ReauthReason::GrantValid);
+    assert_eq!(scene.grant().live.as_ref().unwrap().record.client_id, Some(client("another").id_fingerprint()));
+    assert_eq!(reason(&scene.client("acme-client")), ReauthReason::ClientChanged);
+}
+
+/// I9: one that is refused costs the grant of the old client nothing.
+#[test]
+fn a_refused_authorization_costs_the_grant_of_another_client_nothing() {
+    let mut scene = Scene::living().at(100).client("another").consent("bad-consent");
+    scene.exchange(invalid_grant());
+    assert_eq!(reason(&scene), ReauthReason::ClientChanged);
+    assert_eq!(reason(&scene.client("acme-client")), ReauthReason::GrantValid);
+}

@@ -1,0 +1,86 @@
+//! Repairs over another program that insists: the first at once, the next ones with minutes in between; and a new rotation is no
+//! repair.
+
+use pleo_operator::domain::{
+    adoption,
+    decide::Decision,
+    observed::TokenSecret,
+    projection,
+    repair::{PATIENT, Repaired, Repairs, URGENT},
+    token::AccessToken,
+};
+
+use super::scenes::{Scene, at, fingerprint, pair, secs};
+
+/// What was adopted is removed and comes back, after so many removals, the last of them so long ago.
+fn returned(times: u32, ago: u64) -> Scene {
+    let mut scene = Scene::adopted();
+    scene.exchange(pair("1"));
+    let removal = Some(Repaired { what: fingerprint("consent-1"), times, ago: secs(ago) });
+    scene.consent("consent-1").seeing(|seen| seen.repairs = Repairs { removal, publication: None })
+}
+
+/// Another program has changed what pods get, after this process had written it so often.
+fn edited(times: u32, ago: u64) -> Scene {
+    let scene = Scene::living().at(100);
+    let what = projection::written(scene.content(), &scene.observed.wish);
+    scene.seeing(|seen| {
+        seen.repairs = Repairs { removal: None, publication: Some(Repaired { what, times, ago: secs(ago) }) };
+        let TokenSecret::Ours(published) = &mut seen.token else { panic!("a token Secret") };
+        published.value.content.as_mut().unwrap().access.as_mut().unwrap().token = AccessToken::new("mine");
+    })
+}
+
+#[test]
+fn a_token_that_comes_back_is_removed_after_minutes() {
+    assert!(matches!(returned(0, 0).decide(), Decision::Tidy(_)), "the first time at once");
+    for (times, pause) in [(1, 120), (2, 240), (3, 480), (5, 1920), (6, 3600), (60, 3600)] {
+        let waits = returned(times, 20);
+        let until = waits.waits().until.expect("it is removed again");
+        let due = at(i64::from(pause) - 20);
+        assert!(until <= due && adoption::next(&waits.observed, waits.now) == Some(due), "after {times}");
+        assert!(matches!(returned(times, u64::try_from(pause).unwrap()).decide(), Decision::Tidy(_)), "after {times}");
+    }
+}
+
+#[test]
+fn another_token_is_removed_at_once() {
+    let scene = returned(3, 1).seeing(|seen| {
+        seen.repairs.removal.as_mut().unwrap().what = fingerprint("an earlier consent");
+    });
+    assert!(matches!(scene.decide(), Decision::Tidy(_)));
+    assert_eq!(adoption::returned(&scene.observed), None);
+}
+
+#[test]
+fn who_puts_a_token_back_is_told_how_to_keep_it() {
+    let scene = returned(1, 1);
+    let (token, message) = adoption::returned(&scene.observed).expect("it is back");
+    assert_eq!(*token, fingerprint("consent-1"));
+    assert!(message.contains("spec.initialGrant.keep") && message.contains("Secret acme-grant"), "{message}");
+}
+
+#[test]
+fn what_pods_get_is_put_right_once_at_once_and_then_after_minutes() {
+    assert!(matches!(edited(0, 1).decide(), Decision::Publish(_)), "the first time at once");
+    let waits = edited(1, 1);
+    assert_eq!(waits.waits().until, Some(at(100 + 119)));
+    assert!(matches!(edited(1, 120).decide(), Decision::Publish(_)));
+}
+
+/// I4: a new token is news, whatever another program does.
+#[test]
+fn a_new_token_is_published_at_once() {
+    let mut scene = edited(6, 1).at(850);
+    scene.exchange(pair("8"));
+    assert_eq!(scene.content().access.as_ref().unwrap().token.expose(), "access-8");
+}
+
+/// Pods cannot start without it, and nothing is refreshed.
+#[test]
+fn a_token_secret_that_is_deleted_is_back_soon() {
+    let gone = |ago| edited(6, ago).seeing(|seen| seen.token = TokenSecret::Absent);
+    assert!(matches!(gone(1).decide(), Decision::Wait(wait) if wait.until <= Some(at(115))), "{:?}", gone(1).decide());
+    assert!(matches!(gone(15).decide(), Decision::Publish(_)));
+    assert!(URGENT < PATIENT);
+}
