@@ -24,7 +24,7 @@ use tracing::{debug, error, warn};
 
 use super::{
     context::{Context, PassError},
-    index::Index,
+    index::{Gone, Index},
     reconcile::pass,
 };
 use crate::api::{PleoConnection, names};
@@ -107,21 +107,28 @@ fn decodable(events: impl Stream<Item = Event<Guarded>> + Send) -> impl Stream<I
     })
 }
 
-/// Keeps the index, and forgets what is gone.
+/// Keeps the index, and forgets what is gone, also what a list does not have any more.
 fn track(ctx: &Context, index: &Index, relisted: &Relisted, event: &Event<PleoConnection>) {
-    match event {
-        Ok(watcher::Event::Apply(connection) | watcher::Event::InitApply(connection)) => index.put(connection),
-        Ok(watcher::Event::Delete(connection)) => {
-            index.remove(connection);
-            ctx.forget(&connection.uid().unwrap_or_default());
-            let namespace = connection.namespace().unwrap_or_default();
-            ctx.store.own_writes.forget(&namespace, &names::grant_secret(&connection.name_any()));
-            let secret_name = connection.spec.secret_name.clone().unwrap_or_else(|| connection.name_any());
-            ctx.store.own_writes.forget(&namespace, &secret_name);
+    let gone = match event {
+        Ok(watcher::Event::Apply(connection) | watcher::Event::InitApply(connection)) => {
+            index.put(connection).into_iter().collect()
         }
-        // A receiver that is gone means that the controller is.
-        Ok(watcher::Event::InitDone) => drop(relisted.unbounded_send(())),
-        Ok(watcher::Event::Init) | Err(_) => {}
+        Ok(watcher::Event::Delete(connection)) => index.remove(connection).into_iter().collect(),
+        Ok(watcher::Event::Init) => {
+            index.begins_list();
+            Vec::new()
+        }
+        Ok(watcher::Event::InitDone) => {
+            // A receiver that is gone means that the controller is.
+            drop(relisted.unbounded_send(()));
+            index.ends_list()
+        }
+        Err(_) => Vec::new(),
+    };
+    for Gone { namespace, uid, secrets } in gone {
+        uid.iter().for_each(|uid| ctx.forget(uid));
+        let unnamed = secrets.iter().filter(|secret| index.connections(&namespace, secret).is_empty());
+        unnamed.for_each(|secret| ctx.store.own_writes.forget(&namespace, secret));
     }
 }
 

@@ -22,8 +22,26 @@ pub struct Index {
 
 #[derive(Default)]
 struct State {
-    secrets_of: BTreeMap<Key, BTreeSet<String>>,
+    known: BTreeMap<Key, Known>,
     connections_of: BTreeMap<Key, BTreeSet<String>>,
+    /// While a list comes in: what was in it so far.
+    listed: Option<BTreeSet<Key>>,
+}
+
+struct Known {
+    uid: String,
+    secrets: BTreeSet<String>,
+}
+
+/// What is of no more use: nobody tells of it again.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Gone {
+    /// The connection's namespace.
+    pub namespace: String,
+    /// Its uid; none: it is there, and names other Secrets now.
+    pub uid: Option<String>,
+    /// Secrets that it does not name any more.
+    pub secrets: Vec<String>,
 }
 
 impl Index {
@@ -31,27 +49,49 @@ impl Index {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection as it is now.
-    pub fn put(&self, connection: &PleoConnection) {
+    /// A connection as it is now; what is gone with how it was: a namesake, or the Secrets of another spec.
+    pub fn put(&self, connection: &PleoConnection) -> Option<Gone> {
         let key = key(connection);
         let mut state = self.state();
-        state.remove(&key);
-        let named = secrets_of(connection);
-        for secret in &named {
+        if let Some(listed) = &mut state.listed {
+            listed.insert(key.clone());
+        }
+        let before = state.remove(&key);
+        let (uid, secrets) = (connection.uid().unwrap_or_default(), secrets_of(connection));
+        for secret in &secrets {
             state.connections_of.entry((key.0.clone(), secret.clone())).or_default().insert(key.1.clone());
         }
-        state.secrets_of.insert(key, named);
+        let gone = before.map(|before| Gone {
+            namespace: key.0.clone(),
+            uid: Some(before.uid).filter(|old| *old != uid),
+            secrets: before.secrets.difference(&secrets).cloned().collect(),
+        });
+        state.known.insert(key, Known { uid, secrets });
+        gone.filter(|gone| gone.uid.is_some() || !gone.secrets.is_empty())
     }
 
     /// A connection that is gone.
-    pub fn remove(&self, connection: &PleoConnection) {
-        self.state().remove(&key(connection));
+    pub fn remove(&self, connection: &PleoConnection) -> Option<Gone> {
+        self.state().take(&key(connection))
+    }
+
+    /// A list of all connections begins to come in.
+    pub fn begins_list(&self) {
+        self.state().listed = Some(BTreeSet::new());
+    }
+
+    /// The list is complete: what is not in it was deleted while nobody watched.
+    pub fn ends_list(&self) -> Vec<Gone> {
+        let mut state = self.state();
+        let Some(listed) = state.listed.take() else { return Vec::new() };
+        let missing: Vec<Key> = state.known.keys().filter(|key| !listed.contains(*key)).cloned().collect();
+        missing.iter().filter_map(|key| state.take(key)).collect()
     }
 
     /// All connections.
     pub fn all(&self) -> Vec<ObjectRef<PleoConnection>> {
         let state = self.state();
-        state.secrets_of.keys().map(|(namespace, name)| ObjectRef::new(name).within(namespace)).collect()
+        state.known.keys().map(|(namespace, name)| ObjectRef::new(name).within(namespace)).collect()
     }
 
     /// The connections that name this Secret.
@@ -62,9 +102,15 @@ impl Index {
 }
 
 impl State {
-    fn remove(&mut self, connection: &Key) {
-        for secret in self.secrets_of.remove(connection).unwrap_or_default() {
-            let key = (connection.0.clone(), secret);
+    fn take(&mut self, connection: &Key) -> Option<Gone> {
+        let Known { uid, secrets } = self.remove(connection)?;
+        Some(Gone { namespace: connection.0.clone(), uid: Some(uid), secrets: secrets.into_iter().collect() })
+    }
+
+    fn remove(&mut self, connection: &Key) -> Option<Known> {
+        let known = self.known.remove(connection)?;
+        for secret in &known.secrets {
+            let key = (connection.0.clone(), secret.clone());
             if let Some(connections) = self.connections_of.get_mut(&key) {
                 connections.remove(&connection.1);
                 if connections.is_empty() {
@@ -72,6 +118,7 @@ impl State {
                 }
             }
         }
+        Some(known)
     }
 }
 
@@ -85,4 +132,51 @@ fn secrets_of(connection: &PleoConnection) -> BTreeSet<String> {
     let named =
         [names::grant_secret(&name), spec.client.secret_ref.name.clone(), spec.secret_name.clone().unwrap_or(name)];
     named.into_iter().chain(initial).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn connection(name: &str, uid: &str, token: &str) -> PleoConnection {
+        let spec = json!({"client": {"secretRef": {"name": "pleo-client"}}, "secretName": token});
+        let metadata = json!({"namespace": "finance", "name": name, "uid": uid});
+        let (api_version, kind) = ("pleo.io/v1alpha1", "PleoConnection");
+        serde_json::from_value(json!({"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec}))
+            .unwrap()
+    }
+
+    fn gone(uid: Option<&str>, secrets: &[&str]) -> Gone {
+        let secrets = secrets.iter().map(|secret| (*secret).to_owned()).collect();
+        Gone { namespace: "finance".into(), uid: uid.map(str::to_owned), secrets }
+    }
+
+    #[test]
+    fn what_a_new_list_does_not_have_is_gone() {
+        let index = Index::default();
+        index.begins_list();
+        assert_eq!(index.put(&connection("acme", "uid-1", "acme-token")), None);
+        assert_eq!(index.put(&connection("beta", "uid-2", "beta-token")), None);
+        assert_eq!(index.ends_list(), []);
+        index.begins_list();
+        index.put(&connection("beta", "uid-2", "beta-token"));
+        assert_eq!(index.ends_list(), [gone(Some("uid-1"), &["acme-token", "pleo-client", "pleo-grant-acme"])]);
+        assert_eq!(index.connections("finance", "pleo-client"), ["beta"]);
+        assert_eq!(index.all().len(), 1);
+    }
+
+    #[test]
+    fn a_namesake_and_another_secret_name_leave_something_behind() {
+        let index = Index::default();
+        index.put(&connection("acme", "uid-1", "acme-token"));
+        let renamed = connection("acme", "uid-1", "other-token");
+        assert_eq!(index.put(&renamed), Some(gone(None, &["acme-token"])));
+        assert_eq!(index.put(&renamed), None);
+        assert_eq!(index.put(&connection("acme", "uid-2", "other-token")), Some(gone(Some("uid-1"), &[])));
+        let all = ["other-token", "pleo-client", "pleo-grant-acme"];
+        assert_eq!(index.remove(&renamed), Some(gone(Some("uid-2"), &all)));
+        assert!(index.connections("finance", "pleo-client").is_empty() && index.all().is_empty());
+    }
 }

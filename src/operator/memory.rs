@@ -17,7 +17,7 @@ use crate::{
     api::PleoConnectionStatus,
     domain::{
         grant::{AttemptId, Claim, Grant, Holder},
-        observed::{Claimant, Sighting},
+        observed::{Claimant, Sighting, Versioned},
         repair::{Repaired, Repairs},
         signal::Edit,
         token::Fingerprint,
@@ -43,12 +43,14 @@ struct State {
     /// By the connection's uid.
     seen: BTreeMap<String, Seen>,
     under_way: BTreeSet<AttemptId>,
-    never_sent: BTreeSet<AttemptId>,
 }
 
 #[derive(Default)]
 struct Seen {
     claim: Option<(AttemptId, Instant)>,
+    /// Attempts for which nothing was sent, and the version of the grant that each claim was to replace: it may be stored late,
+    /// as long as that version stands.
+    never_sent: BTreeMap<AttemptId, String>,
     candidate_failure: Option<(AttemptId, Instant)>,
     live_failure: Option<(AttemptId, Instant)>,
     live: Option<(AttemptId, Instant)>,
@@ -100,18 +102,23 @@ impl Memory {
         UnderWay { memory: self, attempt: attempt.clone() }
     }
 
-    /// Nothing was sent for this attempt, and its claim may stand all the same.
-    pub fn never_sent(&self, attempt: &AttemptId) {
-        self.state().never_sent.insert(attempt.clone());
+    /// Nothing was sent for this attempt, and its claim, which was to replace that version, may be stored all the same.
+    pub fn never_sent(&self, uid: &str, attempt: &AttemptId, replaces: &str) {
+        let mut state = self.state();
+        let seen = state.seen.entry(uid.to_owned()).or_default();
+        seen.never_sent.insert(attempt.clone(), replaces.to_owned());
     }
 
     /// What is remembered of the claim and the failure in this grant. A holder that could not reach the API server
     /// either may still commit, so `last_outage` begins the wait for its claim anew.
-    pub fn sight(&self, grant: &Grant, me: &Holder, last_outage: Option<Instant>) -> Sighting {
-        let now = Instant::now();
+    pub fn sight(&self, grant: &Versioned<Grant>, me: &Holder, last_outage: Option<Instant>) -> Sighting {
+        let (now, Versioned { value: grant, version }) = (Instant::now(), grant);
         let mut state = self.state();
-        let claimant = grant.claim.as_ref().map(|claim| claimant(&state, claim, me));
-        let seen = state.seen.entry(grant.connection.clone()).or_default();
+        let State { seen, under_way } = &mut *state;
+        let seen = seen.entry(grant.connection.clone()).or_default();
+        let claimed = grant.claim.as_ref().map(|claim| &claim.attempt);
+        seen.never_sent.retain(|attempt, replaces| replaces == version || Some(&*attempt) == claimed);
+        let claimant = grant.claim.as_ref().map(|claim| claimant(under_way, &seen.never_sent, claim, me));
         let claim_since = since(&mut seen.claim, grant.claim.as_ref().map(|claim| &claim.attempt), now);
         let candidate = grant.candidate.as_ref().and_then(|held| held.record.attempts.retry.as_ref());
         let live = grant.live.as_ref().and_then(|held| held.record.attempts.retry.as_ref());
@@ -270,12 +277,17 @@ fn since<M: Clone + PartialEq>(seen: &mut Option<(M, Instant)>, mark: Option<&M>
     }
 }
 
-fn claimant(state: &State, claim: &Claim, me: &Holder) -> Claimant {
+fn claimant(
+    under_way: &BTreeSet<AttemptId>,
+    never_sent: &BTreeMap<AttemptId, String>,
+    claim: &Claim,
+    me: &Holder,
+) -> Claimant {
     if claim.holder.identity != me.identity {
         Claimant::Elsewhere
-    } else if state.under_way.contains(&claim.attempt) {
+    } else if under_way.contains(&claim.attempt) {
         Claimant::UnderWayHere
-    } else if state.never_sent.contains(&claim.attempt) {
+    } else if never_sent.contains_key(&claim.attempt) {
         Claimant::NeverSentHere
     } else {
         Claimant::DeadHere
@@ -291,5 +303,62 @@ pub struct UnderWay<'a> {
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.memory.state().under_way.remove(&self.attempt);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    const UID: &str = "0c5f7d9e-acme";
+
+    fn me() -> Holder {
+        Holder { identity: "pod-a".into(), process: "process-1".into() }
+    }
+
+    fn grant(version: &str, claimed_by: Option<&AttemptId>) -> Versioned<Grant> {
+        let claim = claimed_by.map(|attempt| Claim {
+            attempt: attempt.clone(),
+            holder: me(),
+            started_at: Timestamp::UNIX_EPOCH,
+            ends_at: Timestamp::UNIX_EPOCH,
+            fingerprint: Fingerprint::of(&["token"]),
+            client_id: None,
+        });
+        Versioned { value: Grant { claim, ..Grant::new(UID, 1) }, version: version.into() }
+    }
+
+    /// A claim whose write was never answered may be stored as long as the version that it replaces stands, and no longer.
+    #[tokio::test]
+    async fn attempts_that_were_never_sent_are_remembered_as_long_as_they_may_come_back() {
+        let memory = Memory::default();
+        let attempts = [memory.next_attempt(&me()), memory.next_attempt(&me()), memory.next_attempt(&me())];
+        attempts.iter().for_each(|attempt| memory.never_sent(UID, attempt, "5"));
+        let remembered = || memory.state().seen[UID].never_sent.len();
+        memory.sight(&grant("5", None), &me(), None);
+        assert_eq!(remembered(), 3);
+
+        let late = memory.sight(&grant("6", Some(&attempts[1])), &me(), None);
+        assert_eq!((late.claimant, remembered()), (Some(Claimant::NeverSentHere), 1));
+        memory.sight(&grant("7", None), &me(), None);
+        assert_eq!(remembered(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_program_that_edits_again_and_again_is_told_of_every_ten_minutes() {
+        let memory = Memory::default();
+        let edit =
+            |second| Edit { secret: "acme-token".into(), by: "a-tool".into(), at: Timestamp::from_second(second).ok() };
+        let mut told = 0;
+        for second in 0..1300 {
+            memory.saw_edit(UID, edit(second));
+            told += memory.edits_to_tell(UID).len();
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert_eq!(told, 3, "at once, after ten minutes, and after twenty");
+        memory.saw_edit(UID, Edit { by: "another-tool".into(), ..edit(0) });
+        assert_eq!(memory.edits_to_tell(UID).len(), 1);
     }
 }

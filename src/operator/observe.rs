@@ -133,7 +133,7 @@ async fn complete(
 /// What this process remembers of the claim and the failure in a grant.
 pub fn sight(ctx: &Context, grant: &GrantSecret) -> Sighting {
     let last_outage = ctx.store.last_failure();
-    grant.ours().map(|grant| ctx.memory.sight(&grant.value, &ctx.policy.holder, last_outage)).unwrap_or_default()
+    grant.ours().map(|grant| ctx.memory.sight(grant, &ctx.policy.holder, last_outage)).unwrap_or_default()
 }
 
 async fn client_secret(ctx: &Context, wish: &Wish) -> Result<ClientSecretState, PassError> {

@@ -142,7 +142,7 @@ async fn claim(ctx: &Context, wish: &Wish, attempt: &Attempt, version: &str) -> 
             {
                 return Ok(Claimed::Won(Box::new(grant)));
             }
-            ctx.memory.never_sent(&attempt.id);
+            ctx.memory.never_sent(&wish.uid, &attempt.id, version);
             Err(outage).doing("claim the refresh token")
         }
     }

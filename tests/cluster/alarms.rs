@@ -3,11 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Router, extract::State, http::HeaderMap, routing::post};
-use k8s_openapi::api::events::v1::Event;
-use kube::{
-    Api,
-    api::{ListParams, Patch, PatchParams},
-};
+use kube::api::{Patch, PatchParams};
 use pleo_operator::notify::SigningKey;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc};
@@ -56,13 +52,6 @@ async fn a_webhook_hears_when_a_human_is_needed_and_when_all_is_well() {
     finish(world).await;
 }
 
-async fn events(world: &World, reason: &str) -> Vec<String> {
-    let events: Api<Event> = Api::namespaced(world.client.clone(), &world.namespace);
-    let all = events.list(&ListParams::default()).await.unwrap();
-    let about = all.items.into_iter().filter(|event| event.reason.as_deref() == Some(reason));
-    about.filter_map(|event| event.note).collect()
-}
-
 /// Writes into a Secret as somebody who uses that program.
 async fn write_as(world: &World, program: &str, secret: &str, patch: Value) {
     let parameters = PatchParams { field_manager: Some(program.into()), ..PatchParams::default() };
@@ -90,7 +79,7 @@ async fn whoever_writes_into_our_secrets_is_named() {
     world.until_counted(&operator, r#"pleo_security_signals_total{signal="secret_edited"} 2"#).await;
     world.request_refresh("acme", "once").await;
     world.until_rotation("acme", 2).await;
-    let told = events(&world, "SecretEdited").await;
+    let told = world.events("SecretEdited").await;
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told.iter().any(|note| note.starts_with("kubectl-edit wrote into the Secret acme-token at ")), "{told:?}");
     assert!(told.iter().any(|note| note.starts_with("a-thief wrote into the Secret pleo-grant-acme at ")), "{told:?}");
@@ -99,6 +88,6 @@ async fn whoever_writes_into_our_secrets_is_named() {
     world.sandbox.revoke("acme");
     world.request_refresh("acme", "twice").await;
     world.until_counted(&operator, r#"pleo_security_signals_total{signal="refused_early"} 1"#).await;
-    assert_eq!(events(&world, "RefusedEarly").await.len(), 1);
+    assert_eq!(world.events("RefusedEarly").await.len(), 1);
     finish(world).await;
 }

@@ -11,7 +11,11 @@ use std::{
 };
 
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine};
-use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::Condition};
+use k8s_openapi::{
+    ByteString,
+    api::{core::v1::Secret, events::v1::Event},
+    apimachinery::pkg::apis::meta::v1::Condition,
+};
 use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams},
@@ -267,6 +271,23 @@ subjects: [{{kind: User, name: {user}}}]
     pub async fn value(&self, secret: &str, key: &str) -> Option<String> {
         let data = self.secrets().get(secret).await.ok()?.data?;
         data.get(key).map(|value| String::from_utf8(value.0.clone()).unwrap())
+    }
+
+    /// The notes of all events with this reason.
+    pub async fn events(&self, reason: &str) -> Vec<String> {
+        let events: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
+        let all = events.list(&ListParams::default()).await.unwrap();
+        let about = all.items.into_iter().filter(|event| event.reason.as_deref() == Some(reason));
+        about.filter_map(|event| event.note).collect()
+    }
+
+    /// Waits for an event with this reason.
+    pub async fn until_event(&self, reason: &str) {
+        let begun = Instant::now();
+        while self.events(reason).await.is_empty() {
+            assert!(begun.elapsed() < PATIENCE, "no event {reason}\n{}", self.log_tail());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Waits until one key of a Secret is so.

@@ -1,6 +1,7 @@
 //! The operator as a real process, on a real API server, over HTTPS with a strict server.
 
 mod alarms;
+mod answers;
 mod consumers;
 mod crashes;
 mod failures;

@@ -135,6 +135,13 @@ impl Pleo {
         }
     }
 
+    /// Whether the server knows the client for which the user was sent to it. Otherwise it shows a page that says so.
+    pub fn knows_client(&self, url: &str) -> bool {
+        let url = Url::parse(url).expect("a URL");
+        let asked_for = url.query_pairs().find(|(key, _)| key == "client_id").map(|(_, id)| id.into_owned());
+        asked_for.is_some_and(|id| [CLIENT_ID, OTHER_CLIENT_ID].contains(&id.as_str()))
+    }
+
     /// The user was sent to the consent page with this URL, and says yes; where he is sent back to.
     pub fn allow(&self, url: &str, connection: &str) -> String {
         let (now, state) = (self.now(), &mut *self.state());

@@ -21,11 +21,13 @@ enum Lasting {
 pub struct Trouble {
     coming: VecDeque<(Duration, Event)>,
     lasting: Vec<(Duration, Lasting)>,
+    /// Until when nobody reaches the API server, whenever his process began.
+    outage: Duration,
 }
 
 impl Trouble {
     pub fn of(plan: &Plan) -> Self {
-        Self { coming: plan.events.iter().cloned().collect(), lasting: Vec::new() }
+        Self { coming: plan.events.iter().cloned().collect(), lasting: Vec::new(), outage: Duration::ZERO }
     }
 
     /// All that is to happen by now.
@@ -37,6 +39,9 @@ impl Trouble {
         while self.coming.front().is_some_and(|(at, _)| *at <= stage.now) {
             let Some((_, event)) = self.coming.pop_front() else { return };
             self.happen(stage, event);
+        }
+        if stage.now < self.outage {
+            stage.hosts.iter().filter_map(|host| host.line()).for_each(|line| line.cut_off());
         }
     }
 
@@ -111,6 +116,7 @@ impl Trouble {
         stage.transcript.note(stage.now, "cluster", format!("*** {event:?}"));
         match event {
             ApiEvent::Outage(length) => {
+                self.outage = self.outage.max(stage.now + length);
                 for node in 0..stage.hosts.len() {
                     if let Some(line) = stage.hosts[node].line() {
                         line.cut_off();

@@ -46,6 +46,9 @@ impl Visits {
         let seen = human.get(&pages, &link).await;
         let Some(there) = seen.location else { return note(format!("reads {:?}", seen.title())) };
         sleep(thinks).await;
+        if !world.pleo.knows_client(&there) {
+            return note("reads that the server does not know the client".into());
+        }
         let callback = world.pleo.allow(&there, &account(&name, &there));
         let code = url::Url::parse(&callback).unwrap();
         let code = code.query_pairs().find(|(key, _)| key == "code").map(|(_, code)| code.into_owned()).unwrap();
