@@ -117,7 +117,7 @@ impl Memory {
         let State { seen, under_way } = &mut *state;
         let seen = seen.entry(grant.connection.clone()).or_default();
         let claimed = grant.claim.as_ref().map(|claim| &claim.attempt);
-        seen.never_sent.retain(|attempt, replaces| replaces == version || Some(&*attempt) == claimed);
+        seen.never_sent.retain(|attempt, replaces| replaces == version || Some(attempt) == claimed);
         let claimant = grant.claim.as_ref().map(|claim| claimant(under_way, &seen.never_sent, claim, me));
         let claim_since = since(&mut seen.claim, grant.claim.as_ref().map(|claim| &claim.attempt), now);
         let candidate = grant.candidate.as_ref().and_then(|held| held.record.attempts.retry.as_ref());
