@@ -14,7 +14,7 @@ use targets::Target;
 
 /// Changes of each seed. Enough to reach every word that a target can say, and a matter of seconds.
 const MANY: usize = 3000;
-/// The same where each is a scene, with decisions at a dozen times.
+/// The same where each is a scene, with decisions at a dozen times, or as long as an answer may be.
 const SOME: usize = 500;
 
 fn root() -> &'static Path {
@@ -70,6 +70,11 @@ fn holds(target: &str, changes: usize, reached: &[&str]) {
 fn tried(target: &str, run: Target, seed: &Path, bytes: &[u8]) -> &'static str {
     let _trial = Trial { target, seed, bytes };
     run(bytes)
+}
+
+#[test]
+fn a_body_is_decoded_as_far_as_it_can_be() {
+    holds("coding", SOME, &["as it was", "damaged", "decoded", "too long"]);
 }
 
 #[test]

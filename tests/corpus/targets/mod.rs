@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`allowed`] | an entry of `--allowed-server` |
 //! | [`answer`] | an answer of the token endpoint: status, `Retry-After` and body, a line each |
+//! | [`coding`] | `Content-Encoding` and the body of an answer, a line each |
 //! | [`duration`] | a duration in a spec or a flag |
 //! | [`input`] | a value in a Secret that a user wrote |
 //! | [`ledger`] | a scene, and edits of its ledger, a line each |
@@ -16,6 +17,7 @@
 
 pub mod allowed;
 pub mod answer;
+pub mod coding;
 pub mod duration;
 pub mod input;
 pub mod ledger;
@@ -34,9 +36,10 @@ mod text;
 pub type Target = fn(&[u8]) -> &'static str;
 
 /// All targets, by name.
-pub const ALL: [(&str, Target); 9] = [
+pub const ALL: [(&str, Target); 10] = [
     ("allowed", allowed::run),
     ("answer", answer::run),
+    ("coding", coding::run),
     ("duration", duration::run),
     ("input", input::run),
     ("ledger", ledger::run),
