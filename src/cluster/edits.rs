@@ -17,7 +17,7 @@ pub struct Seen<T> {
 /// The last program other than this operator that wrote data into a Secret, since we did. What was there when we wrote last,
 /// we had seen: our writes replace the version that was read. Labels and annotations are free for all.
 pub(super) fn edit(secret: &Secret) -> Option<Edit> {
-    // `.` is `data` itself, which whoever created the Secret keeps.
+    // `.` is `data` itself, which stays with the program that created the Secret.
     let wrote_data = |entry: &&ManagedFieldsEntry| {
         let data = entry.fields_v1.as_ref().and_then(|fields| fields.0.get("f:data")?.as_object());
         data.is_some_and(|keys| keys.keys().any(|key| key != "."))

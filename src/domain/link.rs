@@ -66,7 +66,7 @@ pub struct CodeRecord {
     pub fingerprint: Fingerprint,
     /// The server that the human was sent to.
     pub server: TokenUrl,
-    /// The client that the human was asked for; none: by an operator that did not note it.
+    /// The client that the user was asked to authorise; none: by an operator that did not note it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<Fingerprint>,
     /// As the human was sent there with.
@@ -105,7 +105,8 @@ pub enum VisitEnd {
     Lost,
     /// A newer consent was proved first.
     Replaced,
-    /// It was not exchanged in time: the connection was suspended, names another server now, or has no client Secret.
+    /// It was not exchanged in time: the connection was suspended, names another server now, or has no client Secret, or one of
+    /// another client.
     TooLate,
 }
 
@@ -140,7 +141,7 @@ impl VisitEnd {
             ),
             Self::Lost => Some("the operator was ended while the code was exchanged: open the link once more"),
             Self::TooLate => Some(
-                "the code was not exchanged in time, for the connection was suspended or changed, or its client Secret is missing: mend that, and open the link once more",
+                "the code was not exchanged in time: the connection was suspended or changed, or its client Secret is missing or has another client_id than the link; fix that, and open the link once more",
             ),
         }
     }
@@ -158,7 +159,7 @@ pub struct Arrival {
     pub verifier: CodeVerifier,
     /// The server that the human was sent to.
     pub server: TokenUrl,
-    /// The client that the human was asked for.
+    /// The client that the user was asked to authorise.
     pub client_id: Fingerprint,
     /// As the human was sent there with.
     pub redirect_uri: String,

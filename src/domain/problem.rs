@@ -1,11 +1,13 @@
 //! What is wrong with a connection, in words that name the way back: a chain of checks, in the order in which the
 //! reasons are documented.
 
+use jiff::Timestamp;
+
 use super::{
     grant::{Attempts, Candidate, HaltReason},
     observed::{Claimant, ClientSecretState, GrantSecret, InitialGrant, Observed, Sharing, TokenSecret},
     ownership::Ownership,
-    projection::whole_seconds,
+    projection::{self, whole_seconds},
     reauth::{Consent, consent, new_token, news, way_back},
     wish::SpecProblem,
 };
@@ -21,10 +23,11 @@ pub struct Problem {
 }
 
 /// All that is wrong, the first reason first. `refused_by_storage`: what the API server said to a write of this pass.
-pub fn problems(observed: &Observed, refused_by_storage: Option<&str>) -> Vec<Problem> {
+pub fn problems(observed: &Observed, refused_by_storage: Option<&str>, now: Timestamp) -> Vec<Problem> {
     let checks = [
         spec(observed),
         secret_conflict(observed),
+        contested(observed, now),
         grant_unreadable(observed),
         refused_by_storage.or_else(|| unchecked(observed)).map(storage_refused),
         client_secret_missing(observed),
@@ -69,6 +72,18 @@ fn secret_conflict(observed: &Observed) -> Option<Problem> {
         }
         GrantSecret::Absent | GrantSecret::Ours(_) | GrantSecret::Predecessor(_) | GrantSecret::Unreadable(_) => None,
     }
+}
+
+fn contested(observed: &Observed, now: Timestamp) -> Option<Problem> {
+    let again = whole_seconds(projection::contested(observed, now)?);
+    let (secret, verb) =
+        (&observed.wish.secret_name, if observed.token.published().is_some() { "changing" } else { "deleting" });
+    problem(
+        ReadyReason::SecretConflict,
+        format!(
+            "another program keeps {verb} the Secret {secret}, which pods mount; it is written again at {again}: find that program, and stop it"
+        ),
+    )
 }
 
 fn grant_unreadable(observed: &Observed) -> Option<Problem> {

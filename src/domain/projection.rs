@@ -242,6 +242,15 @@ pub fn repaired_again_at(observed: &Observed, desired: &Content, now: Timestamp)
     observed.repairs.publication.as_ref()?.again_at(&written(desired, &observed.wish), longest, now)
 }
 
+/// Until when pods get something else than they should, because another program keeps changing it.
+pub fn contested(observed: &Observed, now: Timestamp) -> Option<Timestamp> {
+    let desired = desired(observed, now)?;
+    let published = observed.token.published().and_then(|published| published.content.as_ref());
+    let is_right =
+        published.is_some_and(|content| content.access == desired.access && content.rotation == desired.rotation);
+    repaired_again_at(observed, &desired, now).filter(|_| !is_right)
+}
+
 /// The labels of the token Secret: the operator's own win over the template's.
 pub fn labels(wish: &Wish) -> BTreeMap<String, String> {
     let mut labels = wish.secret_labels.clone();

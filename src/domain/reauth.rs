@@ -53,6 +53,9 @@ fn consent_of_grant(grant: &Grant, observed: &Observed, news: bool) -> Consent {
     let code = grant.code.as_ref().map(|code| Ownership::of_code(code, observed));
     let waits = grant.visit.as_ref().is_some_and(|visit| visit.end.is_none());
     let is_ours = candidate.is_some_and(|(ownership, _)| ownership == Ownership::Ours);
+    if code == Some(Ownership::OtherClient) && !is_ours && !news {
+        return client_changed(observed);
+    }
     if is_ours || code == Some(Ownership::Ours) || waits || news {
         return not_tried();
     }
@@ -64,19 +67,21 @@ fn consent_of_grant(grant: &Grant, observed: &Observed, news: bool) -> Consent {
                 way_back(observed)
             ),
         },
-        Some((Ownership::OtherClient, _)) => Consent {
-            reason: ReauthReason::ClientChanged,
-            message: format!(
-                "the grant was issued to another client than the client_id in the Secret {}, and nothing is sent; it is kept: put the old client_id back, or {}",
-                observed.wish.client_secret_name,
-                way_back(observed)
-            ),
-        },
+        Some((Ownership::OtherClient, _)) => client_changed(observed),
         Some((Ownership::Ours | Ownership::Rejected, _)) | None => match &grant.refused {
             Some(refused) => rejected(refused, observed),
             None => not_authorized(observed),
         },
     }
+}
+
+fn client_changed(observed: &Observed) -> Consent {
+    let message = format!(
+        "the grant was issued to another client than the client_id in the Secret {}, and nothing is sent; it is kept: put the old client_id back, or {}",
+        observed.wish.client_secret_name,
+        way_back(observed)
+    );
+    Consent { reason: ReauthReason::ClientChanged, message }
 }
 
 fn rejected(refused: &Refused, observed: &Observed) -> Consent {
@@ -91,9 +96,11 @@ fn rejected(refused: &Refused, observed: &Observed) -> Consent {
         | ReauthReason::NotAuthorized
         | ReauthReason::ServerChanged
         | ReauthReason::ClientChanged
-        | ReauthReason::GrantRestored => "the server refused the grant as expired or revoked (invalid_grant)",
+        | ReauthReason::GrantRestored => {
+            "the server refused the grant (invalid_grant): it has expired, was revoked, or was issued to another client"
+        }
     };
-    let message = format!("{what}; it was wiped and is not sent again: {}", way_back(observed));
+    let message = format!("{what}; it was wiped and is not sent again by this client: {}", way_back(observed));
     Consent { reason: refused.reason.reauth(), message }
 }
 

@@ -10,7 +10,7 @@ use super::{
     link,
     observed::{Claimant, Observed, Told},
     problem::{self, Problem},
-    projection::whole_seconds,
+    projection::{self, whole_seconds},
     reauth,
     schedule::Pace,
 };
@@ -36,7 +36,7 @@ pub fn status(
     now: Timestamp,
     pace: Pace,
 ) -> PleoConnectionStatus {
-    let problems = problem::problems(observed, refused_by_storage);
+    let problems = problem::problems(observed, refused_by_storage, now);
     let next = match turn(observed, now, pace) {
         // What the API server refuses has no time of its own.
         Turn::Now(_) | Turn::At(..) if refused_by_storage.is_some() => None,
@@ -175,7 +175,8 @@ fn history(observed: &Observed, previous: &PleoConnectionStatus) -> PleoConnecti
 
 /// True as long as there is a usable token, whatever else is wrong; otherwise the first reason that applies.
 fn ready(observed: &Observed, problems: &[Problem], next: Option<Timestamp>, now: Timestamp) -> (ReadyReason, String) {
-    let usable = observed.token.published().and_then(|published| published.usable(now));
+    let is_ours = projection::contested(observed, now).is_none();
+    let usable = observed.token.published().and_then(|published| published.usable(now)).filter(|_| is_ours);
     let Some(access) = usable else {
         let nothing_yet = || (ReadyReason::Progressing, "the next exchange is about to begin".to_owned());
         return problems.first().map_or_else(nothing_yet, |first| (first.reason, first.message.clone()));

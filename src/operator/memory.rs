@@ -26,7 +26,7 @@ use crate::{
 
 /// How many edits of one connection's Secrets are remembered.
 const MOST_EDITS: usize = 32;
-/// How long a program that writes into our Secrets again and again is not told of again.
+/// How long further edits of a Secret by the same program are not reported.
 const BETWEEN_EDITS: Duration = Duration::from_secs(10 * 60);
 
 /// What this process remembers.
@@ -156,8 +156,8 @@ impl Memory {
         }
     }
 
-    /// Another program wrote into a Secret of ours. It is told later: the next write of ours takes the trace away. One that
-    /// writes again and again is told of once in a while.
+    /// Another program wrote into a Secret of ours. It is reported later, because our next write removes the trace; a program
+    /// that keeps writing is reported every ten minutes.
     pub fn saw_edit(&self, uid: &str, edit: Edit) {
         let mut state = self.state();
         let edits = &mut state.seen.entry(uid.to_owned()).or_default().edits;
@@ -192,12 +192,12 @@ impl Memory {
     }
 
     /// An adopted token was removed from the initial grant.
-    pub fn has_removed(&self, uid: &str, token: &Fingerprint) {
+    pub fn note_removal(&self, uid: &str, token: &Fingerprint) {
         done(&mut self.state().seen.entry(uid.to_owned()).or_default().removal, token, 1);
     }
 
     /// The token Secret was written.
-    pub fn has_published(&self, uid: &str, what: &Fingerprint) {
+    pub fn note_publication(&self, uid: &str, what: &Fingerprint) {
         done(&mut self.state().seen.entry(uid.to_owned()).or_default().publication, what, 0);
     }
 
@@ -213,8 +213,8 @@ impl Memory {
             .unwrap_or_default()
     }
 
-    /// Whether that this token came back was not told yet; from now on it is.
-    pub fn is_back_anew(&self, uid: &str, token: &Fingerprint) -> bool {
+    /// Whether the return of this token is still to be reported; marks it as reported.
+    pub fn is_first_return(&self, uid: &str, token: &Fingerprint) -> bool {
         let mut state = self.state();
         state.seen.entry(uid.to_owned()).or_default().returned.replace(token.clone()).as_ref() != Some(token)
     }

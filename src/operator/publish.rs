@@ -45,7 +45,7 @@ pub async fn token(ctx: &Context, scene: &mut Scene, content: &Content) -> Resul
     let wish = &scene.observed.wish;
     let written = ctx.store.write_token(wish, content, replaces).await;
     if written.is_ok() {
-        ctx.memory.has_published(&wish.uid, &projection::written(content, wish));
+        ctx.memory.note_publication(&wish.uid, &projection::written(content, wish));
     }
     settled(written, "write the token Secret", |token| scene.observed.token = token)
 }
@@ -115,7 +115,7 @@ pub async fn retire(ctx: &Context, scene: &mut Scene, name: &str) -> Step {
 pub async fn tidy(ctx: &Context, scene: &mut Scene, tidying: &Tidying) -> Step {
     match ctx.store.tidy(&scene.observed.wish.namespace, tidying).await {
         Ok(()) => {
-            ctx.memory.has_removed(&scene.observed.wish.uid, &tidying.fingerprint);
+            ctx.memory.note_removal(&scene.observed.wish.uid, &tidying.fingerprint);
             let why = format!("the refresh token in the Secret {} was adopted and removed", tidying.secret);
             scene.observed.initial = InitialGrant::Missing(why);
             Step::Done

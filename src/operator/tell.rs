@@ -191,8 +191,9 @@ fn alarm(ctx: &Arc<Context>, scene: &Scene, before: &PleoConnectionStatus, after
 /// Another program puts an adopted token back: said once, for it goes on until somebody changes that.
 fn returned(ctx: &Arc<Context>, scene: &Scene) {
     let Some((token, message)) = adoption::returned(&scene.observed) else { return };
-    if ctx.memory.is_back_anew(&scene.observed.wish.uid, token) {
-        let reason = INITIAL_GRANT_RETURNED.to_owned();
+    if ctx.memory.is_first_return(&scene.observed.wish.uid, token) {
+        let (wish, reason) = (&scene.observed.wish, INITIAL_GRANT_RETURNED.to_owned());
+        warn!(namespace = wish.namespace, connection = wish.name, "{message}");
         events(ctx, &scene.connection, vec![Transition { reason, message, warning: true }]);
     }
 }

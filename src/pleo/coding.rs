@@ -31,25 +31,28 @@ pub enum End {
     Complete,
     /// The compressed data is cut off or damaged.
     Damaged,
+    /// A coding is unknown, or there are too many of them.
+    Unsupported,
     /// It is longer than any answer.
     TooLong,
 }
 
-/// Undoes the codings that `Content-Encoding` names. A body that is JSON as it stands was only labelled so, and one with an
-/// unknown coding is left as it is.
+/// Undoes the codings that `Content-Encoding` names. A body that is JSON as it stands was only labelled so.
 pub fn decode(body: Zeroizing<Vec<u8>>, content_encoding: &str) -> Decoded {
     let mut decoded = Decoded { body, end: End::Complete };
     let codings: Vec<&str> = content_encoding.split(',').map(str::trim).filter(|coding| !coding.is_empty()).collect();
-    if codings.len() > MAX_CODINGS {
-        return decoded;
-    }
     // They are listed in the order in which they were applied.
-    for coding in codings.into_iter().rev() {
+    for (count, coding) in codings.into_iter().rev().enumerate() {
         if decoded.body.is_empty() || is_json_object(&decoded.body) {
             break;
         }
-        let Some(plain) = undo(coding, &decoded.body) else { break };
-        decoded = plain;
+        match undo(coding, &decoded.body).filter(|_| count < MAX_CODINGS) {
+            Some(plain) => decoded = plain,
+            None => {
+                decoded.end = End::Unsupported;
+                break;
+            }
+        }
     }
     decoded
 }

@@ -87,6 +87,7 @@ impl HttpTokenEndpoint {
         let end = end.and(match decoded.end {
             End::Complete => Ok(()),
             End::Damaged => Err(DAMAGED),
+            End::Unsupported => Err(UNSUPPORTED),
             End::TooLong => Err(TOO_LONG),
         });
         let (status, retry_after) = (response.status().as_u16(), retry_after(&response));
@@ -94,14 +95,22 @@ impl HttpTokenEndpoint {
         match (end, answer) {
             // An object of JSON says itself where it ends: a pair that arrived whole is one, however its connection ended.
             (Ok(()), answer) | (Err(_), answer @ Outcome::Issued(_)) => answer,
-            (Err(why), Outcome::Failed(_)) => unknown(why),
+            // Its status says all.
+            (Err(_), Outcome::Failed(throttled @ Failure { kind: FailureKind::Throttled, .. })) => {
+                Outcome::Failed(throttled)
+            }
+            (Err(why), Outcome::Failed(failure)) => {
+                let (kind, detail) = (FailureKind::OutcomeUnknown, why.to_owned());
+                Outcome::Failed(Failure { kind, detail, ..failure })
+            }
         }
     }
 }
 
 const BROKEN: &str = "the connection broke before the answer was complete";
 const TOO_LATE: &str = "the server did not answer in time";
-const DAMAGED: &str = "the server's answer was compressed, and could not be decompressed";
+const DAMAGED: &str = "the server's answer was compressed and could not be decompressed: turn compression off in the gateway before the server";
+const UNSUPPORTED: &str = "the server's answer has a Content-Encoding that is not supported: turn compression off in the gateway before the server";
 const TOO_LONG: &str = "the server's answer is too long to be one";
 
 fn unknown(why: &str) -> Outcome {

@@ -15,7 +15,7 @@ use super::{
     cluster::{Cluster, Trouble},
 };
 use crate::{
-    api::{PleoConnection, ReadyReason, names},
+    api::{PleoConnection, ReadyReason, ReauthReason, names},
     clock::{SystemClock, WallClock},
 };
 
@@ -128,7 +128,18 @@ pub fn next_step(connection: &PleoConnection) -> String {
     let Some(ready) = of("Ready") else {
         return "Nobody has looked at it yet: `kubectl pleo check` tells whether an operator is at work.".to_owned();
     };
-    if of("ReauthRequired").is_some_and(|reauth| reauth.status == "True") {
+    let secret = &connection.spec.client.secret_ref.name;
+    if let Some(reauth) = of("ReauthRequired").filter(|reauth| reauth.status == "True") {
+        if reauth.reason == ReauthReason::ClientChanged.as_str() {
+            return format!(
+                "Put the old client_id back into the Secret {secret}; or, to use the new client: `kubectl pleo connect {name}`"
+            );
+        }
+        if reauth.reason == ReauthReason::ServerChanged.as_str() {
+            return format!(
+                "Change the server in the spec back; or, to use the new one: `kubectl pleo connect {name}`"
+            );
+        }
         return match &status.authorization_url {
             Some(link) => format!("A human must consent: `kubectl pleo connect {name}`, or open {link}"),
             None => format!("A human must consent: `kubectl pleo connect {name}`"),
@@ -139,8 +150,9 @@ pub fn next_step(connection: &PleoConnection) -> String {
     }
     let missing = ReadyReason::ClientSecretMissing.as_str();
     if [Some(ready), of("Stalled")].into_iter().flatten().any(|condition| condition.reason == missing) {
-        let secret = &connection.spec.client.secret_ref.name;
-        return format!("Create the Secret {secret}, as the message above says: the operator sees it at once.");
+        return format!(
+            "Create or correct the Secret {secret}, as the message above says: the operator sees it at once."
+        );
     }
     if let Some(stalled) = of("Stalled") {
         return format!("{}: see the message above; then `kubectl pleo refresh {name} --wait`.", stalled.reason);

@@ -6,7 +6,10 @@ use pleo_sandbox::script::Coding;
 use super::{
     attacks,
     hunt::PAIR,
-    siege::{Attack, DAMAGED, NO_TOKEN, Pair, Refused, TOO_LONG, Unknown, answers_with, says_and_closes},
+    siege::{
+        Attack, DAMAGED, NO_TOKEN, Pair, Refused, TOO_LONG, Throttled, UNSUPPORTED, Unknown, answers_with,
+        says_and_closes,
+    },
 };
 
 const INVALID_GRANT: &str = r#"{"error":"invalid_grant"}"#;
@@ -92,8 +95,20 @@ attacks! {
     half_a_pair_in_brotli_leaves_doubt: half_a_pair_in(Coding::Br, "content-encoding: br\r\n") => DAMAGED;
     half_a_pair_in_zstd_leaves_doubt: half_a_pair_in(Coding::Zstd, "content-encoding: zstd\r\n") => DAMAGED;
     a_zstd_window_of_16_mib_leaves_doubt: zstd_window(24) => DAMAGED;
-    a_coding_that_nobody_knows_leaves_doubt: pair_in(Coding::Gzip, "content-encoding: lzma\r\n") => NO_TOKEN;
-    five_codings_leave_doubt: pair_in(Coding::Gzip, "content-encoding: gzip, gzip, gzip, gzip, gzip\r\n") => NO_TOKEN;
+    a_coding_that_nobody_knows_leaves_doubt: pair_in(Coding::Gzip, "content-encoding: lzma\r\n") => UNSUPPORTED;
+    five_codings_leave_doubt:
+        answers_with("200 OK", "content-encoding: gzip, gzip, gzip, gzip, gzip\r\n", {
+            (0..5).fold(PAIR.as_bytes().to_vec(), |body, _| Coding::Gzip.apply(&body).unwrap())
+        })
+        => UNSUPPORTED;
+    four_codings_are_undone:
+        answers_with("200 OK", "content-encoding: gzip, gzip, gzip, gzip\r\n", {
+            (0..4).fold(PAIR.as_bytes().to_vec(), |body, _| Coding::Gzip.apply(&body).unwrap())
+        })
+        => Pair;
+    a_429_that_cannot_be_decompressed_leaves_the_token_unspent:
+        answers_with("429 Too Many Requests", "content-encoding: gzip\r\nretry-after: 7\r\n", "slow down")
+        => Throttled(Some(7));
     another_coding_than_the_label_says_leaves_doubt: pair_in(Coding::Br, "content-encoding: gzip\r\n") => DAMAGED;
     an_empty_body_in_gzip_leaves_doubt: answers_with("200 OK", "content-encoding: gzip\r\n", "") => NO_TOKEN;
     a_compressed_page_leaves_doubt:

@@ -65,7 +65,12 @@ pub use Expected::{Misconfigured, NotSent, Pair, Refused, Throttled, Tokens, Unk
 pub const BROKEN: Expected = Unknown("the connection broke before the answer was complete");
 pub const TOO_LONG: Expected = Unknown("the server's answer is too long to be one");
 pub const TOO_LATE: Expected = Unknown("the server did not answer in time");
-pub const DAMAGED: Expected = Unknown("the server's answer was compressed, and could not be decompressed");
+pub const DAMAGED: Expected = Unknown(
+    "the server's answer was compressed and could not be decompressed: turn compression off in the gateway before the server",
+);
+pub const UNSUPPORTED: Expected = Unknown(
+    "the server's answer has a Content-Encoding that is not supported: turn compression off in the gateway before the server",
+);
 pub const NO_TOKEN: Expected = Unknown("the server answered 200 without a token");
 
 /// How often the token may be found in what the server got.

@@ -68,6 +68,8 @@ async fn another_client_sends_nothing() {
             (told(&status, "Ready"), told(&status, "Stalled")),
             ("True Refreshed".into(), "True ReauthRequired".into())
         );
+        let connection = world.connections().get(name).await.unwrap();
+        assert!(next_step(&connection).starts_with("Put the old client_id back into the Secret pleo-client"));
         world.request_refresh(name, "in vain").await;
     }
     // A restart looks at everything, and so does whoever leads next.
@@ -100,7 +102,11 @@ async fn a_client_secret_that_is_deleted_is_told_with_what_to_do() {
     );
     assert!(world.published_token_is_good("acme").await);
     let connection = world.connections().get("acme").await.unwrap();
-    assert!(next_step(&connection).starts_with("Create the Secret pleo-client"), "{}", next_step(&connection));
+    assert!(
+        next_step(&connection).starts_with("Create or correct the Secret pleo-client"),
+        "{}",
+        next_step(&connection)
+    );
     world.until_event("ClientSecretMissing").await;
 
     world.put_secret("pleo-client", &[("client_id", "sandbox-client"), ("client_secret", "sandbox-secret")]).await;

@@ -204,7 +204,7 @@ fn what_cannot_be_checked_is_told() {
     let mut scene = Scene::new().consent("consent-1");
     let InitialGrant::Present(token) = &mut scene.observed.initial else { panic!("a consent") };
     token.sharing = Sharing::Unchecked("secrets is forbidden".into());
-    let problems = problem::problems(&scene.observed, None);
+    let problems = problem::problems(&scene.observed, None, scene.now);
     let refused = problems.iter().find(|problem| problem.reason == ReadyReason::StorageRefused).expect("told");
     assert!(refused.message.contains("secrets is forbidden"));
 }

@@ -68,6 +68,18 @@ fn what_pods_get_is_put_right_once_at_once_and_then_after_minutes() {
     assert!(matches!(edited(1, 120).decide(), Decision::Publish(_)));
 }
 
+/// Pods have something else meanwhile: that is no usable token, and that program should be stopped.
+#[test]
+fn a_fight_about_what_pods_get_is_told() {
+    let scene = edited(1, 1);
+    let status = scene.status();
+    let told = |kind: &str| status.conditions.iter().find(|told| told.type_ == kind).unwrap().clone();
+    assert_eq!((told("Ready").status, told("Ready").reason), ("False".into(), "SecretConflict".into()));
+    assert_eq!(told("Stalled").reason, "SecretConflict");
+    assert!(told("Ready").message.contains("keeps changing the Secret acme-token"), "{}", told("Ready").message);
+    assert_eq!(edited(0, 1).status().conditions[0].reason, "Refreshed", "the first repair is a matter of a moment");
+}
+
 /// I4: a new token is news, whatever another program does.
 #[test]
 fn a_new_token_is_published_at_once() {

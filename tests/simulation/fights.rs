@@ -70,6 +70,8 @@ async fn a_program_that_insists_on_the_token_secret_is_not_fought() {
     sleep(seconds(20)).await;
     let repairs = writes_to(&world, "acme-token");
     assert_eq!(repairs, 1, "it is put right once");
+    assert_eq!(world.condition("acme", "Ready"), "False SecretConflict");
+    assert_eq!(world.condition("acme", "Stalled"), "True SecretConflict");
     let told = |world: &World| world.events("acme").iter().filter(|reason| *reason == "SecretEdited").count();
     assert_eq!(told(&world), 1);
     sleep(minutes(30)).await;
@@ -80,9 +82,7 @@ async fn a_program_that_insists_on_the_token_secret_is_not_fought() {
     program.abort();
     let _ = program.await;
     world
-        .until_within(hours(1), "it is right again", |world| {
-            world.secret("acme-token", "state").as_deref() == Some("Ready") && world.token_works("acme")
-        })
+        .until_within(hours(1), "it is right again", |world| world.is_ready("acme") && world.token_works("acme"))
         .await;
 }
 

@@ -23,6 +23,7 @@ pub fn run(bytes: &[u8]) -> &'static str {
         End::Complete if is_as_it_was => "as it was",
         End::Complete => "decoded",
         End::Damaged => "damaged",
+        End::Unsupported => "unsupported",
         End::TooLong => "too long",
     }
 }
