@@ -20,7 +20,7 @@
 //! 2. [`domain::decide::decide`] makes one decision of it. First the token Secret is created, still empty, so that a
 //!    missing right shows before anything is spent. Then the token is *adopted* ([`domain::adoption`]): it becomes the
 //!    *candidate* in the grant Secret, a private object that also holds the *ledger* of all that was tried. No token is
-//!    taken twice for one server, and the newest consent that is proved wins ([`domain::consents`]).
+//!    taken twice for one server and client, and the newest consent that is proved wins ([`domain::consents`]).
 //! 3. [`operator::rotate`] is the heart. It **claims** the token by compare-and-swap on the grant Secret; asks once more
 //!    whether it may still send, when the connection to the server stands ([`pleo`]); sends it, once; and **commits** the
 //!    new pair, in one write, however long that takes. A failure is written down instead, by what it means for the token
@@ -66,7 +66,8 @@
 //!   consent that the wrong server refused outright, or from the wrong client, may be tried once where, or as whom, the spec
 //!   and the client Secret say then.)
 //! - **I4** The token Secret always equals some committed grant, and in time the latest; it never goes back; after a
-//!   terminal failure it holds no token.
+//!   terminal failure it holds no token. (What another program wrote over it is put right at once, or after minutes if that
+//!   program keeps doing it.)
 //! - **I5** No secret leaves by log, error, event, status, metric or debug print.
 //! - **I6** Idle is quiet: nothing due means no write at all, and a wake-up is never later than the refresh time.
 //! - **I7** With a healthy server, `Ready` comes back by itself wherever no human is needed.
