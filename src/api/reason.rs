@@ -47,7 +47,8 @@ reasons! {
         InvalidSpec,
         /// The server is not on the operator's list. Way back: edit the spec or the operator's flags.
         ServerNotAllowed,
-        /// A Secret of that name is not this connection's. Way back: rename, or remove it.
+        /// A Secret of that name is not this connection's, or another program keeps changing it. Way back: rename, remove it, or stop
+        /// that program.
         SecretConflict,
         /// The grant Secret was edited or written by a newer operator. Way back: restore, upgrade, or delete it and consent anew.
         GrantUnreadable,
@@ -81,7 +82,7 @@ reasons! {
 }
 
 impl ReadyReason {
-    /// Whether time alone will not mend it, so that the connection counts as stalled.
+    /// Whether time alone will never fix it, so that the connection counts as stalled in any case.
     pub const fn stalls(self) -> bool {
         match self {
             Self::InvalidSpec
@@ -138,7 +139,7 @@ reasons! {
         NotTried,
         /// Nobody has consented yet.
         NotAuthorized,
-        /// `invalid_grant`: expired or revoked.
+        /// `invalid_grant`: expired, revoked, or issued to another client.
         GrantRefused,
         /// `invalid_token`.
         TokenInvalid,

@@ -88,8 +88,10 @@ pub fn base(observed: &Observed) -> Option<(Grant, Option<String>)> {
         GrantSecret::Absent => Some((Grant::new(uid, rotation_so_far(observed)), None)),
         GrantSecret::Ours(known) => Some((known.value.clone(), Some(known.version.clone()))),
         GrantSecret::Predecessor(known) => {
-            // Nothing of it is used but the memory of what must not be adopted again, its living token included.
-            let old = &known.value;
+            // Nothing of it is used but the memory of what must not be adopted again, its living token included, and what
+            // became of its candidate.
+            let mut old = known.value.clone();
+            old.drop_candidate(None);
             let live = old.live.as_ref().map(|live| Adopted {
                 fingerprint: live.record.fingerprint.clone(),
                 server: live.record.server.clone(),
@@ -126,7 +128,7 @@ fn removed_again_at(observed: &Observed, tidying: &Tidying, now: Timestamp) -> O
 
 /// A token that was removed and is back: who puts it there, and how that ends.
 pub fn returned(observed: &Observed) -> Option<(&Fingerprint, String)> {
-    let reference = observed.wish.initial_grant.as_ref()?;
+    let reference = observed.wish.initial_grant.as_ref().filter(|reference| !reference.keep)?;
     let InitialGrant::Present(token) = &observed.initial else { return None };
     let removed = observed.repairs.removal.as_ref().filter(|removed| removed.what == token.fingerprint)?;
     let message = format!(

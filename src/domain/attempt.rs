@@ -97,8 +97,8 @@ pub fn claim(grant: &Grant, rotation: &Rotation, id: AttemptId, now: Timestamp, 
         if let Some(attempts) = doubtful.and_then(|which| claimed.attempts_mut(which)) {
             attempts.in_doubt = true;
         }
-        if let (Some(Which::Candidate), Some(client_id)) = (doubtful, &abandoned.client_id) {
-            claimed.bind_candidate(client_id);
+        if let (Some(which), Some(client_id)) = (doubtful, &abandoned.client_id) {
+            claimed.bind(which, client_id);
         }
     }
     if let Some(attempts) = claimed.attempts_mut(rotation.which).filter(|_| rotation.resumes) {
@@ -235,11 +235,13 @@ fn commit(grant: &mut Grant, attempt: &Attempt, issued: &Issued, ending: &Ending
 /// claim nobody has won: one that was rejected replaces nothing.
 fn is_newest(grant: &Grant, attempt: &Attempt, held: Option<Which>, refresh: &RefreshToken) -> bool {
     let (pair, claimed) = (refresh.fingerprint(), &attempt.claimed);
-    // Stored by this attempt already, and rejected since (I3).
-    let was_rejected = grant.adopted.iter().any(|old| old.refused && old.fingerprint == pair);
-    let is_vacant = grant.live.is_none() && grant.rotation <= claimed.rotation && !was_rejected;
+    // Stored by this attempt already, or the answer brought no new one, and rejected since (I3).
+    let is_it = |old: &&Adopted| old.fingerprint == pair && old.server == attempt.server;
+    let was_rejected = grant.adopted.iter().filter(is_it).any(|old| old.refused);
+    let is_vacant = grant.live.is_none() && grant.rotation <= claimed.rotation;
     match (attempt.which, held) {
         (Which::Candidate | Which::Live | Which::Code, Some(_)) => true,
+        (Which::Candidate | Which::Live | Which::Code, None) if was_rejected => false,
         // Wiped, because somebody else presented it after we had spent it; or the whole grant was deleted meanwhile.
         (Which::Live, None) => is_vacant,
         // Dropped or wiped. If it, or a consent after it, was accepted for somebody else, that pair is newer than ours.
@@ -303,7 +305,7 @@ fn release(grant: &mut Grant, attempt: &Attempt, failure: &Failure, at: Timestam
             let settle = pace.settle_time();
             try_again(attempts, attempt, at, wait.max(asked_for).max(settle), settle);
             if which == Which::Candidate {
-                grant.bind_candidate(&attempt.terms.client_id);
+                grant.bind(which, &attempt.terms.client_id);
             }
         }
         FailureKind::Misconfigured(whose) => {

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    grant::{CandidateRecord, Grant},
+    grant::{CandidateRecord, Grant, Which},
     token::Fingerprint,
     wish::TokenUrl,
 };
@@ -106,10 +106,16 @@ impl Grant {
         self.adopted.iter().any(|old| old.is(fingerprint, server) && old.refused_as.contains(client_id))
     }
 
-    /// The candidate may have been accepted for this client: from here on it belongs to it.
-    pub fn bind_candidate(&mut self, client_id: &Fingerprint) {
-        if let Some(candidate) = &mut self.candidate {
-            candidate.record.client_id.get_or_insert_with(|| client_id.clone());
+    /// A token may have been accepted for this client: from here on it belongs to it.
+    pub fn bind(&mut self, which: Which, client_id: &Fingerprint) {
+        let owner = match which {
+            Which::Candidate => self.candidate.as_mut().map(|held| &mut held.record.client_id),
+            Which::Live => self.live.as_mut().map(|held| &mut held.record.client_id),
+            // Its own from the beginning.
+            Which::Code => None,
+        };
+        if let Some(owner) = owner {
+            owner.get_or_insert_with(|| client_id.clone());
         }
     }
 
@@ -157,8 +163,14 @@ impl Grant {
         client_id: &Fingerprint,
         claimed: &Self,
     ) -> bool {
-        if self.adopted.iter().any(|old| old.is(fingerprint, server)) {
-            return false;
+        let is_held = self.holding(fingerprint).is_some();
+        if let Some(known) = self.adopted.iter_mut().find(|old| old.is(fingerprint, server)) {
+            // It may know of the refusals of other clients only.
+            let is_news = !is_held && known.may_be_tried_as(Some(client_id));
+            if is_news {
+                known.refuse(client_id);
+            }
+            return is_news;
         }
         self.recall(claimed, fingerprint);
         self.adopted.iter_mut().filter(|old| old.is(fingerprint, server)).for_each(|old| old.refuse(client_id));

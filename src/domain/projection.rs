@@ -177,7 +177,8 @@ const KUBELET_DELAY: Duration = Duration::from_secs(120);
 
 /// What pods are to be told; nothing before there was a token.
 pub fn news(observed: &Observed, now: Timestamp) -> Option<News> {
-    let content = observed.token.published()?.content.as_ref()?;
+    let is_ours = contested(observed, now).is_none();
+    let content = observed.token.published()?.content.as_ref().filter(|_| is_ours)?;
     let grant = observed.grant.ours().map(|grant| &grant.value);
     let since = match content.state {
         TokenState::Pending => return None,

@@ -54,11 +54,13 @@ fn consent_of_grant(grant: &Grant, observed: &Observed, news: bool) -> Consent {
     let waits = grant.visit.as_ref().is_some_and(|visit| visit.end.is_none());
     let is_ours = candidate.is_some_and(|(ownership, _)| ownership == Ownership::Ours);
     if code == Some(Ownership::OtherClient) && !is_ours && !news {
-        return client_changed(observed);
+        return client_changed("the code that a browser brought was issued to", observed);
     }
     if is_ours || code == Some(Ownership::Ours) || waits || news {
         return not_tried();
     }
+    let whose =
+        if live.is_some() { "the grant was issued to" } else { "the refresh token may have been accepted from" };
     match live.or(candidate) {
         Some((Ownership::OtherServer, other)) => Consent {
             reason: ReauthReason::ServerChanged,
@@ -67,7 +69,7 @@ fn consent_of_grant(grant: &Grant, observed: &Observed, news: bool) -> Consent {
                 way_back(observed)
             ),
         },
-        Some((Ownership::OtherClient, _)) => client_changed(observed),
+        Some((Ownership::OtherClient, _)) => client_changed(whose, observed),
         Some((Ownership::Ours | Ownership::Rejected, _)) | None => match &grant.refused {
             Some(refused) => rejected(refused, observed),
             None => not_authorized(observed),
@@ -75,9 +77,9 @@ fn consent_of_grant(grant: &Grant, observed: &Observed, news: bool) -> Consent {
     }
 }
 
-fn client_changed(observed: &Observed) -> Consent {
+fn client_changed(whose: &str, observed: &Observed) -> Consent {
     let message = format!(
-        "the grant was issued to another client than the client_id in the Secret {}, and nothing is sent; it is kept: put the old client_id back, or {}",
+        "{whose} another client than the client_id in the Secret {}, and nothing is sent; it is kept: put the old client_id back if it was the right one, or {}",
         observed.wish.client_secret_name,
         way_back(observed)
     );

@@ -8,10 +8,10 @@ use super::{
     aging::{Aging, aging, aging_unseen},
     decide::{Turn, turn},
     link,
-    observed::{Claimant, Observed, Told},
+    observed::{Claimant, ClientSecretState, Observed, Told},
     problem::{self, Problem},
     projection::{self, whole_seconds},
-    reauth,
+    reauth::{self, Consent},
     schedule::Pace,
 };
 use crate::api::{ConditionType, LastFailure, PleoConnectionStatus, ReadyReason, ReauthReason};
@@ -46,7 +46,7 @@ pub fn status(
         Turn::At(time, _) => Some(time),
         Turn::Never => None,
     };
-    let consent = reauth::consent(observed);
+    let consent = consent(observed, previous);
     let (ready, message) = ready(observed, &problems, next, now);
     let mut conditions = vec![
         Finding { kind: ConditionType::Ready, status: ready.ready_status(), reason: ready.as_str(), message },
@@ -78,8 +78,22 @@ pub fn status(
             .published()
             .and_then(|published| published.content.as_ref())
             .and_then(|content| content.access.as_ref())
+            .filter(|_| projection::contested(observed, now).is_none())
             .map(|access| time(access.expires_at)),
         ..history(observed, previous)
+    }
+}
+
+/// Whether a user must authorize again. Without a client Secret nobody can tell whose the grant is: then what was last told of
+/// another client still holds.
+fn consent(observed: &Observed, previous: &PleoConnectionStatus) -> Consent {
+    let (kind, changed) = (ConditionType::ReauthRequired.as_str(), ReauthReason::ClientChanged);
+    let told = previous.conditions.iter().find(|told| told.type_ == kind && told.reason == changed.as_str());
+    match (&observed.client, told) {
+        (ClientSecretState::Missing(_), Some(told)) if observed.grant.ours().is_some() => {
+            Consent { reason: changed, message: told.message.clone() }
+        }
+        (ClientSecretState::Missing(_) | ClientSecretState::Present(_), _) => reauth::consent(observed),
     }
 }
 

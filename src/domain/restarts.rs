@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::{
     grant::{Grant, Restarted},
     observed::Observed,
+    projection,
     schedule::lies_ahead,
     time::later,
 };
@@ -86,7 +87,8 @@ fn current(observed: &Observed, now: Timestamp) -> Option<&Grant> {
     let published = observed.token.published()?;
     let newest = published.content.as_ref().is_some_and(|content| content.rotation == grant.rotation);
     let tried = observed.put_off.restarts.is_some();
-    (newest && grant.claim.is_none() && !tried && published.usable(now).is_some()).then_some(grant)
+    let is_ours = projection::contested(observed, now).is_none();
+    (newest && is_ours && grant.claim.is_none() && !tried && published.usable(now).is_some()).then_some(grant)
 }
 
 /// When this workload is to be restarted for the newest rotation; none if it was.

@@ -33,8 +33,13 @@ use crate::api::{PleoConnection, names};
 pub type Connections = Reflected<PleoConnection>;
 
 /// A controller for one namespace (none: all), until it is dropped. `register` gets its view of the connections.
-pub async fn run(ctx: Arc<Context>, namespace: Option<String>, register: impl FnOnce(Connections) + Send) {
-    let index = Arc::new(Index::default());
+/// `index` is what an earlier term knew of them.
+pub async fn run(
+    ctx: Arc<Context>,
+    namespace: Option<String>,
+    index: Arc<Index>,
+    register: impl FnOnce(Connections) + Send,
+) {
     let (relisted, relists) = mpsc::unbounded();
     let (reader, writer) = reflector::store();
     register(reader.clone());

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use super::{
     context::{Context, Policy},
     controller,
+    index::Index,
     memory::Memory,
     pods::Bell,
 };
@@ -90,6 +91,7 @@ impl Operator {
     /// waits for nothing: passes are tasks of their own, and one that hangs must not keep the Lease idle.
     async fn terms(&self, leadership: Leadership, mut leading: watch::Receiver<bool>, stop: &CancellationToken) {
         let (memory, tracker) = (Arc::new(Memory::default()), TaskTracker::new());
+        let scopes = self.scopes();
         while elected(&mut leading, stop).await {
             info!(holder = %self.policy.holder, "leading");
             self.metrics.set_leader(true);
@@ -114,7 +116,7 @@ impl Operator {
                 _ = leading.wait_for(|leads| !*leads) => {
                     warn!(holder = %self.policy.holder, "the Lease was lost: no new work; what is in flight goes on under its claim");
                 }
-                () = self.controllers(&ctx) => warn!("the controllers ended by themselves; starting them anew"),
+                () = self.controllers(&ctx, &scopes) => warn!("the controllers ended by themselves; starting them anew"),
             }
             ctx.over.cancel();
             self.metrics.forget_connections();
@@ -124,15 +126,21 @@ impl Operator {
         tracker.wait().await;
     }
 
-    /// A controller for each namespace.
-    async fn controllers(&self, ctx: &Arc<Context>) {
+    /// The namespaces to look after, each with what is known of its connections, also from earlier terms: what was deleted
+    /// while another process led is forgotten with the first list of the next term.
+    fn scopes(&self) -> Vec<(Option<String>, Arc<Index>)> {
         let scopes = match self.policy.namespaces.as_slice() {
             [] => vec![None],
             namespaces => namespaces.iter().cloned().map(Some).collect(),
         };
-        let controllers = scopes.into_iter().map(|scope| {
+        scopes.into_iter().map(|scope| (scope, Arc::default())).collect()
+    }
+
+    /// A controller for each of them.
+    async fn controllers(&self, ctx: &Arc<Context>, scopes: &[(Option<String>, Arc<Index>)]) {
+        let controllers = scopes.iter().map(|(scope, index)| {
             let register = |connections| self.metrics.show_connections(connections);
-            controller::run(Arc::clone(ctx), scope, register)
+            controller::run(Arc::clone(ctx), scope.clone(), Arc::clone(index), register)
         });
         join_all(controllers).await;
     }

@@ -4,7 +4,10 @@
 use std::io::{self, Read};
 
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
-use ruzstd::decoding::StreamingDecoder;
+use ruzstd::decoding::{
+    FrameDecoder, StreamingDecoder,
+    errors::{FrameDecoderError, ReadFrameHeaderError},
+};
 use zeroize::Zeroizing;
 
 use super::answer::MAX_BODY;
@@ -13,6 +16,8 @@ use super::answer::MAX_BODY;
 const MAX_CODINGS: usize = 4;
 /// The largest window of a zstd frame, in bytes: what RFC 9659 asks of every decoder.
 const MAX_ZSTD_WINDOW: u64 = 8 << 20;
+/// Magic number and length of a frame that is to be skipped, in bytes (RFC 8878 section 3.1.2).
+const SKIPPABLE_HEADER: usize = 8;
 /// The buffer of the brotli decoder, in bytes.
 const BROTLI_BUFFER: usize = 4096;
 
@@ -47,7 +52,14 @@ pub fn decode(body: Zeroizing<Vec<u8>>, content_encoding: &str) -> Decoded {
             break;
         }
         match undo(coding, &decoded.body).filter(|_| count < MAX_CODINGS) {
-            Some(plain) => decoded = plain,
+            Some(plain) => {
+                let outer = decoded.end;
+                decoded = plain;
+                // What was cut off outside is cut off inside.
+                if outer != End::Complete {
+                    decoded.end = outer;
+                }
+            }
             None => {
                 decoded.end = End::Unsupported;
                 break;
@@ -70,10 +82,7 @@ fn undo(coding: &str, body: &[u8]) -> Option<Decoded> {
         "deflate" if has_zlib_header(body) => read(ZlibDecoder::new(body)),
         "deflate" => read(DeflateDecoder::new(body)),
         "br" => read(brotli_decompressor::Decompressor::new(body, BROTLI_BUFFER)),
-        "zstd" => match StreamingDecoder::new_with_max_window_size(body, MAX_ZSTD_WINDOW) {
-            Ok(decoder) => read(decoder),
-            Err(_) => Decoded { body: Zeroizing::default(), end: End::Damaged },
-        },
+        "zstd" => read(ZstdFrames { rest: body, frame: None }),
         "identity" => return Some(Decoded { body: Zeroizing::new(body.to_vec()), end: End::Complete }),
         _unknown => return None,
     };
@@ -87,6 +96,38 @@ fn has_zlib_header(body: &[u8]) -> bool {
             method & 0x0f == 8 && method >> 4 <= 7 && u16::from_be_bytes([*method, *flags]).is_multiple_of(31)
         }
         _ => false,
+    }
+}
+
+/// A body in zstd is one frame or several, some of which are to be skipped (RFC 8878 section 3.1).
+struct ZstdFrames<'a> {
+    /// What comes after the frame at work.
+    rest: &'a [u8],
+    frame: Option<StreamingDecoder<&'a [u8], FrameDecoder>>,
+}
+
+impl Read for ZstdFrames<'_> {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if let Some(frame) = &mut self.frame {
+                match frame.read(room)? {
+                    0 => self.rest = frame.get_ref(),
+                    read => return Ok(read),
+                }
+                self.frame = None;
+            }
+            if self.rest.is_empty() {
+                return Ok(0);
+            }
+            match StreamingDecoder::new_with_max_window_size(self.rest, MAX_ZSTD_WINDOW) {
+                Ok(frame) => self.frame = Some(frame),
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
+                    let skipped = usize::try_from(length).unwrap_or(usize::MAX).saturating_add(SKIPPABLE_HEADER);
+                    self.rest = self.rest.get(skipped..).unwrap_or_default();
+                }
+                Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+            }
+        }
     }
 }
 

@@ -134,9 +134,10 @@ pub fn result(end: Option<VisitEnd>, onward: Option<String>, again: Option<Strin
         VisitEnd::Replaced => {
             ("Somebody else was faster", "A newer consent is in use. There is nothing left to do here.")
         }
-        VisitEnd::TooLate => {
-            ("It could not be exchanged in time", "The connection or its client was changed, or it was suspended meanwhile.")
-        }
+        VisitEnd::TooLate => (
+            "It could not be exchanged in time",
+            "The connection or its client was changed, or it was suspended meanwhile.",
+        ),
     };
     let page = Page::new(200, Mood::Bad, title, text);
     match (end, again) {

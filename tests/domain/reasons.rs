@@ -263,7 +263,7 @@ fn every_reason_of_reauth_required_is_told_with_its_status_and_its_way_back() {
         .seeing(|seen| seen.initial = Scene::new().observed.initial)
         .wishing(|wish| wish.server = Ok(server(STAGING)));
     let doubtful = Scene::adopted().with_grant(|grant| {
-        grant.bind_candidate(&our_id());
+        grant.bind(Which::Candidate, &our_id());
         grant.attempts_mut(Which::Candidate).expect("a candidate").in_doubt = true;
     });
     let mut rows = vec![
