@@ -43,6 +43,13 @@ fn zstd_window(log: u8) -> Attack {
     answers_with("200 OK", "content-encoding: zstd\r\n", frame)
 }
 
+/// The pair in two frames of zstd, with one between them that is to be skipped (RFC 8878 section 3.1).
+fn zstd_frames() -> Vec<u8> {
+    let (first, second) = PAIR.split_at(PAIR.len() / 2);
+    let skipped = [0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3];
+    [coded(Coding::Zstd, first).as_slice(), &skipped, &coded(Coding::Zstd, second)].concat()
+}
+
 attacks! {
     a_pair_in_gzip_is_taken: pair_in(Coding::Gzip, "content-encoding: gzip\r\n") => Pair;
     a_pair_in_x_gzip_is_taken: pair_in(Coding::Gzip, "content-encoding: X-GZIP\r\n") => Pair;
@@ -51,6 +58,23 @@ attacks! {
     a_pair_in_brotli_is_taken: pair_in(Coding::Br, "content-encoding: br\r\n") => Pair;
     a_pair_in_zstd_is_taken: pair_in(Coding::Zstd, "content-encoding: zstd\r\n") => Pair;
     a_pair_in_zstd_with_a_window_of_8_mib_is_taken: zstd_window(23) => Pair;
+    a_pair_in_several_frames_of_zstd_is_taken:
+        answers_with("200 OK", "content-encoding: zstd\r\n", zstd_frames())
+        => Pair;
+    a_pair_before_a_frame_to_be_skipped_that_is_cut_off_is_taken:
+        answers_with("200 OK", "content-encoding: zstd\r\n", {
+            [coded(Coding::Zstd, PAIR).as_slice(), &[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1]].concat()
+        })
+        => Pair;
+    a_pair_in_two_codings_survives_a_wrong_checksum_outside:
+        answers_with("200 OK", "content-encoding: br, gzip\r\n", {
+            let mut damaged = Coding::Gzip.apply(&coded(Coding::Br, PAIR)).expect("what is in memory can be read");
+            if let Some(last) = damaged.last_mut() {
+                *last ^= 0xff;
+            }
+            damaged
+        })
+        => Pair;
     a_pair_with_201_in_gzip_is_taken:
         answers_with("201 Created", "content-encoding: gzip\r\n", coded(Coding::Gzip, PAIR))
         => Pair;

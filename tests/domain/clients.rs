@@ -2,18 +2,21 @@
 //! stands in the client Secret presents nothing; and what the server said to the wrong one is not held against the right one.
 
 use pleo_operator::{
-    api::ReauthReason,
+    api::{PleoConnectionStatus, ReauthReason},
     domain::{
+        attempt::settle,
         decide::{Decision, Turn},
-        grant::Which,
-        observed::Claimant,
+        grant::{Grant, Which},
+        notice::notice,
+        observed::{Claimant, ClientSecretState, GrantSecret, Versioned},
         ownership::Ownership,
         reauth,
     },
 };
 
 use super::scenes::{
-    Scene, at, client, fingerprint, invalid_client, invalid_grant, no_connection, our_id, pair, silence, with_secret,
+    STAGING, Scene, at, client, ending, fingerprint, invalid_client, invalid_grant, no_connection, our_id, pair,
+    server, silence, with_secret, written,
 };
 
 fn reason(scene: &Scene) -> ReauthReason {
@@ -45,7 +48,7 @@ fn a_pair_is_bound_to_its_client_by_its_success() {
 #[test]
 fn another_secret_of_the_same_client_changes_nothing() {
     let mut scene = Scene::living().at(850);
-    scene.observed.client = pleo_operator::domain::observed::ClientSecretState::Present(with_secret("rotated"));
+    scene.observed.client = ClientSecretState::Present(with_secret("rotated"));
     assert!(scene.is_sending());
     assert_eq!(reason(&scene), ReauthReason::GrantValid);
 }
@@ -155,4 +158,60 @@ fn a_refused_authorization_costs_the_grant_of_another_client_nothing() {
     scene.exchange(invalid_grant());
     assert_eq!(reason(&scene), ReauthReason::ClientChanged);
     assert_eq!(reason(&scene.client("acme-client")), ReauthReason::GrantValid);
+}
+
+/// Without a client Secret nobody knows whose the grant is: that is no end of the trouble.
+#[test]
+fn a_client_secret_that_goes_missing_does_not_end_the_trouble() {
+    let changed = Scene::living().at(100).client("another");
+    let before = changed.status();
+    let missing =
+        changed.seeing(|seen| seen.client = ClientSecretState::Missing("there is no Secret pleo-client".into()));
+    let told = |status: &PleoConnectionStatus| {
+        status.conditions.iter().find(|told| told.type_ == "ReauthRequired").unwrap().reason.clone()
+    };
+    let after = missing.status_after(&before);
+    assert_eq!(told(&after), "ClientChanged");
+    assert_eq!(notice(&missing.observed.wish, &before, &after, missing.now).map(|notice| notice.kind), None);
+    let back = missing.client("acme-client").status_after(&after);
+    assert_eq!(told(&back), "GrantValid");
+}
+
+/// A ledger from before binds when another process takes over a claim that may have been used, in the name that it tells.
+#[test]
+fn a_live_grant_is_bound_by_a_claim_that_is_taken_over() {
+    let mut scene = Scene::living()
+        .with_grant(|grant| grant.live.as_mut().unwrap().record.client_id = None)
+        .with_claim("refresh-7", at(0), Claimant::Elsewhere, 600)
+        .at(850);
+    scene.begin();
+    assert_eq!(scene.grant().live.as_ref().unwrap().record.client_id, Some(our_id()));
+}
+
+/// I8: what a connection of the same name may have sent is bound to the server that it may have reached.
+#[test]
+fn a_consent_that_the_connection_before_may_have_sent_goes_to_no_other_server() {
+    let before = |in_doubt| {
+        let scene = Scene::adopted().with_candidate_tried(|attempts| attempts.in_doubt = in_doubt);
+        let old = Grant { connection: "another uid".into(), ..scene.grant().clone() };
+        scene
+            .seeing(|seen| seen.grant = GrantSecret::Predecessor(Versioned { value: old, version: "7".into() }))
+            .wishing(|wish| wish.server = Ok(server(STAGING)))
+    };
+    assert!(matches!(before(true).rest(), Decision::Wait(_)), "production may have accepted it");
+    assert!(matches!(before(false).rest(), Decision::Rotate(_)), "nobody has seen it");
+}
+
+/// I3: a backup knows of the refusal of one client only; the answer to the other one comes after it was put back.
+#[test]
+fn a_refusal_is_noted_in_a_backup_that_knows_the_refusal_of_another_client() {
+    let mut scene = Scene::new().client("another").consent("consent-1");
+    scene.exchange(invalid_grant());
+    let backup = scene.grant().clone();
+    let mut scene = scene.at(10).client("acme-client");
+    let (attempt, started_at) = scene.begin();
+    let restored = written(settle(&backup, &attempt, &ending(invalid_grant(), started_at, at(11))));
+    let mut scene = scene.holding(restored);
+    assert!(matches!(scene.rest(), Decision::Wait(_)), "both had their try");
+    assert_eq!(reason(&scene), ReauthReason::GrantRefused);
 }

@@ -416,3 +416,14 @@ fn a_failed_attempt_leaves_everything_else_as_it_is() {
         assert_eq!(after, grant);
     }
 }
+
+/// I3: the server kept the refresh token and gave only an access token; the refresh token was rejected since.
+#[test]
+fn a_refresh_token_that_stayed_and_was_rejected_is_not_stored_again() {
+    let before = with_candidate(Grant::new(UID, 0), "consent-1");
+    let (stored, attempt) = claimed(&before, Which::Candidate, "here-1", at(0));
+    let (retaken, other) = claimed(&stored, Which::Candidate, "elsewhere-1", at(400));
+    let rejected = written(settle(&retaken, &other, &ending(invalid_grant(), at(400), at(401))));
+    let answer = reply(200, r#"{"access_token":"access-1","expires_in":900}"#);
+    assert_eq!(settle(&rejected, &attempt, &ending(answer, at(0), at(402))), Settlement::Superseded);
+}

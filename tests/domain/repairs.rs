@@ -7,10 +7,11 @@ use pleo_operator::domain::{
     observed::TokenSecret,
     projection,
     repair::{PATIENT, Repaired, Repairs, URGENT},
+    restarts,
     token::AccessToken,
 };
 
-use super::scenes::{Scene, at, fingerprint, pair, secs};
+use super::scenes::{Scene, at, deployment, fingerprint, pair, secs};
 
 /// What was adopted is removed and comes back, after so many removals, the last of them so long ago.
 fn returned(times: u32, ago: u64) -> Scene {
@@ -95,4 +96,22 @@ fn a_token_secret_that_is_deleted_is_back_soon() {
     assert!(matches!(gone(1).decide(), Decision::Wait(wait) if wait.until <= Some(at(115))), "{:?}", gone(1).decide());
     assert!(matches!(gone(15).decide(), Decision::Publish(_)));
     assert!(URGENT < PATIENT);
+}
+
+/// What pods have is somebody else's: no restart and no word to them brings them ours.
+#[test]
+fn nobody_is_sent_to_read_what_another_program_wrote() {
+    let with_web = |scene: Scene| scene.seeing(|seen| seen.wish.restart_targets = [deployment("web")].into());
+    let (ours, theirs) = (with_web(edited(0, 1)), with_web(edited(1, 1)));
+    assert!(restarts::due(&ours.observed, ours.now).is_some() && projection::news(&ours.observed, ours.now).is_some());
+    assert_eq!(restarts::due(&theirs.observed, theirs.now), None);
+    assert!(projection::news(&theirs.observed, theirs.now).is_none());
+    assert_eq!(theirs.status().expiration_time, None);
+}
+
+/// With `keep` it is never removed: that it is there is as the spec says.
+#[test]
+fn a_token_that_is_kept_does_not_return() {
+    let kept = returned(1, 1).wishing(|wish| wish.initial_grant.as_mut().unwrap().keep = true);
+    assert_eq!(adoption::returned(&kept.observed), None);
 }
