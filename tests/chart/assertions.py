@@ -267,8 +267,8 @@ def monitoring():
     dashboard = one(rendered("monitoring"), "ConfigMap")
     check(dashboard["metadata"]["labels"]["grafana_dashboard"] == "1", "Grafana does not find the dashboard")
     shown = " ".join(target["expr"] for panel in json.loads(dashboard["data"]["pleo-operator.json"])["panels"] for target in panel.get("targets", []))
-    metrics = re.findall(r"^\| `(pleo_\w+)", (CHART / "../../README.md").read_text(), re.MULTILINE)
-    check(metrics and not [metric for metric in metrics if metric not in shown], "a metric that the README names is nowhere on the dashboard")
+    metrics = re.findall(r"^\| `(pleo_\w+)", (CHART / "../../docs/metrics.md").read_text(), re.MULTILINE)
+    check(metrics and not [metric for metric in metrics if metric not in shown], "a metric of docs/metrics.md is nowhere on the dashboard")
     monitor = one(rendered("monitoring"), "ServiceMonitor")["spec"]
     check(monitor["endpoints"][0]["honorLabels"] is True, "the label namespace would be the operator's")
     service = one(rendered("monitoring"), "Service")

@@ -19,7 +19,7 @@
 //! | [`restarts`] | which workloads are restarted, and what pods are told |
 //! | [`codecs`] | how grants and tokens stand in their Secrets |
 //! | [`schedules`], [`properties`], [`walks`] | what holds for whatever was seen, and for any course of events |
-//! | [`house`], [`crd`] | how the source is laid out, and that the checked-in CRD is the program's |
+//! | [`house`], [`crd`], [`pages`] | how the source is laid out; that the checked-in CRD and the tables of the pages are the program's |
 
 mod adoptions;
 mod answers;
@@ -34,6 +34,7 @@ mod failures;
 mod fine_print;
 mod house;
 mod links;
+mod pages;
 mod properties;
 mod reasons;
 mod repairs;
