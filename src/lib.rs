@@ -10,29 +10,29 @@
 //! into a Secret. A watch event wakes [`operator::reconcile::pass`], and this is what happens:
 //!
 //! ```text
-//! connection + Secrets ── observe ──> Observed ── decide(now) ──> Decision ── rotate / publish ──> Outcome
-//!                                                                                                   │
-//!                         status, events, requeue time <────────── report(now) <────────────────────┘
+//! connection + Secrets ── observe ──> Observed ── decide(now) ──> Decision ── rotate / apply ──> Outcome
+//!                                                                                                 │
+//!                         status, events, requeue time <────────── report(now) <──────────────────┘
 //! ```
 //!
-//! 1. [`operator::observe`] reads the token Secret, the grant Secret and the connection, live, into one value:
-//!    [`domain::observed::Observed`].
-//! 2. [`domain::decide::decide`] makes one decision of it. First the token Secret is created, still empty, so that a
-//!    missing right shows before anything is spent. Then the token is *adopted* ([`domain::adoption`]): it becomes the
+//! 1. [`operator::steps::observe`] reads the token Secret, the grant Secret and the connection, live, into one value:
+//!    [`domain::snapshot::observed::Observed`].
+//! 2. [`domain::plan::decide::decide`] makes one decision of it. First the token Secret is created, still empty, so that a
+//!    missing right shows before anything is spent. Then the token is *adopted* ([`domain::plan::adoption`]): it becomes the
 //!    *candidate* in the grant Secret, a private object that also holds the *ledger* of all that was tried. No token is
-//!    taken twice for one server and client, and the newest consent that is proved wins ([`domain::consents`]).
-//! 3. [`operator::rotate`] is the heart. It **claims** the token by compare-and-swap on the grant Secret; asks once more
+//!    taken twice for one server and client, and the newest consent that is proved wins ([`domain::ledger::consents`]).
+//! 3. [`operator::steps::rotate`] is the heart. It **claims** the token by compare-and-swap on the grant Secret; asks once more
 //!    whether it may still send, when the connection to the server stands ([`pleo`]); sends it, once; and **commits** the
 //!    new pair, in one write, however long that takes. A failure is written down instead, by what it means for the token
-//!    ([`domain::failure`], [`domain::attempt::settle`]).
-//! 4. [`operator::publish`] writes the token Secret, the one that pods mount: the access token, its end, and a state. The
-//!    spent token is removed where the user had put it. Then [`operator::pods`] tells the pods that ask for it, so that
-//!    the kubelet brings the file at once; programs that cannot read it again are restarted ([`domain::restarts`]).
-//! 5. [`domain::report`] says in three conditions what is, what is wrong, and what brings it back; and
-//!    [`domain::schedule`] says when to wake up again: as late as is safe, for a rotation kills the token in the pods' hands.
+//!    ([`domain::failure`], [`domain::commit::settlement::settle`]).
+//! 4. [`operator::steps::apply`] writes the token Secret, the one that pods mount: the access token, its end, and a state. The
+//!    spent token is removed where the user had put it. Then [`operator::steps::pods`] tells the pods that ask for it, so that
+//!    the kubelet brings the file at once; programs that cannot read it again are restarted ([`domain::plan::restarts`]).
+//! 5. [`domain::report::status`] says in three conditions what is, what is wrong, and what brings it back; and
+//!    [`domain::plan::schedule`] says when to wake up again: as late as is safe, for a rotation kills the token in the pods' hands.
 //!
 //! When the grant is dead, a human is needed. A link in the status leads to [`web`]: a few pages on the way to the
-//! authorisation server and back. The code that comes back is written into the grant Secret ([`domain::link`]), and from there
+//! authorisation server and back. The code that comes back is written into the grant Secret ([`domain::plan::link`]), and from there
 //! on it is a token like any other: claimed, sent once, committed.
 //!
 //! ## The rooms
@@ -78,7 +78,7 @@
 //!
 //! A token cannot be printed ([`domain::token::Opaque`]) and is wiped when dropped. A spent token cannot be sent: sending
 //! gives it away ([`pleo::Exchange`]). An outcome must be handled ([`domain::failure::Outcome`]), an ending stored
-//! ([`domain::attempt::Settlement`]). All writes of our Secrets are compare-and-swaps ([`cluster::secrets`]), and leader
+//! ([`domain::commit::settlement::Settlement`]). All writes of our Secrets are compare-and-swaps ([`cluster::secrets`]), and leader
 //! election only keeps the other replicas quiet ([`cluster::lease`]): the claim is what fences.
 
 #![forbid(unsafe_code)]

@@ -4,7 +4,7 @@
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry};
 use kube::ResourceExt;
 
-use crate::{api::names, domain::signal::Edit};
+use crate::{api::names, domain::report::signal::Edit};
 
 /// What was read, and who else wrote into it.
 pub struct Seen<T> {

@@ -13,7 +13,7 @@ use kube::{
 use super::{Store, StoreError};
 use crate::{
     api::{PleoConnection, names},
-    domain::report::Transition,
+    domain::report::status::Transition,
 };
 
 /// The longest note that the API server takes, in bytes.

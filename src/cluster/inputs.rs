@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use crate::{
     api::names,
     domain::{
-        observed::{InitialGrant, InitialToken, Sharing},
+        snapshot::observed::{InitialGrant, InitialToken, Sharing},
         token::{ClientCredentials, ClientSecret, InvalidInput, RefreshToken, read_input},
         wish::InitialGrantRef,
     },

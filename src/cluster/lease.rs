@@ -26,7 +26,7 @@ use tracing::{debug, info, warn};
 use super::{Store, StoreError};
 use crate::{
     clock::{Clock, Stopwatch},
-    domain::grant::Holder,
+    domain::ledger::grant::Holder,
 };
 
 /// Where the Lease is and how long it lasts.

@@ -16,11 +16,15 @@ use super::{Seen, Store, StoreError, edits::edit, manager};
 use crate::{
     api::{PleoConnection, names},
     domain::{
-        adoption::Tidying,
-        grant::Grant,
-        observed::{GrantSecret, TokenSecret, Versioned},
-        projection::{self, Content, Published},
-        record::{self, Data},
+        ledger::{
+            grant::Grant,
+            record::{self, Data},
+        },
+        plan::{adoption::Tidying, projection},
+        snapshot::{
+            observed::{GrantSecret, TokenSecret, Versioned},
+            published::{Content, Published},
+        },
         token::Fingerprint,
         wish::Wish,
     },

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use super::token::{AccessToken, RefreshToken};
-use crate::api::FailureReason;
+use crate::{
+    api::FailureReason,
+    domain::token::{AccessToken, RefreshToken},
+};
 
 /// What became of one exchange. Whoever holds it must act on it: a pair in it exists nowhere else.
 #[must_use = "a pair that was received must be committed, a failure must be recorded"]

@@ -10,7 +10,7 @@ pub use webhook::{Patience, Webhook};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tracing::warn;
 
-use crate::domain::notice::Notice;
+use crate::domain::report::notice::Notice;
 
 /// How many notices may wait. Beyond that the receiver has been away for hours, and alerts tell the same.
 const QUEUE: usize = 256;

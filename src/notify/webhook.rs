@@ -7,7 +7,7 @@ use tokio::{sync::mpsc::Receiver, time::sleep};
 use tracing::{debug, error, warn};
 
 use super::{KeyFile, SigningKey};
-use crate::{clock::Clock, domain::notice::Notice, telemetry::metrics::Metrics};
+use crate::{clock::Clock, domain::report::notice::Notice, telemetry::metrics::Metrics};
 
 /// How long one notice is worth the trouble.
 #[derive(Clone, Copy, Debug)]

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{memory::Memory, pods::Bell};
 use crate::{
     clock::Clock,
     cluster::{Store, StoreError, lease::Leadership},
-    domain::{grant::Holder, schedule::Pace, wish::AllowedServers},
+    domain::{ledger::grant::Holder, plan::schedule::Pace, wish::AllowedServers},
     notify::Outbox,
+    operator::{memory::Memory, notifier::PodNotifier},
     pleo::TokenEndpoint,
     telemetry::metrics::Metrics,
 };
@@ -30,7 +30,7 @@ pub struct Context {
     /// What this process remembers, also from earlier terms.
     pub memory: Arc<Memory>,
     /// Tells pods of rotations.
-    pub bell: Bell,
+    pub notifier: PodNotifier,
     /// Tells others that a human is needed.
     pub outbox: Outbox,
     /// Counts attempts.
@@ -66,7 +66,7 @@ impl Context {
     /// Forgets a connection that is gone.
     pub fn forget(&self, uid: &str) {
         self.memory.forget(uid);
-        self.bell.forget(uid);
+        self.notifier.forget(uid);
     }
 
     /// The time of day.

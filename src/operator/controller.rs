@@ -22,12 +22,14 @@ use kube_runtime::{
 };
 use tracing::{debug, error, warn};
 
-use super::{
-    context::{Context, PassError},
-    index::{Gone, Index},
-    reconcile::pass,
+use crate::{
+    api::{PleoConnection, names},
+    operator::{
+        context::{Context, PassError},
+        index::{Gone, Index},
+        reconcile::pass,
+    },
 };
-use crate::api::{PleoConnection, names};
 
 /// What the controller knows of the connections: also what the metrics are computed from.
 pub type Connections = Reflected<PleoConnection>;

@@ -16,10 +16,12 @@ use tokio::time::Instant;
 use crate::{
     api::PleoConnectionStatus,
     domain::{
-        grant::{AttemptId, Claim, Grant, Holder},
-        observed::{Claimant, Sighting, Versioned},
-        repair::{Repaired, Repairs},
-        signal::Edit,
+        ledger::grant::{AttemptId, Claim, Grant, Holder},
+        report::signal::Edit,
+        snapshot::{
+            observed::{Claimant, Sighting, Versioned},
+            repair::{Repaired, Repairs},
+        },
         token::Fingerprint,
     },
 };

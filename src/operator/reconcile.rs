@@ -7,23 +7,26 @@ use kube::ResourceExt;
 use kube_runtime::controller::Action;
 use tracing::warn;
 
-use super::{
-    context::{Context, PassError},
-    observe::{Scene, Sight, observe, sight},
-    pods,
-    publish::{self, Step},
-    restart,
-    rotate::{Job, Rotated, rotate},
-    tell::{self, Told},
-};
 use crate::{
     api::PleoConnection,
     domain::{
-        decide::{Decision, Rotation, decide},
-        grant::Grant,
-        link,
-        observed::{ClientSecretState, GrantSecret},
+        ledger::grant::Grant,
+        plan::{
+            decide::{Decision, Rotation, decide},
+            link,
+        },
+        snapshot::observed::{ClientSecretState, GrantSecret},
         time::between,
+    },
+    operator::{
+        context::{Context, PassError},
+        steps::{
+            apply::{self, Step},
+            observe::{Scene, Sight, observe, sight},
+            pods, restart,
+            rotate::{Job, Rotated, rotate},
+            status::{self, Told},
+        },
     },
 };
 
@@ -48,25 +51,25 @@ pub async fn pass(ctx: &Arc<Context>, connection: &PleoConnection) -> Result<Act
         let step = match decide(&scene.observed, ctx.now(), ctx.policy.pace) {
             Decision::Leave => return Ok(Action::await_change()),
             Decision::Publish(content) => {
-                let step = publish::token(ctx, &mut scene, &content).await?;
+                let step = apply::token(ctx, &mut scene, &content).await?;
                 if let Step::Done = step {
                     pods::tell(ctx, &scene, true);
                 }
                 step
             }
-            Decision::Adopt(adoption) => publish::adopt(ctx, &scene, *adoption).await?,
-            Decision::Retire(name) => publish::retire(ctx, &mut scene, &name).await,
-            Decision::Tidy(tidying) => publish::tidy(ctx, &mut scene, &tidying).await,
+            Decision::Adopt(adoption) => apply::adopt(ctx, &scene, *adoption).await?,
+            Decision::Retire(name) => apply::retire(ctx, &mut scene, &name).await,
+            Decision::Tidy(tidying) => apply::tidy(ctx, &mut scene, &tidying).await,
             Decision::Rotate(rotation) => {
-                tell::status_before_exchange(ctx, &mut scene).await;
+                status::status_before_exchange(ctx, &mut scene).await;
                 exchange(ctx, &mut scene, rotation).await?
             }
             Decision::Forget(grant) => forget(ctx, &mut scene, *grant).await?,
-            Decision::Invite => publish::invite(ctx, &mut scene).await?,
+            Decision::Invite => apply::invite(ctx, &mut scene).await?,
             Decision::Restart(restart) => restart::workloads(ctx, &mut scene, &restart).await?,
             Decision::Wait(wait) => {
                 pods::tell(ctx, &scene, false);
-                let told = tell::status(ctx, &mut scene, None).await?;
+                let told = status::status(ctx, &mut scene, None).await?;
                 return Ok(wake_up(ctx, &scene, wait.until, &told));
             }
         };
@@ -80,7 +83,7 @@ pub async fn pass(ctx: &Arc<Context>, connection: &PleoConnection) -> Result<Act
             Step::Refused(why) => {
                 // Both are tried again in the same while.
                 let (Told::Yes | Told::BySomebodyElse | Told::Refused) =
-                    tell::status(ctx, &mut scene, Some(&why)).await?;
+                    status::status(ctx, &mut scene, Some(&why)).await?;
                 return Ok(Action::requeue(ctx.memory.was_refused(&scene.observed.wish.uid)));
             }
         }
@@ -98,7 +101,7 @@ fn gone(ctx: &Context, connection: &PleoConnection) -> Action {
 /// The Secrets cannot be read: said in the status, and tried again.
 async fn without_secrets(ctx: &Arc<Context>, connection: PleoConnection, why: &str) -> Result<Action, PassError> {
     let uid = connection.uid().unwrap_or_default();
-    tell::status_without_secrets(ctx, connection, why).await?;
+    status::status_without_secrets(ctx, connection, why).await?;
     Ok(Action::requeue(ctx.memory.was_refused(&uid)))
 }
 
@@ -125,7 +128,7 @@ async fn exchange(ctx: &Arc<Context>, scene: &mut Scene, rotation: Rotation) -> 
     if let Rotated::Stored(grant) = &rotated
         && let Some(end) = link::ended(&before, &grant.value)
     {
-        tell::consent(ctx, scene, end);
+        status::consent(ctx, scene, end);
     }
     Ok(match rotated {
         // A failure may leave another token to be sent: not on an old look at the connection.
@@ -143,9 +146,9 @@ async fn exchange(ctx: &Arc<Context>, scene: &mut Scene, rotation: Rotation) -> 
 /// Nobody will exchange that code any more. Who brought it should know.
 async fn forget(ctx: &Arc<Context>, scene: &mut Scene, grant: Grant) -> Result<Step, PassError> {
     let end = scene.observed.grant.ours().and_then(|before| link::ended(&before.value, &grant));
-    let step = publish::grant(ctx, scene, grant).await?;
+    let step = apply::grant(ctx, scene, grant).await?;
     if let (Step::Done, Some(end)) = (&step, end) {
-        tell::consent(ctx, scene, end);
+        status::consent(ctx, scene, end);
     }
     Ok(step)
 }

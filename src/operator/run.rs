@@ -8,13 +8,6 @@ use tokio::{sync::watch, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
-use super::{
-    context::{Context, Policy},
-    controller,
-    index::Index,
-    memory::Memory,
-    pods::Bell,
-};
 use crate::{
     clock::Clock,
     cluster::{
@@ -22,6 +15,13 @@ use crate::{
         lease::{Elector, Leadership, LeaseConfig},
     },
     notify::Outbox,
+    operator::{
+        context::{Context, Policy},
+        controller,
+        index::Index,
+        memory::Memory,
+        notifier::PodNotifier,
+    },
     pleo::TokenEndpoint,
     telemetry::metrics::Metrics,
 };
@@ -102,7 +102,7 @@ impl Operator {
                 policy: self.policy.clone(),
                 leadership: leadership.clone(),
                 memory: Arc::clone(&memory),
-                bell: Bell::new(self.policy.notify_pods_per_second),
+                notifier: PodNotifier::new(self.policy.notify_pods_per_second),
                 outbox: self.outbox.clone(),
                 metrics: Arc::clone(&self.metrics),
                 tracker: tracker.clone(),

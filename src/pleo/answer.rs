@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::domain::{
     failure::{Failure, FailureKind, Issued, Misconfiguration, Outcome, Refusal},
-    schedule::{DEFAULT_LIFE, MAX_BACKOFF, MAX_LIFE},
+    plan::schedule::{DEFAULT_LIFE, MAX_BACKOFF, MAX_LIFE},
     time::between,
     token::{AccessToken, RefreshToken},
 };

@@ -26,7 +26,7 @@ use crate::{
     clock::Clock,
     domain::{
         failure::{Failure, FailureKind, Outcome},
-        schedule::{Pace, SEND_WITHIN},
+        plan::schedule::{Pace, SEND_WITHIN},
         token::Presented,
         wish::Server,
     },

@@ -27,8 +27,10 @@ use crate::{
     cluster::inputs,
     domain::{
         failure::Outcome,
-        link::{Invitation, InvitationRecord, VisitId, Way},
-        record,
+        ledger::{
+            authorization::{Invitation, InvitationRecord, VisitId, Way},
+            record,
+        },
         token::{AuthorizationCode, ClientCredentials, Fingerprint, LinkKey, Presented, RefreshToken, read_input},
         wish::{AllowedServers, Server, Wish},
     },

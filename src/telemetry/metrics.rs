@@ -24,7 +24,7 @@ use prometheus_client::{
 
 use crate::{
     api::{ConditionType, PleoConnection, ReauthReason, SecuritySignal},
-    domain::{aging::end_of_life, failure::Outcome, link::VisitEnd},
+    domain::{failure::Outcome, ledger::authorization::VisitEnd, plan::aging::end_of_life},
 };
 
 /// Bounds of the histograms, in seconds: an exchange may take a minute, a commit should take a hundredth.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::address::PublicUrl;
 use crate::domain::{
-    link::{VISIT_LIFE, VisitId},
+    ledger::authorization::{VISIT_LIFE, VisitId},
     token::Fingerprint,
 };
 

@@ -18,9 +18,12 @@ use crate::{
     clock::Clock,
     cluster::{Store, StoreError, inputs},
     domain::{
-        grant::Grant,
-        link::{self, Arrival, Invitation, VisitEnd, VisitId, Way},
-        observed::{GrantSecret, Told, Versioned},
+        ledger::{
+            authorization::{Invitation, VisitEnd, VisitId, Way},
+            grant::Grant,
+        },
+        plan::link::{self, Arrival},
+        snapshot::observed::{GrantSecret, Told, Versioned},
         token::{AuthorizationCode, read_input},
         wish::{AllowedServers, Wish},
     },

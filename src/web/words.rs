@@ -1,7 +1,7 @@
 //! What each page says. In words for the person who was asked to click, who may know nothing of clusters.
 
 use super::pages::{Mood, Page};
-use crate::domain::link::VisitEnd;
+use crate::domain::ledger::authorization::VisitEnd;
 
 /// The link leads nowhere. Whoever has no good link is not told whether there is such a connection.
 pub fn void_link() -> Page {

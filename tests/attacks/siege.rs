@@ -14,10 +14,10 @@ use pleo_operator::{
     api::Authentication,
     clock::WallClock,
     domain::{
-        attempt::settle,
+        commit::settlement::settle,
         failure::{Failure, FailureKind, Misconfiguration, Outcome, Refusal},
-        grant::Grant,
-        observed::Sighting,
+        ledger::grant::Grant,
+        snapshot::observed::Sighting,
         token::{ClientCredentials, ClientSecret, Presented, RefreshToken},
         wish::Server as Target,
     },

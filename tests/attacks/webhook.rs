@@ -13,7 +13,7 @@ use std::{
 use jiff::Timestamp;
 use pleo_operator::{
     clock::SystemClock,
-    domain::notice::{Notice, NoticeKind},
+    domain::report::notice::{Notice, NoticeKind},
     notify::{KeyFile, NoKey, Outbox, Patience, SigningKey, Webhook},
     telemetry::metrics::Metrics,
 };

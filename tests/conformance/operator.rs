@@ -11,12 +11,16 @@ use pleo_operator::{
         lease::{Elector, LeaseConfig},
     },
     domain::{
-        adoption::Tidying,
-        consents::Adopted,
-        grant::{Attempts, Candidate, CandidateRecord, Grant, Holder},
-        observed::{GrantSecret, TokenSecret},
-        projection::{Access, Content},
-        report::Transition,
+        ledger::{
+            adopted::Adopted,
+            grant::{Attempts, Candidate, CandidateRecord, Grant, Holder},
+        },
+        plan::adoption::Tidying,
+        report::status::Transition,
+        snapshot::{
+            observed::{GrantSecret, TokenSecret},
+            published::{Access, Content},
+        },
         token::{AccessToken, RefreshToken},
         wish::{AllowedServers, Wish},
     },

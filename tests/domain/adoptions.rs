@@ -2,10 +2,12 @@
 //! Secret that it stood in is tidied.
 
 use pleo_operator::domain::{
-    decide::{Decision, WaitReason},
-    grant::{Grant, RefusedReason},
-    observed::{Claimant, ClientSecretState, GrantSecret, InitialGrant, Sharing, Told, Versioned},
-    projection,
+    ledger::grant::{Grant, RefusedReason},
+    plan::{
+        decide::{Decision, WaitReason},
+        projection,
+    },
+    snapshot::observed::{Claimant, ClientSecretState, GrantSecret, InitialGrant, Sharing, Told, Versioned},
     wish::SpecProblem,
 };
 
@@ -345,7 +347,8 @@ fn what_is_tidied_names_the_secret_the_key_the_version_and_the_copy() {
     }
     let (attempt, start) = scene.begin();
     let end = super::scenes::ending(pair("1"), start, start);
-    let grant = super::scenes::written(pleo_operator::domain::attempt::settle(scene.grant(), &attempt, &end));
+    let grant =
+        super::scenes::written(pleo_operator::domain::commit::settlement::settle(scene.grant(), &attempt, &end));
     scene.store(grant);
     let content = projection::desired(&scene.observed, scene.now).unwrap();
     scene.publish(&content);

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use pleo_operator::{
     domain::{
         failure::{Failure, FailureKind, Issued, Misconfiguration, Outcome, Refusal},
-        schedule::{DEFAULT_LIFE, MAX_LIFE},
+        plan::schedule::{DEFAULT_LIFE, MAX_LIFE},
     },
     pleo::answer::interpret,
 };

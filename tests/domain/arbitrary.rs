@@ -7,19 +7,23 @@ use jiff::{SignedDuration, Timestamp};
 use pleo_operator::{
     api::FailureReason,
     domain::{
-        attempt::Ending,
-        consents::Adopted,
+        commit::settlement::Ending,
         failure::{Failure, FailureKind, Issued, Misconfiguration, Outcome, Refusal},
-        grant::{
-            AttemptId, Attempts, Claim, FailureRecord, Grant, Halt, HaltReason, Live, Refused, RefusedReason,
-            Restarted, Retry,
+        ledger::{
+            adopted::Adopted,
+            grant::{
+                AttemptId, Attempts, Claim, FailureRecord, Grant, Halt, HaltReason, Live, Refused, RefusedReason,
+                Restarted, Retry,
+            },
+            record::Unreadable,
         },
-        observed::{
-            Claimant, ClientSecretState, GrantSecret, InitialGrant, Observed, PutOff, Sharing, Sighting, TokenSecret,
-            Told, Versioned,
+        snapshot::{
+            observed::{
+                Claimant, ClientSecretState, GrantSecret, InitialGrant, Observed, PutOff, Sharing, Sighting,
+                TokenSecret, Told, Versioned,
+            },
+            repair::Repairs,
         },
-        record::Unreadable,
-        repair::Repairs,
         token::{AccessToken, Fingerprint, RefreshToken},
         wish::{SpecProblem, TokenUrl, Wish},
     },
@@ -319,7 +323,7 @@ pub fn scene() -> BoxedStrategy<Scene> {
 }
 
 fn with_token_secret(mut scene: Scene, token: &str) -> Scene {
-    let desired = pleo_operator::domain::projection::desired(&scene.observed, scene.now);
+    let desired = pleo_operator::domain::plan::projection::desired(&scene.observed, scene.now);
     match (token, desired) {
         ("foreign", _) => scene.observed.token = TokenSecret::Foreign,
         ("published", Some(content)) => scene.publish(&content),

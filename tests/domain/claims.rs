@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use pleo_operator::domain::{
-    attempt::{Claiming, claim},
-    decide::{Decision, Rotation, Turn, WaitReason},
-    grant::{AttemptId, Grant, Which},
-    observed::{Claimant, Sighting},
-    schedule::Pace,
+    commit::attempt::{Claiming, claim},
+    ledger::grant::{AttemptId, Grant, Which},
+    plan::{
+        decide::{Decision, Rotation, Turn, WaitReason},
+        schedule::Pace,
+    },
+    snapshot::observed::{Claimant, Sighting},
 };
 
 use super::scenes::{PRODUCTION, Scene, adopted, at, candidate, claim_of, claimed, no_connection, pair, secs, terms};
@@ -195,7 +197,7 @@ fn a_consent_that_comes_while_a_claim_stands_is_adopted_and_waits() {
 fn an_exchange_that_was_taken_over_counts_as_one() {
     let pace = Pace { request_timeout: secs(4) };
     let scene = Scene::living().at(100).with_claim("refresh-7", at(100), Claimant::DeadHere, 0).at(102);
-    let start = match pleo_operator::domain::decide::turn(&scene.observed, scene.now, pace) {
+    let start = match pleo_operator::domain::plan::decide::turn(&scene.observed, scene.now, pace) {
         Turn::Now(_) => scene.now,
         Turn::At(time, _) => time,
         Turn::Never => panic!("never"),

@@ -4,13 +4,15 @@
 use pleo_operator::{
     api::{PleoConnectionStatus, ReauthReason},
     domain::{
-        attempt::settle,
-        decide::{Decision, Turn},
-        grant::{Grant, Which},
-        notice::notice,
-        observed::{Claimant, ClientSecretState, GrantSecret, Versioned},
-        ownership::Ownership,
-        reauth,
+        commit::settlement::settle,
+        ledger::grant::{Grant, Which},
+        plan::{
+            decide::{Decision, Turn},
+            ownership::Ownership,
+            reauth,
+        },
+        report::notice::notice,
+        snapshot::observed::{Claimant, ClientSecretState, GrantSecret, Versioned},
     },
 };
 

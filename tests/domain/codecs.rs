@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use pleo_operator::{
     api::TokenState,
     domain::{
-        grant::Grant,
-        projection::{Access, Content, Published},
-        record::{Data, Unreadable, decode, encode},
+        ledger::{
+            grant::Grant,
+            record::{Data, Unreadable, decode, encode},
+        },
+        snapshot::published::{Access, Content, Published},
         token::AccessToken,
     },
 };
@@ -141,14 +143,15 @@ fn a_grant_without_an_access_token_is_whole() {
 #[test]
 fn nothing_that_holds_a_token_can_print_it() {
     let scene = Scene::living().at(850).consent("consent-3").with_grant(|grant| *grant = whole());
-    let (_, attempt) = super::scenes::claimed(scene.grant(), pleo_operator::domain::grant::Which::Live, "x", at(0));
+    let (_, attempt) =
+        super::scenes::claimed(scene.grant(), pleo_operator::domain::ledger::grant::Which::Live, "x", at(0));
     let ending = super::scenes::ending(super::scenes::pair("8"), at(0), at(1));
     let content = Content {
         access: Some(Access { token: AccessToken::new("access-9"), token_type: "Bearer".into(), expires_at: at(0) }),
         rotation: 1,
         state: TokenState::Ready,
     };
-    let settled = pleo_operator::domain::attempt::settle(scene.grant(), &attempt, &ending);
+    let settled = pleo_operator::domain::commit::settlement::settle(scene.grant(), &attempt, &ending);
     let mut adopting = scene.clone();
     adopting.observed.sighting = Default::default();
     let printed = format!(

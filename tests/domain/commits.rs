@@ -2,9 +2,9 @@
 //! dropped only if somebody newer has won.
 
 use pleo_operator::domain::{
-    attempt::{Ending, Settlement, settle},
+    commit::settlement::{Ending, Settlement, settle},
     failure::{Failure, FailureKind},
-    grant::{AttemptId, Grant, RefusedReason, Which},
+    ledger::grant::{AttemptId, Grant, RefusedReason, Which},
 };
 
 use super::scenes::{

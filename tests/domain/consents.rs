@@ -2,13 +2,20 @@
 //! again after a backup was put back while an exchange was under way.
 
 use pleo_operator::domain::{
-    attempt::{Attempt, Settlement, settle},
-    consents::Adopted,
-    decide::{Decision, Turn},
+    commit::{
+        attempt::Attempt,
+        settlement::{Settlement, settle},
+    },
     failure::Outcome,
-    grant::{Grant, Which},
-    link::{self, Arrival},
-    observed::{GrantSecret, Versioned},
+    ledger::{
+        adopted::Adopted,
+        grant::{Grant, Which},
+    },
+    plan::{
+        decide::{Decision, Turn},
+        link::{self, Arrival},
+    },
+    snapshot::observed::{GrantSecret, Versioned},
     token::{AuthorizationCode, CodeVerifier, Fingerprint},
 };
 

@@ -4,9 +4,9 @@
 use pleo_operator::{
     api::FailureReason,
     domain::{
-        decide::{Decision, WaitReason},
-        grant::{HaltReason, RefusedReason},
-        observed::ClientSecretState,
+        ledger::grant::{HaltReason, RefusedReason},
+        plan::decide::{Decision, WaitReason},
+        snapshot::observed::ClientSecretState,
         token::AccessToken,
     },
 };
@@ -28,7 +28,9 @@ fn next_try(scene: &Scene) -> f64 {
     assert_eq!(wait.reason, WaitReason::Retry);
     let until = scene.grant().live.as_ref().unwrap().record.attempts.retry.as_ref().unwrap();
     assert!(wait.until.unwrap() > scene.now);
-    pleo_operator::domain::schedule::retry_at(until, false, scene.now, secs(0)).duration_since(scene.now).as_secs_f64()
+    pleo_operator::domain::plan::schedule::retry_at(until, false, scene.now, secs(0))
+        .duration_since(scene.now)
+        .as_secs_f64()
 }
 
 #[test]
@@ -133,7 +135,7 @@ fn an_unknown_outcome_puts_the_token_in_doubt_and_waits_for_the_settle_time() {
 fn the_settle_time_is_half_the_request_time_out_where_that_is_shorter() {
     assert_eq!(PACE.settle_time(), secs(30));
     for (request_timeout, settle) in [(600, 30), (60, 30), (40, 20), (4, 2)] {
-        let pace = pleo_operator::domain::schedule::Pace { request_timeout: secs(request_timeout) };
+        let pace = pleo_operator::domain::plan::schedule::Pace { request_timeout: secs(request_timeout) };
         assert_eq!(pace.settle_time(), secs(settle));
         assert_eq!(pace.claim_length(), secs(10 + request_timeout));
     }

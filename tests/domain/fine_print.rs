@@ -3,15 +3,17 @@
 use pleo_operator::{
     api::{PleoConnectionStatus, ReadyReason, RestartTarget, WorkloadKind},
     domain::{
-        adoption,
-        attempt::settle,
-        decide::Decision,
+        commit::settlement::settle,
         failure::{Failure, Misconfiguration, Outcome, Refusal},
-        grant::{Grant, Holder, RefusedReason},
-        observed::{GrantSecret, InitialGrant, Observed, Sharing, TokenSecret, Told},
-        problem, report,
-        restarts::Tried,
-        schedule::{CLOCK_TOLERANCE, lies_ahead},
+        ledger::grant::{Grant, Holder, RefusedReason},
+        plan::{
+            adoption,
+            decide::Decision,
+            restarts::Tried,
+            schedule::{CLOCK_TOLERANCE, lies_ahead},
+        },
+        report::{problem, status},
+        snapshot::observed::{GrantSecret, InitialGrant, Observed, Sharing, TokenSecret, Told},
         time::later,
         wish::SpecProblem,
     },
@@ -166,7 +168,7 @@ fn another_reason_is_another_transition() {
     let (waits, dead) = (Scene::new().status(), Scene::dead(RefusedReason::GrantRefused).status());
     let (a, b) = (&waits.conditions[1], &dead.conditions[1]);
     assert!(a.status == b.status && a.reason != b.reason, "both need a human");
-    let reasons: Vec<_> = report::transitions(&waits, &dead).into_iter().map(|told| told.reason).collect();
+    let reasons: Vec<_> = status::transitions(&waits, &dead).into_iter().map(|told| told.reason).collect();
     assert!(reasons.contains(&"GrantRefused".to_owned()), "{reasons:?}");
 }
 
@@ -174,7 +176,7 @@ fn another_reason_is_another_transition() {
 #[test]
 fn a_status_without_secrets_keeps_what_is_still_true() {
     let before = Scene::living().status();
-    let told = |seconds| report::status_without_secrets(&before, 5, "secrets is forbidden", at(seconds));
+    let told = |seconds| status::without_secrets(&before, 5, "secrets is forbidden", at(seconds));
     let ready = |status: &PleoConnectionStatus| {
         let ready = &status.conditions[0];
         (ready.type_.clone(), ready.status.clone(), ready.reason.clone())
@@ -193,8 +195,8 @@ fn a_status_without_secrets_keeps_what_is_still_true() {
     assert!(status.conditions[0].message.contains("secrets is forbidden"));
     assert_eq!((status.observed_generation, &status.next_refresh_time), (Some(5), &None));
     assert_eq!((status.rotation, &status.secret_name), (before.rotation, &before.secret_name));
-    assert!(report::tells_of_refused_storage(&status) && !report::tells_of_refused_storage(&before));
-    let blank = report::status_without_secrets(&PleoConnectionStatus::default(), 1, "no", at(0));
+    assert!(status::tells_of_refused_storage(&status) && !status::tells_of_refused_storage(&before));
+    let blank = status::without_secrets(&PleoConnectionStatus::default(), 1, "no", at(0));
     assert_eq!(blank.conditions[1].reason, "NotTried");
 }
 

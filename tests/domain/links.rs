@@ -3,15 +3,21 @@
 use pleo_operator::{
     api::ReauthReason,
     domain::{
-        attempt::{Attempt, Settlement, settle},
-        decide::Decision,
-        grant::{AttemptId, FailureRecord, Grant, RefusedReason, Which},
-        link::{
-            self, Arrival, CODE_LIFE, Invitation, InvitationRecord, LINK_LIFE, VISIT_LIFE, VisitEnd, VisitId, Way,
-            challenge,
+        commit::{
+            attempt::Attempt,
+            settlement::{Settlement, settle},
         },
-        observed::{Claimant, GrantSecret, Sighting, Told},
-        reauth, record,
+        ledger::{
+            authorization::{Invitation, InvitationRecord, LINK_LIFE, VISIT_LIFE, VisitEnd, VisitId, Way, challenge},
+            grant::{AttemptId, FailureRecord, Grant, RefusedReason, Which},
+            record,
+        },
+        plan::{
+            decide::Decision,
+            link::{self, Arrival, CODE_LIFE},
+            reauth,
+        },
+        snapshot::observed::{Claimant, GrantSecret, Sighting, Told},
         token::{AuthorizationCode, CodeVerifier, Fingerprint, LinkKey},
     },
 };

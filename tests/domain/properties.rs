@@ -7,13 +7,15 @@ use jiff::{SignedDuration, Timestamp};
 use pleo_operator::{
     api::PleoConnectionStatus,
     domain::{
-        attempt::{Settlement, settle},
-        consents::Adopted,
-        decide::{Decision, Rotation, WaitReason},
+        commit::settlement::{Settlement, settle},
         failure::{FailureKind, Outcome},
-        grant::{Attempts, Grant, Which},
-        observed::{Claimant, ClientSecretState, GrantSecret, TokenSecret},
-        report,
+        ledger::{
+            adopted::Adopted,
+            grant::{Attempts, Grant, Which},
+        },
+        plan::decide::{Decision, Rotation, WaitReason},
+        report::status,
+        snapshot::observed::{Claimant, ClientSecretState, GrantSecret, TokenSecret},
         token::Fingerprint,
         wish::TokenUrl,
     },
@@ -257,7 +259,7 @@ proptest! {
     /// Every status: two conditions always, two more while True; and nothing in it is a secret.
     #[test]
     fn every_status_is_well_formed(scene in arbitrary::scene(), storage in prop::option::of(Just("no"))) {
-        let status = report::status(&scene.observed, &PleoConnectionStatus::default(), storage, scene.now, PACE);
+        let status = status::of(&scene.observed, &PleoConnectionStatus::default(), storage, scene.now, PACE);
         let kinds: Vec<_> = status.conditions.iter().map(|condition| condition.type_.as_str()).collect();
         let (always, sometimes) = kinds.split_at(2);
         prop_assert_eq!(always, ["Ready", "ReauthRequired"]);

@@ -5,10 +5,12 @@ use pleo_operator::{
     api::{PleoConnectionStatus, ReadyReason, ReauthReason},
     domain::{
         failure::Outcome,
-        grant::{Grant, Halt, HaltReason, RefusedReason, Retry, Which},
-        observed::{Claimant, ClientSecretState, GrantSecret, InitialGrant, Sharing, TokenSecret, Versioned},
-        record::Unreadable,
-        report,
+        ledger::{
+            grant::{Grant, Halt, HaltReason, RefusedReason, Retry, Which},
+            record::Unreadable,
+        },
+        report::status,
+        snapshot::observed::{Claimant, ClientSecretState, GrantSecret, InitialGrant, Sharing, TokenSecret, Versioned},
         wish::SpecProblem,
     },
 };
@@ -37,7 +39,7 @@ fn told(status: &PleoConnectionStatus, kind: &str) -> Option<Told> {
 }
 
 fn status(scene: &Scene, refused_by_storage: Option<&str>) -> PleoConnectionStatus {
-    report::status(&scene.observed, &PleoConnectionStatus::default(), refused_by_storage, scene.now, PACE)
+    status::of(&scene.observed, &PleoConnectionStatus::default(), refused_by_storage, scene.now, PACE)
 }
 
 fn ready(scene: &Scene) -> Told {
@@ -53,7 +55,7 @@ fn stalled(scene: &Scene) -> Option<Told> {
 }
 
 /// A living connection whose token has ended, and whose refresh is halted or failing as `change` says.
-fn expired(change: impl FnOnce(&mut pleo_operator::domain::grant::Attempts)) -> Scene {
+fn expired(change: impl FnOnce(&mut pleo_operator::domain::ledger::grant::Attempts)) -> Scene {
     let mut scene = Scene::living().at(1000).with_live_tried(change);
     scene.rest();
     scene
@@ -64,8 +66,8 @@ fn halted(reason: HaltReason) -> Scene {
     expired(|tried| (tried.failures, tried.halt) = (3, Some(halt)))
 }
 
-fn waiting(tried: &mut pleo_operator::domain::grant::Attempts) {
-    let attempt = pleo_operator::domain::grant::AttemptId("here-1".into());
+fn waiting(tried: &mut pleo_operator::domain::ledger::grant::Attempts) {
+    let attempt = pleo_operator::domain::ledger::grant::AttemptId("here-1".into());
     tried.failures = 3;
     tried.retry = Some(Retry { attempt, failed_at: at(990), wait_ms: 60_000, settle_ms: 30_000 });
 }
@@ -564,7 +566,7 @@ fn the_same_state_gives_the_same_status_at_every_look() {
 fn a_storage_that_refuses_is_told_once() {
     for scene in [Scene::adopted(), Scene::living().at(850)] {
         let told = |scene: &Scene, previous: &PleoConnectionStatus| {
-            report::status(&scene.observed, previous, Some(FORBIDDEN), scene.now, PACE)
+            status::of(&scene.observed, previous, Some(FORBIDDEN), scene.now, PACE)
         };
         let first = told(&scene, &PleoConnectionStatus::default());
         let mut later = scene;
@@ -621,7 +623,7 @@ fn the_name_of_the_old_secret_is_not_forgotten_while_the_new_one_cannot_be_writt
 fn events_mark_transitions_and_not_every_success() {
     let scene = Scene::living();
     let first = scene.status();
-    let came = report::transitions(&PleoConnectionStatus::default(), &first);
+    let came = status::transitions(&PleoConnectionStatus::default(), &first);
     assert_eq!(
         came.iter().map(|event| (event.reason.as_str(), event.warning)).collect::<Vec<_>>(),
         [("Refreshed", false), ("GrantValid", false)]
@@ -629,18 +631,18 @@ fn events_mark_transitions_and_not_every_success() {
     let mut rotated = scene.at(850);
     rotated.exchange(pair("8"));
     let second = rotated.status_after(&first);
-    assert_eq!(report::transitions(&first, &second), []);
+    assert_eq!(status::transitions(&first, &second), []);
 
     let mut dead = rotated.at(1700);
     dead.exchange(invalid_grant());
     let third = dead.status_after(&second);
-    let events = report::transitions(&second, &third);
+    let events = status::transitions(&second, &third);
     // One for each condition that has a reason of its own; `Stalled` only repeats.
     assert_eq!(
         events.iter().map(|event| (event.reason.as_str(), event.warning)).collect::<Vec<_>>(),
         [("ReauthRequired", true), ("GrantRefused", true)]
     );
-    assert_eq!(report::transitions(&third, &third), []);
+    assert_eq!(status::transitions(&third, &third), []);
 }
 
 #[test]
@@ -648,9 +650,9 @@ fn a_status_before_an_exchange_is_worth_a_write_only_if_a_condition_changed() {
     let scene = Scene::living();
     let first = scene.status();
     let second = scene.clone().at(850).status_after(&first);
-    assert!(report::same_conditions(&first, &second));
+    assert!(status::same_conditions(&first, &second));
     let third = scene.at(901).status_after(&first);
-    assert!(!report::same_conditions(&first, &third));
+    assert!(!status::same_conditions(&first, &third));
 }
 
 /// I5.
@@ -664,7 +666,7 @@ fn no_status_and_no_event_holds_a_secret() {
             let scene =
                 scene.with_grant(|grant| grant.refused = Some(refused("consent-0", RefusedReason::GrantRefused)));
             let status = scene.status();
-            let events = report::transitions(&PleoConnectionStatus::default(), &status);
+            let events = status::transitions(&PleoConnectionStatus::default(), &status);
             let all = format!("{} {events:?} {:?}", serde_json::to_string(&status).unwrap(), scene.observed);
             for secret in ["refresh-7", "refresh-8", "access-7", "access-8", "consent-1", "consent-0", "client-secret"]
             {

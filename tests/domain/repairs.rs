@@ -2,12 +2,11 @@
 //! repair.
 
 use pleo_operator::domain::{
-    adoption,
-    decide::Decision,
-    observed::TokenSecret,
-    projection,
-    repair::{PATIENT, Repaired, Repairs, URGENT},
-    restarts,
+    plan::{adoption, decide::Decision, projection, restarts},
+    snapshot::{
+        observed::TokenSecret,
+        repair::{PATIENT, Repaired, Repairs, URGENT},
+    },
     token::AccessToken,
 };
 

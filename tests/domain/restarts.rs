@@ -4,10 +4,12 @@
 use pleo_operator::{
     api::TokenState,
     domain::{
-        decide::{Decision, Wait},
-        grant::{RefusedReason, Restarted},
-        projection::{News, news},
-        restarts::{Restart, Tried, due, next, note},
+        ledger::grant::{RefusedReason, Restarted},
+        plan::{
+            decide::{Decision, Wait},
+            projection::{News, news},
+            restarts::{Restart, Tried, due, next, note},
+        },
     },
 };
 
@@ -73,7 +75,7 @@ fn a_time_that_lies_ahead_keeps_no_target_waiting() {
 
 #[test]
 fn nothing_is_restarted_without_a_usable_token_that_is_published() {
-    let target = |seen: &mut pleo_operator::domain::observed::Observed| {
+    let target = |seen: &mut pleo_operator::domain::snapshot::observed::Observed| {
         seen.wish.restart_targets = [deployment("web")].into();
     };
     let scenes = [

@@ -10,24 +10,33 @@ use jiff::{SignedDuration, Timestamp};
 use pleo_operator::{
     api::{Authentication, PleoConnectionStatus, RestartTarget, WorkloadKind},
     domain::{
-        attempt::{Attempt, Claiming, Ending, Settlement, Terms, claim, settle},
-        consents::Adopted,
-        decide::{Decision, Rotation, Turn, Wait, decide, turn},
+        commit::{
+            attempt::{Attempt, Claiming, Terms, claim},
+            settlement::{Ending, Settlement, settle},
+        },
         failure::{Failure, FailureKind, Outcome},
-        grant::{
-            AttemptId, Attempts, Candidate, CandidateRecord, Claim, Grant, Holder, Live, LiveRecord, Refused,
-            RefusedReason, Which,
+        ledger::{
+            adopted::Adopted,
+            grant::{
+                AttemptId, Attempts, Candidate, CandidateRecord, Claim, Grant, Holder, Live, LiveRecord, Refused,
+                RefusedReason, Which,
+            },
         },
-        link,
-        observed::{
-            Claimant, ClientSecretState, GrantSecret, InitialGrant, InitialToken, Observed, PutOff, Sharing, Sighting,
-            TokenSecret, Told, Versioned,
+        plan::{
+            decide::{Decision, Rotation, Turn, Wait, decide, turn},
+            link, projection,
+            restarts::{self, Tried},
+            schedule::Pace,
         },
-        projection::{self, Content, Published},
-        repair::Repairs,
-        report,
-        restarts::{self, Tried},
-        schedule::Pace,
+        report::status,
+        snapshot::{
+            observed::{
+                Claimant, ClientSecretState, GrantSecret, InitialGrant, InitialToken, Observed, PutOff, Sharing,
+                Sighting, TokenSecret, Told, Versioned,
+            },
+            published::{Content, Published},
+            repair::Repairs,
+        },
         token::{AccessToken, ClientCredentials, ClientSecret, Fingerprint, LinkKey, RefreshToken},
         wish::{InitialGrantRef, Server, TokenUrl, Wish},
     },
@@ -422,7 +431,7 @@ impl Scene {
     }
 
     pub fn status_after(&self, previous: &PleoConnectionStatus) -> PleoConnectionStatus {
-        report::status(&self.observed, previous, None, self.now, PACE)
+        status::of(&self.observed, previous, None, self.now, PACE)
     }
 
     /// Makes decisions come true until there is nothing left but to wait, to leave or to send.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use pleo_operator::domain::{
-    grant::{AttemptId, LiveRecord, Retry},
-    schedule::{backoff, refresh_due, retry_at, spacing},
+    ledger::grant::{AttemptId, LiveRecord, Retry},
+    plan::schedule::{backoff, refresh_due, retry_at, spacing},
 };
 use proptest::{prelude::*, proptest};
 

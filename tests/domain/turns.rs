@@ -5,11 +5,15 @@ use std::time::Duration;
 use pleo_operator::{
     api::TokenState,
     domain::{
-        decide::{Decision, Turn, WaitReason},
-        grant::{AttemptId, Retry, Which},
-        observed::{ClientSecretState, GrantSecret, Sighting, TokenSecret},
-        record::Unreadable,
-        schedule::Pace,
+        ledger::{
+            grant::{AttemptId, Retry, Which},
+            record::Unreadable,
+        },
+        plan::{
+            decide::{Decision, Turn, WaitReason},
+            schedule::Pace,
+        },
+        snapshot::observed::{ClientSecretState, GrantSecret, Sighting, TokenSecret},
         wish::SpecProblem,
     },
 };
@@ -109,7 +113,7 @@ fn two_exchanges_are_kept_apart_whatever_is_asked() {
 
     let short = Scene::new()
         .holding({
-            let mut grant = pleo_operator::domain::grant::Grant::new(UID, 1);
+            let mut grant = pleo_operator::domain::ledger::grant::Grant::new(UID, 1);
             grant.live = Some(live("refresh-1", PRODUCTION, at(0), Duration::from_millis(600)));
             grant.last_sent_at = Some(at(0));
             grant
@@ -282,7 +286,7 @@ fn that_a_token_has_expired_is_not_written_while_a_new_one_is_about_to_be_fetche
 /// I4: drift is repaired before anything is sent, and while it is under way, too.
 #[test]
 fn a_token_secret_that_somebody_edited_is_repaired() {
-    type Edit = fn(&mut pleo_operator::domain::projection::Published);
+    type Edit = fn(&mut pleo_operator::domain::snapshot::published::Published);
     let edits: [Edit; 6] = [
         |published| published.content = None,
         |published| published.surplus.push("refresh_token".into()),

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 use pleo_operator::domain::{
-    decide::Decision,
     failure::{Failure, FailureKind, Misconfiguration, Outcome},
-    grant::Which,
-    observed::ClientSecretState,
+    ledger::grant::Which,
+    plan::decide::Decision,
+    snapshot::observed::ClientSecretState,
 };
 use proptest::{prelude::*, proptest, sample::select};
 
@@ -287,5 +287,5 @@ fn a_healthy_server_brings_a_connection_back_by_itself() {
     scene = scene.at(100);
     exchange_if_due(&mut scene, Answers, &mut pleo, &mut books).unwrap();
     let reason = scene.grant().refused.as_ref().expect("refused").reason;
-    assert_eq!(reason, pleo_operator::domain::grant::RefusedReason::RotationLost);
+    assert_eq!(reason, pleo_operator::domain::ledger::grant::RefusedReason::RotationLost);
 }

@@ -4,14 +4,18 @@ use jiff::Timestamp;
 use pleo_operator::{
     api::{ConditionType, PleoConnectionStatus, SecuritySignal},
     domain::{
-        attempt::settle,
-        decide::{Decision, WaitReason},
-        grant::{RefusedReason, Which},
-        notice::{NoticeKind, notice},
-        observed::{GrantSecret, InitialGrant, Sharing, TokenSecret},
-        record::Unreadable,
-        report,
-        signal::{Edit, Signal, signals},
+        commit::settlement::settle,
+        ledger::{
+            grant::{RefusedReason, Which},
+            record::Unreadable,
+        },
+        plan::decide::{Decision, WaitReason},
+        report::{
+            notice::{NoticeKind, notice},
+            signal::{Edit, Signal, signals},
+            status,
+        },
+        snapshot::observed::{GrantSecret, InitialGrant, Sharing, TokenSecret},
         wish::SpecProblem,
     },
 };
@@ -141,10 +145,10 @@ fn a_lost_rotation_is_no_signal() {
 
 #[test]
 fn a_grant_that_somebody_changed_is_a_signal_once() {
-    let damaged = |seen: &mut pleo_operator::domain::observed::Observed| {
+    let damaged = |seen: &mut pleo_operator::domain::snapshot::observed::Observed| {
         seen.grant = GrantSecret::Unreadable(Unreadable::Damaged("its ledger is no JSON"));
     };
-    let restored = |seen: &mut pleo_operator::domain::observed::Observed| {
+    let restored = |seen: &mut pleo_operator::domain::snapshot::observed::Observed| {
         let GrantSecret::Ours(grant) = seen.grant.clone() else { panic!("a grant") };
         seen.grant = GrantSecret::Predecessor(grant);
     };
@@ -195,7 +199,7 @@ fn a_shared_grant_is_a_signal_once() {
 fn a_grant_that_nobody_can_read_grows_old_all_the_same() {
     let young = Scene::living().status();
     let reason = |days: i64, before: &PleoConnectionStatus| {
-        let status = report::status_without_secrets(before, 1, "forbidden", at(days * DAY));
+        let status = status::without_secrets(before, 1, "forbidden", at(days * DAY));
         status.conditions.iter().find(|found| found.type_ == "GrantExpiring").map(|found| found.reason.clone())
     };
     assert_eq!(reason(45, &young), None);
@@ -310,7 +314,7 @@ fn each_warning_is_an_event() {
     let statuses: Vec<_> = [45, 46, 57, 60].map(|days| suspended().at(days * DAY)).iter().map(Scene::status).collect();
     let told: Vec<_> = statuses
         .windows(2)
-        .flat_map(|pair| report::transitions(&pair[0], &pair[1]))
+        .flat_map(|pair| status::transitions(&pair[0], &pair[1]))
         .map(|told| (told.reason, told.warning))
         .collect();
     let reasons = ["ExpiresWithin14Days", "ExpiresWithin3Days", "MayHaveExpired"];

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use pleo_operator::domain::{
     failure::{FailureKind, Outcome},
-    grant::{Grant, RefusedReason},
-    projection::Content,
+    ledger::grant::{Grant, RefusedReason},
+    snapshot::published::Content,
     time::between,
 };
 

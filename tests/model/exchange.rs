@@ -1,18 +1,28 @@
-//! What `operator::rotate` and `operator::publish` do: each decision made true by one write, and the course of an exchange:
+//! What `operator::steps::rotate` and `operator::steps::apply` do: each decision made true by one write, and the course of an exchange:
 //! claim, send, wait, store.
 
 use std::time::Duration;
 
 use pleo_operator::domain::{
-    adoption::{Adoption, Tidying},
-    attempt::{self, Attempt, Claiming, Ending, Settlement, Terms, settle},
-    decide::{Decision, Rotation},
+    commit::{
+        attempt::{self, Attempt, Claiming, Terms},
+        settlement::{Ending, Settlement, settle},
+    },
     failure::{Failure, FailureKind, Issued, Outcome, Refusal},
-    grant::{Grant, Which},
-    link::{self, VisitEnd},
-    observed::{ClientSecretState, GrantSecret, InitialGrant, Observed, TokenSecret, Versioned},
-    projection::{self, Content, Published},
-    schedule::SEND_WITHIN,
+    ledger::{
+        authorization::VisitEnd,
+        grant::{Grant, Which},
+    },
+    plan::{
+        adoption::{Adoption, Tidying},
+        decide::{Decision, Rotation},
+        link, projection,
+        schedule::SEND_WITHIN,
+    },
+    snapshot::{
+        observed::{ClientSecretState, GrantSecret, InitialGrant, Observed, TokenSecret, Versioned},
+        published::{Content, Published},
+    },
     token::LinkKey,
 };
 

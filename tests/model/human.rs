@@ -1,7 +1,7 @@
 //! What humans and their tools do to a connection: consent, put old tokens back, edit the spec, delete the grant, bring a
 //! backup of it back.
 
-use pleo_operator::domain::grant::Grant;
+use pleo_operator::domain::ledger::grant::Grant;
 
 use crate::{
     books::Known,

@@ -1,12 +1,14 @@
-//! What `operator::observe` does: the reads of a pass, in their order, and the decision that follows from them.
+//! What `operator::steps::observe` does: the reads of a pass, in their order, and the decision that follows from them.
 
 use pleo_operator::domain::{
-    decide::{Decision, decide},
-    observed::{
-        ClientSecretState, GrantSecret, InitialGrant, InitialToken, Observed, PutOff, Sharing, Sighting, TokenSecret,
-        Told,
+    plan::decide::{Decision, decide},
+    snapshot::{
+        observed::{
+            ClientSecretState, GrantSecret, InitialGrant, InitialToken, Observed, PutOff, Sharing, Sighting,
+            TokenSecret, Told,
+        },
+        repair::Repairs,
     },
-    repair::Repairs,
     wish::Wish,
 };
 

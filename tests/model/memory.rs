@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use pleo_operator::domain::{
-    grant::{AttemptId, Attempts, Claim, Grant, Holder},
-    observed::{Claimant, Sighting},
+    ledger::grant::{AttemptId, Attempts, Claim, Grant, Holder},
+    snapshot::observed::{Claimant, Sighting},
     token::Fingerprint,
 };
 

@@ -9,8 +9,8 @@ use std::{
 use pleo_operator::{
     api::Authentication,
     domain::{
-        grant::Grant,
-        observed::Observed,
+        ledger::grant::Grant,
+        snapshot::observed::Observed,
         wish::{InitialGrantRef, Wish},
     },
 };

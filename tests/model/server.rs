@@ -2,7 +2,7 @@
 //! kills its family. And the wire to them, which loses things.
 
 use pleo_operator::domain::{
-    link::{self, Arrival},
+    plan::link::{self, Arrival},
     token::{AuthorizationCode, CodeVerifier, Fingerprint},
 };
 

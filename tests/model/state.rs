@@ -5,12 +5,13 @@ use std::{fmt, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use pleo_operator::domain::{
-    attempt::{Attempt, Ending},
-    decide::Decision,
-    grant::{AttemptId, Grant, Holder},
-    observed::{GrantSecret, Observed, TokenSecret, Told, Versioned},
-    projection::Published,
-    schedule::Pace,
+    commit::{attempt::Attempt, settlement::Ending},
+    ledger::grant::{AttemptId, Grant, Holder},
+    plan::{decide::Decision, schedule::Pace},
+    snapshot::{
+        observed::{GrantSecret, Observed, TokenSecret, Told, Versioned},
+        published::Published,
+    },
 };
 
 use crate::{
@@ -233,7 +234,7 @@ pub struct Look {
     pub connection: Option<(Spec, Told)>,
 }
 
-/// An attempt under way, as `operator::rotate` has it in hand.
+/// An attempt under way, as `operator::steps::rotate` has it in hand.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Job {
     pub name: Name,

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fmt, sync::LazyLock};
 
 use pleo_operator::domain::{
-    grant::Grant,
+    ledger::grant::Grant,
     token::{AccessToken, ClientCredentials, ClientSecret, Fingerprint, RefreshToken},
     wish::{Server, TokenUrl},
 };

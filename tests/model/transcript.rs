@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use pleo_operator::domain::{
-    decide::Decision,
     failure::Outcome,
-    grant::{Attempts, Grant, Which},
+    ledger::grant::{Attempts, Grant, Which},
+    plan::decide::Decision,
 };
 
 use crate::{

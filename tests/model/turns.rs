@@ -1,8 +1,8 @@
 //! Whose turn it is: what each process may do now, when time may pass, and what it costs.
 
 use pleo_operator::domain::{
-    decide::{Decision, Wait, decide},
-    grant::Grant,
+    ledger::grant::Grant,
+    plan::decide::{Decision, Wait, decide},
 };
 
 use crate::{

@@ -2,8 +2,8 @@
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use pleo_operator::domain::{
-    observed::{GrantSecret, Versioned},
-    record,
+    ledger::record,
+    snapshot::observed::{GrantSecret, Versioned},
 };
 use serde_json::Value;
 

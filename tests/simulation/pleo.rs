@@ -15,7 +15,7 @@ use pleo_operator::{
     domain::{
         self,
         failure::{Failure, FailureKind, Outcome},
-        grant::Holder,
+        ledger::grant::Holder,
         token::RefreshToken,
     },
     pleo::{Exchange, TokenEndpoint, answer::interpret, coding::decode},

@@ -6,8 +6,8 @@ use std::time::Duration;
 use pleo_operator::{
     api::names,
     domain::{
-        grant::{Claim, Holder},
-        observed::GrantSecret,
+        ledger::grant::{Claim, Holder},
+        snapshot::observed::GrantSecret,
         token::Fingerprint,
     },
     pleo::Exchange,

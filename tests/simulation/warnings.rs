@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use pleo_operator::domain::notice::NoticeKind;
+use pleo_operator::domain::report::notice::NoticeKind;
 use serde_json::json;
 use tokio::time::sleep;
 

@@ -6,13 +6,22 @@ use jiff::{SignedDuration, Timestamp};
 use pleo_operator::{
     api::PleoConnectionStatus,
     domain::{
-        attempt::{Attempt, Claiming, Settlement, claim, settle},
-        decide::{Decision, Rotation, Wait, WaitReason, decide},
+        commit::{
+            attempt::{Attempt, Claiming, claim},
+            settlement::{Settlement, settle},
+        },
         failure::Outcome,
-        grant::{AttemptId, Grant, Which},
-        observed::{Claimant, GrantSecret, Observed},
-        record, report, restarts,
-        schedule::{CLOCK_TOLERANCE, lies_ahead},
+        ledger::{
+            grant::{AttemptId, Grant, Which},
+            record,
+        },
+        plan::{
+            decide::{Decision, Rotation, Wait, WaitReason, decide},
+            restarts,
+            schedule::{CLOCK_TOLERANCE, lies_ahead},
+        },
+        report::status,
+        snapshot::observed::{Claimant, GrantSecret, Observed},
         time::{between, later},
         token::Fingerprint,
         wish::TokenUrl,
@@ -34,9 +43,9 @@ pub fn whatever_the_time(scene: &Scene) -> Decision {
     let around = stored.into_iter().flat_map(|time| [Some(time), time.checked_add(tick).ok()]).flatten();
     for now in around.chain([Timestamp::MIN, Timestamp::MAX]) {
         look(&scene.observed, now);
-        let _never_a_panic = report::status(&scene.observed, &PleoConnectionStatus::default(), None, now, PACE);
+        let _never_a_panic = status::of(&scene.observed, &PleoConnectionStatus::default(), None, now, PACE);
     }
-    let status = report::status(&scene.observed, &PleoConnectionStatus::default(), None, scene.now, PACE);
+    let status = status::of(&scene.observed, &PleoConnectionStatus::default(), None, scene.now, PACE);
     a_status_is_told_once(scene, &status);
     look(&scene.observed, scene.now)
 }
@@ -100,9 +109,9 @@ fn a_wait_lies_ahead_and_ends(seen: &Observed, wait: &Wait, now: Timestamp) {
 
 /// I6: the same state gives the same status, and it can be stored as it is.
 pub fn a_status_is_told_once(scene: &Scene, status: &PleoConnectionStatus) {
-    let again = report::status(&scene.observed, status, None, scene.now, PACE);
+    let again = status::of(&scene.observed, status, None, scene.now, PACE);
     assert_eq!(&again, status, "nothing changed");
-    assert_eq!(report::transitions(status, &again), [], "and there is nothing to tell");
+    assert_eq!(status::transitions(status, &again), [], "and there is nothing to tell");
     let text = serde_json::to_string(status).expect("JSON");
     // No time before the year 0 has a form that the API server reads.
     if !text.contains(":\"-") {

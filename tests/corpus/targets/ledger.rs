@@ -5,11 +5,16 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use pleo_operator::domain::{
-    decide::Decision,
-    grant::RefusedReason,
-    link::{self, Arrival, Invitation, InvitationRecord},
-    observed::{Claimant, GrantSecret, Observed, PutOff, TokenSecret, Versioned},
-    record::{LEDGER, decode, encode},
+    ledger::{
+        authorization::{Invitation, InvitationRecord},
+        grant::RefusedReason,
+        record::{LEDGER, decode, encode},
+    },
+    plan::{
+        decide::Decision,
+        link::{self, Arrival},
+    },
+    snapshot::observed::{Claimant, GrantSecret, Observed, PutOff, TokenSecret, Versioned},
     token::{AuthorizationCode, CodeVerifier, LinkKey},
 };
 use serde_json::Value;

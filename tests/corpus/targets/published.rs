@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use pleo_operator::{
     api::names::token_secret,
     domain::{
-        decide::Decision,
-        observed::{TokenSecret, Versioned},
-        projection::{self, Published},
+        plan::{decide::Decision, projection},
+        snapshot::{
+            observed::{TokenSecret, Versioned},
+            published::Published,
+        },
     },
 };
 

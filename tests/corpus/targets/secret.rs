@@ -1,8 +1,10 @@
 //! The data of a grant Secret: read exactly, or left alone; and no token shows where one looks at it.
 
 use pleo_operator::domain::{
-    grant::Grant,
-    record::{Data, KEYS, LEDGER, Unreadable, decode, encode},
+    ledger::{
+        grant::Grant,
+        record::{Data, KEYS, LEDGER, Unreadable, decode, encode},
+    },
     token::RefreshToken,
 };
 use serde_json::{Map, Value};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pleo_operator::{
     api::{PleoConnection, PleoConnectionStatus},
     domain::{
-        report,
+        report::status,
         wish::{AllowedServers, Server, SpecProblem, Wish},
     },
 };
@@ -150,11 +150,10 @@ fn the_status_tells(connection: &PleoConnection, wish: &Wish) {
     let status = scene.status_after(&previous);
     judge::a_status_is_told_once(&scene, &status);
     judge::whatever_the_time(&scene);
-    drop(report::transitions(&previous, &status));
-    let refused = report::status(&scene.observed, &previous, Some("no"), scene.now, PACE);
-    assert!(report::tells_of_refused_storage(&refused) || wish.server.is_err());
-    let blind =
-        |previous: &PleoConnectionStatus| report::status_without_secrets(previous, wish.generation, "no", scene.now);
+    drop(status::transitions(&previous, &status));
+    let refused = status::of(&scene.observed, &previous, Some("no"), scene.now, PACE);
+    assert!(status::tells_of_refused_storage(&refused) || wish.server.is_err());
+    let blind = |previous: &PleoConnectionStatus| status::without_secrets(previous, wish.generation, "no", scene.now);
     let told = blind(&previous);
     assert_eq!(blind(&told), told);
 }

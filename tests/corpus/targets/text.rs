@@ -1,6 +1,6 @@
 //! How seeds are written: as text that a human can read and write, in which most changes still mean something.
 
-use pleo_operator::domain::record::Data;
+use pleo_operator::domain::ledger::record::Data;
 use serde_json::Value;
 
 /// Stands in every token of a seed: where it turns up, a token has leaked. It has no letter that JSON or `Debug` escapes.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use axum::Router;
-use pleo_operator::domain::grant::Holder;
+use pleo_operator::domain::ledger::grant::Holder;
 use tokio::{
     runtime::{Builder, Runtime},
     time::{Instant, advance, sleep_until},

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pleo_operator::domain::{grant::Grant, token::Fingerprint};
+use pleo_operator::domain::{ledger::grant::Grant, token::Fingerprint};
 use pleo_sandbox::authority::Delivery;
 
 use super::{Figures, Judge, Verdict, sends};

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use pleo_operator::domain::{grant::Grant, link::VisitEnd, token::Fingerprint};
+use pleo_operator::domain::{
+    ledger::{authorization::VisitEnd, grant::Grant},
+    token::Fingerprint,
+};
 
 use super::{Commit, History, Judge, SLACK};
 use crate::{seeds::stage::Stage, world::seconds};

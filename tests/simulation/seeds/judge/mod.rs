@@ -22,7 +22,7 @@ use std::{
 use pleo_operator::{
     api::names,
     domain::{
-        grant::{AttemptId, Grant},
+        ledger::grant::{AttemptId, Grant},
         token::Fingerprint,
     },
 };

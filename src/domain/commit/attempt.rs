@@ -1,0 +1,115 @@
+//! The beginning of an attempt: the claim on a token, as a change of the grant. It is stored, by compare-and-swap, before the
+//! token is sent.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::domain::{
+    ledger::{
+        authorization::{Code, CodeRecord, VisitEnd},
+        grant::{AttemptId, Attempts, Claim, Grant, Holder, Which},
+    },
+    plan::{decide::Rotation, schedule::Pace},
+    time::later,
+    token::{Fingerprint, Presented},
+    wish::TokenUrl,
+};
+
+/// An attempt under way: all that is needed to write down how it ended, even if the grant Secret was deleted meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Attempt {
+    /// Its name.
+    pub id: AttemptId,
+    /// Which token it sends.
+    pub which: Which,
+    /// That token's fingerprint.
+    pub fingerprint: Fingerprint,
+    /// Where it is sent.
+    pub server: TokenUrl,
+    /// The grant as it was stored with the claim.
+    pub claimed: Grant,
+    /// The conditions under which it is made.
+    pub terms: Terms,
+}
+
+/// The conditions under which an attempt is made.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Terms {
+    /// Who makes it.
+    pub holder: Holder,
+    /// The client's credentials, in case the server refuses them.
+    pub client: Fingerprint,
+    /// The client itself: what it is given belongs to it.
+    pub client_id: Fingerprint,
+    /// The generation of the spec, in case the server calls the request wrong.
+    pub generation: i64,
+    /// How long transient failures are retried.
+    pub retry_timeout: Duration,
+    /// How patient the operator is.
+    pub pace: Pace,
+}
+
+/// The claim on a token: what to store, and the token itself, which is not sent unless that was stored.
+#[derive(Debug)]
+pub struct Claiming {
+    /// To be stored first; holds the grant as it is with the claim.
+    pub attempt: Attempt,
+    /// To be sent once: whoever sends it gives it away. A code is nowhere else from here on.
+    pub token: Presented,
+}
+
+/// Claims the token that was decided on. None if the grant does not hold it.
+pub fn claim(grant: &Grant, rotation: &Rotation, id: AttemptId, now: Timestamp, terms: Terms) -> Option<Claiming> {
+    let (token, fingerprint, server) = match rotation.which {
+        Which::Candidate => {
+            let held = grant.candidate.as_ref()?;
+            let token = Presented::Refresh(held.token.clone());
+            (token, held.record.fingerprint.clone(), held.record.server.clone())
+        }
+        Which::Live => {
+            let held = grant.live.as_ref()?;
+            let token = Presented::Refresh(held.refresh.clone());
+            (token, held.record.fingerprint.clone(), held.record.server.clone())
+        }
+        Which::Code => {
+            let Code { code, verifier, record } = grant.code.clone()?;
+            let CodeRecord { fingerprint, server, redirect_uri, .. } = record;
+            (Presented::Code { code, verifier, redirect_uri }, fingerprint, server)
+        }
+    };
+    let mut claimed = grant.clone();
+    if rotation.which == Which::Code {
+        claimed.code = None;
+    }
+    if let Some(abandoned) = &grant.claim {
+        claimed.end_visit(&abandoned.fingerprint, VisitEnd::Lost);
+    }
+    if let Some(abandoned) = grant.claim.as_ref().filter(|_| !rotation.claim_unused) {
+        claimed.last_sent_at = claimed.last_sent_at.max(Some(abandoned.started_at));
+        // Whoever made it may have sent its token, whichever of the two that was.
+        let doubtful = claimed.holding(&abandoned.fingerprint);
+        if let Some(attempts) = doubtful.and_then(|which| claimed.attempts_mut(which)) {
+            attempts.in_doubt = true;
+        }
+        if let (Some(which), Some(client_id)) = (doubtful, &abandoned.client_id) {
+            claimed.bind(which, client_id);
+        }
+    }
+    if let Some(attempts) = claimed.attempts_mut(rotation.which).filter(|_| rotation.resumes) {
+        *attempts = Attempts { in_doubt: attempts.in_doubt, ..Attempts::default() };
+    }
+    if rotation.request.is_some() {
+        claimed.handled_request.clone_from(&rotation.request);
+    }
+    claimed.claim = Some(Claim {
+        attempt: id.clone(),
+        holder: terms.holder.clone(),
+        started_at: now,
+        ends_at: later(now, terms.pace.claim_length()),
+        fingerprint: fingerprint.clone(),
+        client_id: Some(terms.client_id.clone()),
+    });
+    let attempt = Attempt { id, which: rotation.which, fingerprint, server, claimed, terms };
+    Some(Claiming { attempt, token })
+}

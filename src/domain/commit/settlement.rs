@@ -1,0 +1,176 @@
+//! The end of an attempt, as a change of the grant as it is stored then: decided by token, never by rotation number. The
+//! writing is done elsewhere, by compare-and-swap.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    attempt::Attempt,
+    release::{Settled, end_of_code, record_failure, release, try_again},
+};
+use crate::domain::{
+    failure::{Failure, FailureKind, Issued, Misconfiguration, Outcome},
+    ledger::{
+        adopted::Adopted,
+        authorization::{Code, VisitEnd},
+        grant::{Attempts, Grant, Live, LiveRecord, Which},
+    },
+    plan::schedule::backoff,
+    token::RefreshToken,
+};
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Ending {
+    /// What the server said, or did not say.
+    pub outcome: Outcome,
+    /// When the request was started: a token's life counts from here.
+    pub started_at: Timestamp,
+    /// When its first byte may have left: the next exchange keeps its distance from here.
+    pub sent_at: Timestamp,
+    /// When it was over.
+    pub ended_at: Timestamp,
+}
+
+/// What is to be stored at the end of an attempt.
+#[must_use = "an ending that is not stored is lost"]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Settlement {
+    /// This.
+    Write(Box<Grant>),
+    /// Nothing: a write of this attempt, whose answer was lost, was stored after all.
+    AlreadyStored,
+    /// Nothing: somebody newer has won, or there is nothing left to say.
+    Superseded,
+}
+
+/// The end of an attempt, against the grant as it stands now. Decided by token, never by rotation number.
+pub fn settle(now_stored: &Grant, attempt: &Attempt, ending: &Ending) -> Settlement {
+    let mut grant = now_stored.clone();
+    let claim_was_ours = grant.claim.as_ref().is_some_and(|claim| claim.attempt == attempt.id);
+    if claim_was_ours {
+        grant.claim = None;
+    }
+    // A backup from before the claim, put back while the code was under way: it is spent.
+    let is_spent = |code: &Code| attempt.which == Which::Code && code.record.fingerprint == attempt.fingerprint;
+    let was_put_back = grant.code.take_if(|code| is_spent(code)).is_some();
+    if ending.outcome.may_have_been_sent() {
+        // A start that lies ahead is a clock's mistake, not a start.
+        grant.last_sent_at = grant.last_sent_at.filter(|before| *before <= ending.ended_at).max(Some(ending.sent_at));
+    }
+    let settled = match &ending.outcome {
+        Outcome::Issued(issued) => commit(&mut grant, attempt, issued, ending),
+        Outcome::Failed(failure) => release(&mut grant, attempt, failure, ending.ended_at),
+    };
+    match settled {
+        Settled::Changed => Settlement::Write(Box::new(grant)),
+        // Only our own claim is left to remove, or our code.
+        Settled::SomebodyElse if claim_was_ours => Settlement::Write(Box::new(grant)),
+        Settled::StoredBefore | Settled::SomebodyElse if was_put_back => Settlement::Write(Box::new(grant)),
+        Settled::StoredBefore => Settlement::AlreadyStored,
+        Settled::SomebodyElse => Settlement::Superseded,
+    }
+}
+
+fn commit(grant: &mut Grant, attempt: &Attempt, issued: &Issued, ending: &Ending) -> Settled {
+    if grant.live.as_ref().is_some_and(|live| live.record.attempt == attempt.id) {
+        return Settled::StoredBefore;
+    }
+    if attempt.which == Which::Code && issued.refresh.is_none() {
+        let what = "the server gave no refresh token for the code: the client must be allowed to have one";
+        let failure = Failure::new(FailureKind::Misconfigured(Misconfiguration::Client), what);
+        return end_of_code(grant, attempt, &failure, ending.ended_at);
+    }
+    let held = grant.holding(&attempt.fingerprint);
+    let Some(refresh) = refresh_token(attempt, issued).filter(|refresh| is_newest(grant, attempt, held, refresh))
+    else {
+        return replaced(grant, attempt);
+    };
+    let before = held.and_then(|which| grant.attempts_mut(which)).map(|attempts| attempts.clone());
+    grant.recall(&attempt.claimed, &attempt.fingerprint);
+    grant.rotation = grant.rotation.saturating_add(1);
+    grant.refused = None;
+    if held == Some(Which::Candidate) {
+        grant.candidate = None;
+    } else if grant.candidate_is_older(&attempt.fingerprint, &attempt.server) {
+        grant.drop_candidate(None);
+    }
+    grant.invitation = None;
+    grant.end_visit(&attempt.fingerprint, VisitEnd::Connected);
+    let rotation = grant.rotation;
+    let sent = |old: &&mut Adopted| old.fingerprint == attempt.fingerprint && old.server == attempt.server;
+    for old in grant.adopted.iter_mut().filter(sent) {
+        (old.accepted_as, old.refused) = (Some(rotation), false);
+    }
+    let attempts = match issued.access {
+        Some(_) => Attempts::default(),
+        // The pair is kept, but pods have nothing to call with: try again, with the new token.
+        None => without_access(grant, before.unwrap_or_default(), attempt, ending.ended_at),
+    };
+    grant.live = Some(Live {
+        record: LiveRecord {
+            fingerprint: refresh.fingerprint(),
+            server: attempt.server.clone(),
+            client_id: Some(attempt.terms.client_id.clone()),
+            issued_at: ending.started_at,
+            life_ms: u64::try_from(issued.life.as_millis()).unwrap_or(u64::MAX),
+            token_type: issued.token_type.clone(),
+            attempt: attempt.id.clone(),
+            attempts,
+        },
+        refresh,
+        access: issued.access.clone(),
+    });
+    Settled::Changed
+}
+
+/// Whether the pair in hand is to be stored. It is dropped only if somebody newer has won: a pair that was bought with the
+/// token that we sent, or later, or with a consent that was adopted after ours (I2, I9). Where no pair was stored since our
+/// claim nobody has won: one that was rejected replaces nothing.
+fn is_newest(grant: &Grant, attempt: &Attempt, held: Option<Which>, refresh: &RefreshToken) -> bool {
+    let (pair, claimed) = (refresh.fingerprint(), &attempt.claimed);
+    // Stored by this attempt already, or the answer brought no new one, and rejected since (I3).
+    let is_it = |old: &&Adopted| old.fingerprint == pair && old.server == attempt.server;
+    let was_rejected = grant.adopted.iter().filter(is_it).any(|old| old.refused);
+    let is_vacant = grant.live.is_none() && grant.rotation <= claimed.rotation;
+    match (attempt.which, held) {
+        (Which::Candidate | Which::Live | Which::Code, Some(_)) => true,
+        (Which::Candidate | Which::Live | Which::Code, None) if was_rejected => false,
+        // Wiped, because somebody else presented it after we had spent it; or the whole grant was deleted meanwhile.
+        (Which::Live, None) => is_vacant,
+        // Dropped or wiped. If it, or a consent after it, was accepted for somebody else, that pair is newer than ours.
+        (Which::Candidate | Which::Code, None) => {
+            is_vacant || !grant.has_newer(&attempt.fingerprint, &attempt.server, claimed)
+        }
+    }
+}
+
+/// The refresh token of the new pair; no new one means that the old one stays good (RFC 6749 section 6).
+fn refresh_token(attempt: &Attempt, issued: &Issued) -> Option<RefreshToken> {
+    let sent = || match attempt.which {
+        Which::Candidate => attempt.claimed.candidate.as_ref().map(|held| held.token.clone()),
+        Which::Live => attempt.claimed.live.as_ref().map(|held| held.refresh.clone()),
+        Which::Code => None,
+    };
+    issued.refresh.clone().or_else(sent)
+}
+
+/// The row of failures goes on, with the new token, which nobody has sent yet.
+fn without_access(grant: &mut Grant, before: Attempts, attempt: &Attempt, at: Timestamp) -> Attempts {
+    let message = "the server's answer held a refresh token and no access token".to_owned();
+    let failure = Failure::new(FailureKind::OutcomeUnknown, message);
+    let Attempts { failures, failing_since, retry, .. } = before;
+    let mut attempts = Attempts { failures, failing_since, retry, ..Attempts::default() };
+    record_failure(grant, attempt, &failure, at);
+    let wait = backoff(failures.saturating_add(1), &grant.connection, grant.rotation);
+    try_again(&mut attempts, attempt, at, wait, Duration::ZERO);
+    attempts
+}
+
+/// A newer consent has won. A human who waits is told.
+fn replaced(grant: &mut Grant, attempt: &Attempt) -> Settled {
+    let waits = grant.visit.as_ref().is_some_and(|visit| visit.code == attempt.fingerprint && visit.end.is_none());
+    grant.end_visit(&attempt.fingerprint, VisitEnd::Replaced);
+    if waits { Settled::Changed } else { Settled::SomebodyElse }
+}

@@ -1,0 +1,272 @@
+//! An authorization in progress, as the ledger stores it: a key, from which links, states and verifiers are made; the code that a
+//! browser brought; and what became of it (requirement X5; RFC 6749 section 4.1, RFC 7636).
+
+use std::time::Duration;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jiff::Timestamp;
+use ring::{digest, hmac};
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+use url::Url;
+
+use crate::domain::{
+    time::later,
+    token::{AuthorizationCode, ClientCredentials, CodeVerifier, Fingerprint, LinkKey},
+    wish::{TokenUrl, Wish},
+};
+
+/// How long a link is good.
+pub const LINK_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// How long a human may take at the authorisation server.
+pub const VISIT_LIFE: Duration = Duration::from_secs(15 * 60);
+
+/// While a human is needed: what links are made from. Without it they are void.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Invitation {
+    /// 244 random bits or more.
+    pub key: LinkKey,
+    /// All about it that is no secret.
+    pub record: InvitationRecord,
+}
+
+/// All about an invitation that is no secret.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InvitationRecord {
+    /// When its key was made.
+    pub made_at: Timestamp,
+}
+
+/// A code that a browser brought. Whoever claims it takes it out: it is sent once or never.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Code {
+    /// What the first pair is bought with.
+    pub code: AuthorizationCode,
+    /// What proves that we asked for it.
+    pub verifier: CodeVerifier,
+    /// All about it that is no secret.
+    pub record: CodeRecord,
+}
+
+/// All about a code that is no secret.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CodeRecord {
+    /// Of the code.
+    pub fingerprint: Fingerprint,
+    /// The server that the human was sent to.
+    pub server: TokenUrl,
+    /// The client that the user was asked to authorise; none: by an operator that did not note it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<Fingerprint>,
+    /// As the human was sent there with.
+    pub redirect_uri: String,
+    /// When the browser brought it.
+    pub received_at: Timestamp,
+}
+
+/// The last human who came back with a code, and what became of it: for the page that waits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Visit {
+    /// As it stands in the state.
+    pub id: String,
+    /// Of what the browser's cookie holds: nobody else is shown the page.
+    pub browser: Fingerprint,
+    /// Of the code.
+    pub code: Fingerprint,
+    /// None as long as it waits or is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<VisitEnd>,
+}
+
+/// How a visit ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum VisitEnd {
+    /// The code brought a pair, and it is stored.
+    Connected,
+    /// The server refused the code.
+    Refused,
+    /// The server refused the client, or called the request wrong.
+    Misconfigured,
+    /// The server could not be reached, was too busy, or gave no answer that says what became of the code.
+    Failed,
+    /// The process that exchanged it died; nobody knows what became of it.
+    Lost,
+    /// A newer consent was proved first.
+    Replaced,
+    /// It was not exchanged in time: the connection was suspended, names another server now, or has no client Secret, or one of
+    /// another client.
+    TooLate,
+}
+
+impl VisitEnd {
+    /// As metrics name it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::Refused => "refused",
+            Self::Misconfigured => "misconfigured",
+            Self::Failed => "failed",
+            Self::Lost => "lost",
+            Self::Replaced => "replaced",
+            Self::TooLate => "too_late",
+        }
+    }
+
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Connected, Self::Refused, Self::Misconfigured, Self::Failed, Self::Lost, Self::Replaced, Self::TooLate];
+
+    /// What became of the consent and what to do, in words; none where nothing is to be done.
+    pub const fn advice(self) -> Option<&'static str> {
+        match self {
+            Self::Connected | Self::Replaced => None,
+            Self::Refused => Some("the server refused the code that the browser brought: open the link once more"),
+            Self::Misconfigured => Some(
+                "the server refuses the client or the redirect URI, see status.lastFailure: mend that, and open the link once more",
+            ),
+            Self::Failed => Some(
+                "the server could not be reached, or its answer was lost, see status.lastFailure: open the link once more",
+            ),
+            Self::Lost => Some("the operator was ended while the code was exchanged: open the link once more"),
+            Self::TooLate => Some(
+                "the code was not exchanged in time: the connection was suspended or changed, or its client Secret is missing or has another client_id than the link; fix that, and open the link once more",
+            ),
+        }
+    }
+}
+
+impl Invitation {
+    /// When its links end.
+    pub fn ends_at(&self) -> Timestamp {
+        later(self.record.made_at, LINK_LIFE)
+    }
+
+    /// The part of a link that nobody can guess.
+    pub fn ticket(&self, uid: &str) -> String {
+        self.seal(&["ticket", uid])
+    }
+
+    /// Whether this is the ticket of a link that is still good.
+    pub fn admits(&self, ticket: &str, uid: &str, now: Timestamp) -> bool {
+        now < self.ends_at() && is_equal(&self.ticket(uid), ticket)
+    }
+
+    /// The link below this address, as long as it is good.
+    pub fn link(&self, base: &str, wish: &Wish, now: Timestamp) -> Option<String> {
+        let Wish { namespace, name, uid, .. } = wish;
+        let ticket = self.ticket(uid);
+        (now < self.ends_at()).then(|| format!("{base}/authorize/{namespace}/{name}?ticket={ticket}"))
+    }
+
+    /// Where a human is sent to consent (RFC 6749 section 4.1.1, RFC 7636 section 4.3); none if that is no address.
+    pub fn question(
+        &self,
+        page: &str,
+        client_id: &str,
+        redirect_uri: &str,
+        scopes: &[String],
+        way: &Way<'_>,
+    ) -> Option<String> {
+        let (state, challenge, scopes) = (self.state(way), challenge(&self.verifier(way)), scopes.join(" "));
+        let asking = [
+            ("response_type", "code"),
+            ("client_id", client_id),
+            ("redirect_uri", redirect_uri),
+            ("state", &state),
+            ("code_challenge", &challenge),
+            ("code_challenge_method", "S256"),
+        ];
+        let scope = (!scopes.is_empty()).then_some(("scope", scopes.as_str()));
+        Url::parse_with_params(page, asking.into_iter().chain(scope)).ok().map(String::from)
+    }
+
+    /// What ties a human's way to the server and back together.
+    pub fn state(&self, way: &Way<'_>) -> String {
+        let VisitId { id, ends_at, client_id } = way.visit;
+        format!("{id}.{ends_at:x}.{client_id}.{}", self.mac("state", way))
+    }
+
+    /// Whether this state was made by us, for this way.
+    pub fn knows(&self, state: &str, way: &Way<'_>) -> bool {
+        is_equal(&self.state(way), state)
+    }
+
+    /// RFC 7636 section 4.1: 43 characters.
+    pub fn verifier(&self, way: &Way<'_>) -> CodeVerifier {
+        CodeVerifier::new(self.mac("verifier", way))
+    }
+
+    fn mac(&self, what: &str, way: &Way<'_>) -> String {
+        let Way { uid, visit, browser, server } = way;
+        let VisitId { id, ends_at, client_id } = visit;
+        self.seal(&[what, uid, id, &ends_at.to_string(), client_id.as_str(), browser, server.as_str()])
+    }
+
+    /// HMAC-SHA256 over the parts and their lengths, in base64url.
+    fn seal(&self, parts: &[&str]) -> String {
+        let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, self.key.expose().as_bytes()));
+        for part in parts {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        URL_SAFE_NO_PAD.encode(context.sign())
+    }
+}
+
+/// A human's way to the server and back: for one connection, in one browser, to one server (I8).
+#[derive(Clone, Copy, Debug)]
+pub struct Way<'a> {
+    /// The connection's.
+    pub uid: &'a str,
+    /// The visit.
+    pub visit: &'a VisitId,
+    /// What the browser's cookie holds.
+    pub browser: &'a str,
+    /// Where the code will be exchanged.
+    pub server: &'a TokenUrl,
+}
+
+fn is_equal(ours: &str, theirs: &str) -> bool {
+    ours.as_bytes().ct_eq(theirs.as_bytes()).into()
+}
+
+/// The challenge of a verifier (RFC 7636 section 4.2, S256).
+pub fn challenge(verifier: &CodeVerifier) -> String {
+    URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, verifier.expose().as_bytes()))
+}
+
+/// Names one human's way to the server and back, and says until when, and for which client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VisitId {
+    /// Random letters and digits.
+    pub id: String,
+    /// Seconds since 1970.
+    pub ends_at: i64,
+    /// The client whose name is in the link: the code is issued to it, whatever the client Secret says later.
+    pub client_id: Fingerprint,
+}
+
+impl VisitId {
+    /// A visit that begins now, for this client. `id` is random.
+    pub fn new(id: String, client: &ClientCredentials, now: Timestamp) -> Self {
+        Self { id, ends_at: later(now, VISIT_LIFE).as_second(), client_id: client.id_fingerprint() }
+    }
+
+    /// From a state that may be anybody's.
+    pub fn read(state: &str) -> Option<Self> {
+        let (id, rest) = state.split_once('.')?;
+        let (ends_at, rest) = rest.split_once('.')?;
+        let (client_id, _mac) = rest.split_once('.')?;
+        let is_ours = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let (ends_at, client_id) = (i64::from_str_radix(ends_at, 16).ok()?, Fingerprint::read(client_id)?);
+        is_ours.then(|| Self { id: id.to_owned(), ends_at, client_id })
+    }
+
+    /// Whether the human took too long.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.ends_at <= now.as_second()
+    }
+}

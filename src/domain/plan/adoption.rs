@@ -1,0 +1,161 @@
+//! Taking a token from the initial grant: it becomes the candidate, beside the live pair, and is proved first.
+//! A living grant is never given up for one that has not been proved (I9).
+
+use jiff::Timestamp;
+
+use crate::domain::{
+    ledger::{
+        adopted::Adopted,
+        grant::{Attempts, Candidate, CandidateRecord, Grant},
+    },
+    snapshot::{
+        observed::{ClientSecretState, GrantSecret, InitialGrant, InitialToken, Observed, Sharing, Versioned},
+        repair,
+    },
+    token::Fingerprint,
+    wish::{InitialGrantRef, TokenUrl},
+};
+
+/// A grant to write, and the fingerprint that no other connection may have.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Adoption {
+    /// The grant with the new candidate.
+    pub grant: Grant,
+    /// The version of the grant Secret to replace; none: create it.
+    pub replaces: Option<String>,
+    /// The token that was adopted.
+    pub fingerprint: Fingerprint,
+}
+
+/// The key of a user's Secret that is to be removed, now that its token is spent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Tidying {
+    /// The token.
+    pub fingerprint: Fingerprint,
+    /// The Secret.
+    pub secret: String,
+    /// The key in it.
+    pub key: String,
+    /// The version that was read.
+    pub version: String,
+    /// The copy that `kubectl apply` keeps holds the token too, and goes with it.
+    pub copied: bool,
+}
+
+/// The token in the initial grant, where it is news: the grant does not know it, and lives by no newer consent.
+pub fn news<'a>(
+    initial: &'a InitialGrant,
+    grant: &GrantSecret,
+    server: &TokenUrl,
+    client: &ClientSecretState,
+) -> Option<&'a InitialToken> {
+    let InitialGrant::Present(token) = initial else { return None };
+    let client_id = client.id();
+    let is_news = match grant {
+        GrantSecret::Absent => true,
+        GrantSecret::Ours(Versioned { value: grant, .. }) => {
+            let is_known = grant.knows(&token.fingerprint, server, client_id.as_ref());
+            !is_known && !grant.outdoes(&token.fingerprint, server)
+        }
+        GrantSecret::Predecessor(known) => !known.value.knows(&token.fingerprint, server, client_id.as_ref()),
+        GrantSecret::Foreign | GrantSecret::Unreadable(_) => false,
+    };
+    is_news.then_some(token)
+}
+
+/// The adoption that is due, if one is.
+pub fn due(observed: &Observed) -> Option<Adoption> {
+    let server = observed.wish.token_url()?;
+    let news = news(&observed.initial, &observed.grant, server, &observed.client);
+    let token = news.filter(|token| token.sharing == Sharing::Alone)?;
+    let (mut grant, replaces) = base(observed)?;
+    let fingerprint = token.fingerprint.clone();
+    grant.drop_candidate(None);
+    grant.note_consent(&fingerprint, server);
+    grant.candidate = Some(Candidate {
+        token: token.token.clone(),
+        record: CandidateRecord {
+            fingerprint: fingerprint.clone(),
+            server: server.clone(),
+            client_id: None,
+            attempts: Attempts::default(),
+        },
+    });
+    Some(Adoption { grant, replaces, fingerprint })
+}
+
+/// The grant to go on from, and the version of its Secret to replace (none: create it). None where there is a Secret that is
+/// not ours to write.
+pub fn base(observed: &Observed) -> Option<(Grant, Option<String>)> {
+    let uid = &observed.wish.uid;
+    match &observed.grant {
+        GrantSecret::Absent => Some((Grant::new(uid, rotation_so_far(observed)), None)),
+        GrantSecret::Ours(known) => Some((known.value.clone(), Some(known.version.clone()))),
+        GrantSecret::Predecessor(known) => {
+            // Nothing of it is used but the memory of what must not be adopted again, its living token included, and what
+            // became of its candidate.
+            let mut old = known.value.clone();
+            old.drop_candidate(None);
+            let live = old.live.as_ref().map(|live| Adopted {
+                fingerprint: live.record.fingerprint.clone(),
+                server: live.record.server.clone(),
+                accepted_as: Some(old.rotation),
+                refused: false,
+                refused_as: Vec::new(),
+                in_doubt: false,
+            });
+            let adopted = old.adopted.iter().cloned().chain(live).collect();
+            Some((Grant { adopted, ..Grant::new(uid, rotation_so_far(observed)) }, Some(known.version.clone())))
+        }
+        GrantSecret::Foreign | GrantSecret::Unreadable(_) => None,
+    }
+}
+
+/// What pods and users were told last, so that the number never goes back for them when a grant begins anew.
+fn rotation_so_far(observed: &Observed) -> u64 {
+    observed.told.and_by(&observed.token, &observed.grant, &observed.wish.uid).rotation
+}
+
+/// The key to remove, if it is time.
+pub fn tidying(observed: &Observed, now: Timestamp) -> Option<Tidying> {
+    removable(observed).filter(|tidying| removed_again_at(observed, tidying, now).is_none())
+}
+
+/// When a key is to be removed that another program put back.
+pub fn next(observed: &Observed, now: Timestamp) -> Option<Timestamp> {
+    removed_again_at(observed, &removable(observed)?, now)
+}
+
+fn removed_again_at(observed: &Observed, tidying: &Tidying, now: Timestamp) -> Option<Timestamp> {
+    observed.repairs.removal.as_ref()?.again_at(&tidying.fingerprint, repair::PATIENT, now)
+}
+
+/// A token that was removed and is back: who puts it there, and how that ends.
+pub fn returned(observed: &Observed) -> Option<(&Fingerprint, String)> {
+    let reference = observed.wish.initial_grant.as_ref().filter(|reference| !reference.keep)?;
+    let InitialGrant::Present(token) = &observed.initial else { return None };
+    let removed = observed.repairs.removal.as_ref().filter(|removed| removed.what == token.fingerprint)?;
+    let message = format!(
+        "the refresh token that was adopted and removed is in the Secret {} again, key {}: another program puts it back; set spec.initialGrant.keep to true, or remove it where that program takes it from. It is used up and not sent again",
+        reference.secret, reference.key
+    );
+    Some((&removed.what, message))
+}
+
+/// The key whose token was just accepted, where it may be removed: not for ever after, so that a GitOps tool that puts it back
+/// later is not fought.
+fn removable(observed: &Observed) -> Option<Tidying> {
+    let removable = |reference: &&InitialGrantRef| !reference.keep && !observed.put_off.tidying;
+    let reference = observed.wish.initial_grant.as_ref().filter(removable)?;
+    let InitialGrant::Present(token) = &observed.initial else { return None };
+    let grant = &observed.grant.ours()?.value;
+    let just_accepted =
+        |old: &Adopted| old.fingerprint == token.fingerprint && old.accepted_as == Some(grant.rotation) && !old.refused;
+    grant.adopted.iter().any(just_accepted).then(|| Tidying {
+        fingerprint: token.fingerprint.clone(),
+        secret: reference.secret.clone(),
+        key: reference.key.clone(),
+        version: token.version.clone(),
+        copied: token.copied,
+    })
+}

@@ -1,0 +1,80 @@
+//! How old a refresh token may get. A connection that is refreshed has a young one; one that is suspended or fails for
+//! weeks warns while there is still time (requirement T3).
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::projection::whole_seconds;
+use crate::{
+    api::{AgingReason, PleoConnectionStatus, ReauthReason},
+    domain::{
+        snapshot::observed::Observed,
+        time::{earlier, later},
+    },
+};
+
+/// Refresh tokens live for so long at least, if nobody revokes them.
+pub const GRANT_LIFE: Duration = Duration::from_secs(60 * 24 * 3600);
+/// How long before that the first warning comes.
+pub const FIRST_WARNING: Duration = Duration::from_secs(14 * 24 * 3600);
+/// How long before that the last one comes.
+pub const LAST_WARNING: Duration = Duration::from_secs(3 * 24 * 3600);
+
+/// A grant that grows old.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aging {
+    /// As `GrantExpiring` names it.
+    pub reason: AgingReason,
+    /// What it is and what to do, in words.
+    pub message: String,
+}
+
+/// When a refresh token may end that was issued then.
+pub fn end_of_life(issued_at: Timestamp) -> Timestamp {
+    later(issued_at, GRANT_LIFE)
+}
+
+/// What is to be said of the age of the living grant; none: it is young, or there is none.
+pub fn aging(observed: &Observed, now: Timestamp) -> Option<Aging> {
+    let what_to_do = match observed.wish.suspend {
+        true => "unset spec.suspend",
+        false => "mend what the other conditions tell of",
+    };
+    aged(issued_at(observed)?, what_to_do, now)
+}
+
+/// The same of a grant that cannot be read, by what was told of it last.
+pub fn aging_unseen(previous: &PleoConnectionStatus, now: Timestamp) -> Option<Aging> {
+    let is_valid = previous.conditions.iter().any(|told| told.reason == ReauthReason::GrantValid.as_str());
+    let issued_at = previous.last_refresh_time.as_ref().filter(|_| is_valid)?.0;
+    aged(issued_at, "mend what the other conditions tell of", now)
+}
+
+/// When there is something new to be said.
+pub fn next(observed: &Observed, now: Timestamp) -> Option<Timestamp> {
+    steps(issued_at(observed)?).into_iter().map(|(_, from)| from).find(|from| *from > now)
+}
+
+fn issued_at(observed: &Observed) -> Option<Timestamp> {
+    Some(observed.grant.ours()?.value.live.as_ref()?.record.issued_at)
+}
+
+fn aged(issued_at: Timestamp, what_to_do: &str, now: Timestamp) -> Option<Aging> {
+    let (reason, _) = steps(issued_at).into_iter().rev().find(|(_, from)| *from <= now)?;
+    let (since, end) = (whole_seconds(issued_at), whole_seconds(end_of_life(issued_at)));
+    let message = format!(
+        "the refresh token is from {since}, and such tokens live for 60 days, until {end}; after that a human must consent anew: {what_to_do}, so that it is refreshed"
+    );
+    Some(Aging { reason, message })
+}
+
+/// What is said, and from when on.
+fn steps(issued_at: Timestamp) -> [(AgingReason, Timestamp); 3] {
+    let end = end_of_life(issued_at);
+    [
+        (AgingReason::ExpiresWithin14Days, earlier(end, FIRST_WARNING)),
+        (AgingReason::ExpiresWithin3Days, earlier(end, LAST_WARNING)),
+        (AgingReason::MayHaveExpired, end),
+    ]
+}

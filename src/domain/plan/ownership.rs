@@ -1,0 +1,75 @@
+//! Who may present a token, and where: it belongs to the server that it came from (I8) and to the client that it was issued
+//! to. A server answers `invalid_grant` for another client's token as well (RFC 6749 section 5.2), and would be believed.
+
+use crate::domain::{
+    ledger::{
+        authorization::Code,
+        grant::{Candidate, Claim, Live},
+    },
+    snapshot::observed::{Claimant, Observed},
+    token::Fingerprint,
+    wish::TokenUrl,
+};
+
+/// Whether the connection as it is now may present a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ownership {
+    /// It may.
+    Ours,
+    /// It belongs to another server than the spec's.
+    OtherServer,
+    /// It belongs to another client than that of the client Secret.
+    OtherClient,
+    /// The server rejected it from this very client (I3).
+    Rejected,
+}
+
+impl Ownership {
+    /// Whose the live pair is.
+    pub fn of_live(live: &Live, observed: &Observed) -> Self {
+        let record = &live.record;
+        Self::of(&record.server, record.client_id.as_ref(), &record.fingerprint, observed)
+    }
+
+    /// Whose the candidate is.
+    pub fn of_candidate(candidate: &Candidate, observed: &Observed) -> Self {
+        let record = &candidate.record;
+        let ownership = Self::of(&record.server, record.client_id.as_ref(), &record.fingerprint, observed);
+        let client_id = observed.client.id();
+        let rejected = |client_id: &Fingerprint| {
+            let grant = observed.grant.ours().map(|grant| &grant.value);
+            grant.is_some_and(|grant| grant.was_rejected_from(&record.fingerprint, &record.server, client_id))
+        };
+        match ownership {
+            Self::Ours if client_id.as_ref().is_some_and(rejected) => Self::Rejected,
+            Self::Ours | Self::OtherServer | Self::OtherClient | Self::Rejected => ownership,
+        }
+    }
+
+    /// Whose a code is.
+    pub fn of_code(code: &Code, observed: &Observed) -> Self {
+        let record = &code.record;
+        Self::of(&record.server, record.client_id.as_ref(), &record.fingerprint, observed)
+    }
+
+    /// Where the spec names no usable server, or there is no client Secret, nothing speaks against it; nor is anything sent.
+    fn of(server: &TokenUrl, client_id: Option<&Fingerprint>, token: &Fingerprint, observed: &Observed) -> Self {
+        if observed.wish.token_url().is_some_and(|wanted| wanted != server) {
+            return Self::OtherServer;
+        }
+        let owner = client_id.or_else(|| claimed_by(token, observed));
+        match (owner, observed.client.id()) {
+            (Some(owner), Some(client_id)) if *owner != client_id => Self::OtherClient,
+            _ => Self::Ours,
+        }
+    }
+}
+
+/// The client of a claim that may have presented this token.
+fn claimed_by<'a>(token: &Fingerprint, observed: &'a Observed) -> Option<&'a Fingerprint> {
+    if observed.sighting.claimant == Some(Claimant::NeverSentHere) {
+        return None;
+    }
+    let claim: &Claim = observed.grant.ours()?.value.claim.as_ref()?;
+    claim.client_id.as_ref().filter(|_| claim.fingerprint == *token)
+}

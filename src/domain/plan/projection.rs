@@ -1,0 +1,141 @@
+//! What pods get: the token Secret as it should be. A projection of the grant: it can always be made again, it never
+//! holds the refresh token, and after a terminal failure it holds no token at all (I4).
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+
+use crate::{
+    api::{TokenState, names},
+    domain::{
+        ledger::grant::Grant,
+        snapshot::{
+            observed::{GrantSecret, Observed},
+            published::{Access, Content, Published},
+            repair,
+        },
+        time::between,
+        token::Fingerprint,
+        wish::Wish,
+    },
+};
+
+/// What the token Secret should say, or nothing where it must be left alone.
+pub fn desired(observed: &Observed, now: Timestamp) -> Option<Content> {
+    let own = observed.token.published().filter(|published| published.owner.as_deref() == Some(&observed.wish.uid));
+    // Without a grant of ours, the token in the pods' hands is as good as before, until it ends.
+    let kept = own.and_then(|published| published.content.clone());
+    let rotation = kept.as_ref().map_or(0, |content| content.rotation);
+    let living = kept.filter(|content| content.access.is_some()).map(|content| content.at(now));
+    match &observed.grant {
+        GrantSecret::Foreign | GrantSecret::Unreadable(_) => None,
+        GrantSecret::Ours(grant) => Some(of_grant(&grant.value).at(now)),
+        GrantSecret::Predecessor(_) => {
+            Some(living.unwrap_or_else(|| Content::without_token(TokenState::ReauthRequired, rotation)))
+        }
+        GrantSecret::Absent => Some(living.unwrap_or_else(|| Content::without_token(TokenState::Pending, rotation))),
+    }
+}
+
+/// What pods are to be told.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct News {
+    /// What the token Secret says, in one word.
+    pub mark: String,
+    /// It came so lately that the kubelet may not have brought it by itself.
+    pub is_fresh: bool,
+}
+
+/// The longest that a kubelet takes to bring a Secret by itself.
+const KUBELET_DELAY: Duration = Duration::from_secs(120);
+
+/// What pods are to be told; nothing before there was a token.
+pub fn news(observed: &Observed, now: Timestamp) -> Option<News> {
+    let is_ours = contested(observed, now).is_none();
+    let content = observed.token.published()?.content.as_ref().filter(|_| is_ours)?;
+    let grant = observed.grant.ours().map(|grant| &grant.value);
+    let since = match content.state {
+        TokenState::Pending => return None,
+        TokenState::Ready => grant.and_then(|grant| grant.live.as_ref()).map(|live| live.record.issued_at),
+        TokenState::Expired => content.access.as_ref().map(|access| access.expires_at),
+        TokenState::ReauthRequired => grant.and_then(|grant| grant.refused.as_ref()).map(|refused| refused.at),
+    };
+    let is_fresh = since.is_some_and(|since| between(since, now) < KUBELET_DELAY);
+    Some(News { mark: content.mark(), is_fresh })
+}
+
+fn of_grant(grant: &Grant) -> Content {
+    let live = grant.live.as_ref();
+    let access = live.and_then(|live| {
+        Some(Access {
+            token: live.access.clone()?,
+            token_type: live.record.token_type.clone(),
+            expires_at: whole_seconds(live.record.expires_at()),
+        })
+    });
+    let state =
+        if live.is_none() && grant.refused.is_some() { TokenState::ReauthRequired } else { TokenState::Pending };
+    Content { access, rotation: grant.rotation, state }
+}
+
+/// Rounded down, so that nobody trusts a token for longer than it lives.
+pub fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+/// Whether what stands there is what should stand there. Labels that others added are theirs.
+pub fn is_intact(published: &Published, desired: &Content, wish: &Wish) -> bool {
+    let holds = |have: &BTreeMap<String, String>, want: BTreeMap<String, String>| {
+        want.iter().all(|(key, value)| have.get(key) == Some(value))
+    };
+    published.content.as_ref() == Some(desired)
+        && published.surplus.is_empty()
+        && published.owner.as_deref() == Some(&wish.uid)
+        && holds(&published.labels, labels(wish))
+        && holds(&published.annotations, wish.secret_annotations.clone())
+}
+
+/// Names what a token Secret is to hold: to write the same once more is a repair.
+pub fn written(desired: &Content, wish: &Wish) -> Fingerprint {
+    let Content { access, rotation, state } = desired;
+    let (token, kind, end) = match access {
+        Some(access) => {
+            (access.token.fingerprint().to_string(), access.token_type.as_str(), access.expires_at.to_string())
+        }
+        None => Default::default(),
+    };
+    let (rotation, state) = (rotation.to_string(), state.as_str());
+    let metadata = labels(wish).into_iter().chain(wish.secret_annotations.clone());
+    let metadata: Vec<String> = metadata.flat_map(|(key, value)| [key, value]).collect();
+    let parts = ["written", &wish.secret_name, &wish.uid, &token, kind, &end, &rotation, state];
+    Fingerprint::of(&parts.into_iter().chain(metadata.iter().map(String::as_str)).collect::<Vec<_>>())
+}
+
+/// When what pods get may be put right, where another program changes it all the time; none: now.
+pub fn repaired_again_at(observed: &Observed, desired: &Content, now: Timestamp) -> Option<Timestamp> {
+    let longest = if observed.token.published().is_some() { repair::PATIENT } else { repair::URGENT };
+    observed.repairs.publication.as_ref()?.again_at(&written(desired, &observed.wish), longest, now)
+}
+
+/// Until when pods get something else than they should, because another program keeps changing it.
+pub fn contested(observed: &Observed, now: Timestamp) -> Option<Timestamp> {
+    let desired = desired(observed, now)?;
+    let published = observed.token.published().and_then(|published| published.content.as_ref());
+    let is_right =
+        published.is_some_and(|content| content.access == desired.access && content.rotation == desired.rotation);
+    repaired_again_at(observed, &desired, now).filter(|_| !is_right)
+}
+
+/// The labels of the token Secret: the operator's own win over the template's.
+pub fn labels(wish: &Wish) -> BTreeMap<String, String> {
+    let mut labels = wish.secret_labels.clone();
+    labels.extend(own_labels(&wish.name));
+    labels
+}
+
+/// The labels by which a Secret of ours is known.
+pub fn own_labels(connection: &str) -> BTreeMap<String, String> {
+    [(names::MANAGED_BY_LABEL, names::OPERATOR), (names::CONNECTION_LABEL, connection)]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+}

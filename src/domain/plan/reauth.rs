@@ -1,0 +1,185 @@
+//! Whether a user must authorize again, why, and what brings the connection back: the condition `ReauthRequired`.
+
+use super::{adoption, ownership::Ownership};
+use crate::{
+    api::{ReauthReason, names},
+    domain::{
+        ledger::grant::{Grant, Refused},
+        snapshot::observed::{GrantSecret, InitialGrant, InitialToken, Observed, Sharing},
+        wish::{Server, Wish},
+    },
+};
+
+/// Whether a human must consent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consent {
+    /// As `ReauthRequired` names it.
+    pub reason: ReauthReason,
+    /// What it is and what to do, in words.
+    pub message: String,
+}
+
+/// Whether a human must consent (again), and why.
+pub fn consent(observed: &Observed) -> Consent {
+    let news = new_token(observed).is_some();
+    match &observed.grant {
+        GrantSecret::Ours(grant) => consent_of_grant(&grant.value, observed, news),
+        GrantSecret::Predecessor(_) if news => not_tried(),
+        GrantSecret::Predecessor(_) => Consent {
+            reason: ReauthReason::GrantRestored,
+            message: format!(
+                "the Secret {} is older than this connection (restored from a backup, or a deleted namesake's); an old token presented now could kill a living authorisation: {}",
+                names::grant_secret(&observed.wish.name),
+                way_back(observed)
+            ),
+        },
+        GrantSecret::Absent if news => not_tried(),
+        GrantSecret::Absent => not_authorized(observed),
+        GrantSecret::Foreign | GrantSecret::Unreadable(_) => Consent {
+            reason: ReauthReason::NotTried,
+            message: "the grant cannot be read; see the condition Ready".to_owned(),
+        },
+    }
+}
+
+fn consent_of_grant(grant: &Grant, observed: &Observed, news: bool) -> Consent {
+    let live = grant.live.as_ref().map(|live| (Ownership::of_live(live, observed), live.record.server.as_str()));
+    if live.is_some_and(|(ownership, _)| ownership == Ownership::Ours) {
+        let message = "the server accepted the grant when it was last asked".to_owned();
+        return Consent { reason: ReauthReason::GrantValid, message };
+    }
+    let candidate = grant.candidate.as_ref();
+    let candidate = candidate.map(|held| (Ownership::of_candidate(held, observed), held.record.server.as_str()));
+    let code = grant.code.as_ref().map(|code| Ownership::of_code(code, observed));
+    let waits = grant.visit.as_ref().is_some_and(|visit| visit.end.is_none());
+    let is_ours = candidate.is_some_and(|(ownership, _)| ownership == Ownership::Ours);
+    if code == Some(Ownership::OtherClient) && !is_ours && !news {
+        return client_changed("the code that a browser brought was issued to", observed);
+    }
+    if is_ours || code == Some(Ownership::Ours) || waits || news {
+        return not_tried();
+    }
+    let whose =
+        if live.is_some() { "the grant was issued to" } else { "the refresh token may have been accepted from" };
+    match live.or(candidate) {
+        Some((Ownership::OtherServer, other)) => Consent {
+            reason: ReauthReason::ServerChanged,
+            message: format!(
+                "the grant belongs to {other}, and the spec names another server; it is kept: change the spec back, or {}",
+                way_back(observed)
+            ),
+        },
+        Some((Ownership::OtherClient, _)) => client_changed(whose, observed),
+        Some((Ownership::Ours | Ownership::Rejected, _)) | None => match &grant.refused {
+            Some(refused) => rejected(refused, observed),
+            None => not_authorized(observed),
+        },
+    }
+}
+
+fn client_changed(whose: &str, observed: &Observed) -> Consent {
+    let message = format!(
+        "{whose} another client than the client_id in the Secret {}, and nothing is sent; it is kept: put the old client_id back if it was the right one, or {}",
+        observed.wish.client_secret_name,
+        way_back(observed)
+    );
+    Consent { reason: ReauthReason::ClientChanged, message }
+}
+
+fn rejected(refused: &Refused, observed: &Observed) -> Consent {
+    let what = match refused.reason.reauth() {
+        ReauthReason::RotationLost => {
+            "the server refused the refresh token after an attempt whose answer was lost on the way: the new pair was lost with it, which is not your doing"
+        }
+        ReauthReason::TokenInvalid => "the server called the refresh token invalid (invalid_token)",
+        ReauthReason::GrantRefused
+        | ReauthReason::GrantValid
+        | ReauthReason::NotTried
+        | ReauthReason::NotAuthorized
+        | ReauthReason::ServerChanged
+        | ReauthReason::ClientChanged
+        | ReauthReason::GrantRestored => {
+            "the server refused the grant (invalid_grant): it has expired, was revoked, or was issued to another client"
+        }
+    };
+    let message = format!("{what}; it was wiped and is not sent again by this client: {}", way_back(observed));
+    Consent { reason: refused.reason.reauth(), message }
+}
+
+fn not_tried() -> Consent {
+    let message = "a refresh token is there that no server has accepted or refused yet".to_owned();
+    Consent { reason: ReauthReason::NotTried, message }
+}
+
+fn not_authorized(observed: &Observed) -> Consent {
+    let message = match &observed.initial {
+        InitialGrant::Missing(why) => match in_a_browser(observed) {
+            Ok(browser) => format!("{why}; or {}", browser.trim_end_matches(',')),
+            Err(Some(no_link)) => format!("{why} (there is no link: {no_link})"),
+            Err(None) => why.clone(),
+        },
+        InitialGrant::Invalid(why) => why.clone(),
+        InitialGrant::Present(_) => format!("there is no grant of this connection's own: {}", way_back(observed)),
+    };
+    Consent { reason: ReauthReason::NotAuthorized, message }
+}
+
+/// What brings a connection back whose grant is gone.
+pub fn way_back(observed: &Observed) -> String {
+    let wish = &observed.wish;
+    let whose = match news(observed).map(|token| &token.sharing) {
+        Some(Sharing::With(other)) => format!(" (the one that stands there is the connection {other}'s)"),
+        Some(Sharing::Alone | Sharing::Unchecked(_)) | None => String::new(),
+    };
+    let by_hand = match &wish.initial_grant {
+        Some(initial) => {
+            format!("put a new refresh token into the Secret {}, key {}{whose}", initial.secret, initial.key)
+        }
+        None => "put a new refresh token into a Secret and name it in spec.initialGrant.secretRef".to_owned(),
+    };
+    match in_a_browser(observed) {
+        Ok(browser) => format!("{browser} or {by_hand}"),
+        Err(Some(why)) => format!("{by_hand} (there is no link: {why})"),
+        Err(None) => by_hand,
+    }
+}
+
+/// How to consent without a token in hand; or why there is no link, where others have one.
+fn in_a_browser(observed: &Observed) -> Result<String, Option<&str>> {
+    let Wish { namespace, name, server, .. } = &observed.wish;
+    match server {
+        Ok(Server { authorization_url: Ok(_), .. }) => {
+            let is_called = consent_is_due(observed);
+            let has_link = is_called && observed.can_have_link();
+            let link = if has_link { "open the link in status.authorizationURL, " } else { "" };
+            Ok(format!("{link}run `kubectl pleo connect {name} -n {namespace}`,"))
+        }
+        Ok(Server { authorization_url: Err(why), .. }) => Err(observed.links.as_ref().map(|_| why.as_str())),
+        Err(_) => Err(None),
+    }
+}
+
+/// There is a link only where no grant lives.
+fn consent_is_due(observed: &Observed) -> bool {
+    let live = observed.grant.ours().and_then(|grant| grant.value.live.as_ref());
+    live.is_none_or(|live| Ownership::of_live(live, observed) != Ownership::Ours)
+}
+
+/// The token in the initial grant that is about to be adopted.
+pub fn new_token(observed: &Observed) -> Option<&InitialToken> {
+    news(observed).filter(|token| token.sharing == Sharing::Alone)
+}
+
+/// The token in the initial grant, where it is news; for a spec without a usable server, where it was never adopted.
+pub fn news(observed: &Observed) -> Option<&InitialToken> {
+    if let Some(server) = observed.wish.token_url() {
+        return adoption::news(&observed.initial, &observed.grant, server, &observed.client);
+    }
+    let InitialGrant::Present(token) = &observed.initial else { return None };
+    let known = match &observed.grant {
+        GrantSecret::Absent => false,
+        GrantSecret::Ours(grant) | GrantSecret::Predecessor(grant) => grant.value.remembers(&token.fingerprint),
+        GrantSecret::Foreign | GrantSecret::Unreadable(_) => true,
+    };
+    (!known).then_some(token)
+}

@@ -1,0 +1,98 @@
+//! What others hear by webhook: that a human must consent, and that all is well again. A CloudEvent (CloudEvents 1.0,
+//! structured mode, JSON), without a secret and without the link.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::{
+    api::{ConditionType, PleoConnectionStatus},
+    domain::wish::Wish,
+};
+
+/// What a notice is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NoticeKind {
+    /// A human must consent (again).
+    ReauthRequired,
+    /// The server accepts the grant.
+    Recovered,
+}
+
+/// Something that others hear of at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// What it is about.
+    pub kind: NoticeKind,
+    /// Which connection.
+    pub namespace: String,
+    /// Which connection.
+    pub name: String,
+    /// Which connection.
+    pub uid: String,
+    /// The reason of `ReauthRequired`.
+    pub reason: String,
+    /// Its message.
+    pub message: String,
+    /// When it came about.
+    pub at: Timestamp,
+}
+
+/// What is to be told of a step from one status to the next.
+pub fn notice(
+    wish: &Wish,
+    before: &PleoConnectionStatus,
+    after: &PleoConnectionStatus,
+    now: Timestamp,
+) -> Option<Notice> {
+    let kind = ConditionType::ReauthRequired.as_str();
+    let find = |status: &PleoConnectionStatus| status.conditions.iter().find(|found| found.type_ == kind).cloned();
+    let (before, after) = (find(before), find(after)?);
+    let is_news = before.is_none_or(|before| before.status != after.status || before.reason != after.reason);
+    let kind = match after.status.as_str() {
+        "True" => NoticeKind::ReauthRequired,
+        "False" => NoticeKind::Recovered,
+        // A grant that is being tried: soon there is something to tell.
+        _unknown => return None,
+    };
+    is_news.then(|| Notice {
+        kind,
+        namespace: wish.namespace.clone(),
+        name: wish.name.clone(),
+        uid: wish.uid.clone(),
+        reason: after.reason,
+        message: after.message,
+        at: now,
+    })
+}
+
+impl Notice {
+    /// One of its kind: whoever gets it twice can know.
+    pub fn id(&self) -> String {
+        format!("{}-{:x}", self.uid, self.at.as_nanosecond())
+    }
+
+    /// The CloudEvent.
+    pub fn event(&self) -> Value {
+        let Self { kind, namespace, name, uid, reason, message, at } = self;
+        let about = match kind {
+            NoticeKind::ReauthRequired => "io.pleo.connection.reauth-required",
+            NoticeKind::Recovered => "io.pleo.connection.recovered",
+        };
+        json!({
+            "specversion": "1.0",
+            "type": about,
+            "source": format!("/apis/pleo.io/v1alpha1/namespaces/{namespace}/pleoconnections/{name}"),
+            "subject": format!("{namespace}/{name}"),
+            "id": self.id(),
+            "time": at.to_string(),
+            "datacontenttype": "application/json",
+            "data": {
+                "namespace": namespace,
+                "name": name,
+                "uid": uid,
+                "reason": reason,
+                "message": message,
+            },
+        })
+    }
+}

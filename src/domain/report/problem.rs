@@ -1,0 +1,254 @@
+//! What is wrong with a connection, in words that name the way back: a chain of checks, in the order in which the
+//! reasons are documented.
+
+use jiff::Timestamp;
+
+use crate::{
+    api::{ReadyReason, ReauthReason, names},
+    domain::{
+        ledger::grant::{Attempts, Candidate, HaltReason},
+        plan::{
+            ownership::Ownership,
+            projection::{self, whole_seconds},
+            reauth::{Consent, consent, new_token, news, way_back},
+        },
+        snapshot::observed::{Claimant, ClientSecretState, GrantSecret, InitialGrant, Observed, Sharing, TokenSecret},
+        wish::SpecProblem,
+    },
+};
+
+/// Something that is wrong, or not finished.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// As `Ready` names it.
+    pub reason: ReadyReason,
+    /// What it is and what to do, in words.
+    pub message: String,
+}
+
+/// All that is wrong, the first reason first. `refused_by_storage`: what the API server said to a write of this pass.
+pub fn problems(observed: &Observed, refused_by_storage: Option<&str>, now: Timestamp) -> Vec<Problem> {
+    let checks = [
+        spec(observed),
+        secret_conflict(observed),
+        contested(observed, now),
+        grant_unreadable(observed),
+        refused_by_storage.or_else(|| unchecked(observed)).map(storage_refused),
+        client_secret_missing(observed),
+        reauth_required(observed),
+        initial_grant(observed),
+        halted(observed),
+        suspended(observed),
+        in_doubt(observed),
+        progressing(observed),
+        failing(observed),
+    ];
+    checks.into_iter().flatten().collect()
+}
+
+fn problem(reason: ReadyReason, message: impl Into<String>) -> Option<Problem> {
+    Some(Problem { reason, message: message.into() })
+}
+
+fn spec(observed: &Observed) -> Option<Problem> {
+    let reason = match observed.wish.server.as_ref().err()? {
+        SpecProblem::Invalid(_) => ReadyReason::InvalidSpec,
+        SpecProblem::NotAllowed(_) => ReadyReason::ServerNotAllowed,
+    };
+    problem(reason, observed.wish.server.as_ref().err()?.to_string())
+}
+
+fn secret_conflict(observed: &Observed) -> Option<Problem> {
+    let conflict = |name: &str, remedy: &str| {
+        problem(
+            ReadyReason::SecretConflict,
+            format!(
+                "a Secret {name} is there that is not this connection's; it is not touched and nothing is sent: {remedy}"
+            ),
+        )
+    };
+    if observed.token == TokenSecret::Foreign {
+        return conflict(&observed.wish.secret_name, "set spec.secretName to another name, or remove that Secret");
+    }
+    match observed.grant {
+        GrantSecret::Foreign => {
+            conflict(&names::grant_secret(&observed.wish.name), "remove that Secret, or rename the connection")
+        }
+        GrantSecret::Absent | GrantSecret::Ours(_) | GrantSecret::Predecessor(_) | GrantSecret::Unreadable(_) => None,
+    }
+}
+
+fn contested(observed: &Observed, now: Timestamp) -> Option<Problem> {
+    let again = whole_seconds(projection::contested(observed, now)?);
+    let (secret, verb) =
+        (&observed.wish.secret_name, if observed.token.published().is_some() { "changing" } else { "deleting" });
+    problem(
+        ReadyReason::SecretConflict,
+        format!(
+            "another program keeps {verb} the Secret {secret}, which pods mount; it is written again at {again}: find that program, and stop it"
+        ),
+    )
+}
+
+fn grant_unreadable(observed: &Observed) -> Option<Problem> {
+    match &observed.grant {
+        GrantSecret::Unreadable(why) => problem(
+            ReadyReason::GrantUnreadable,
+            format!(
+                "the Secret {} cannot be used: {why}. It is left alone: restore it, upgrade the operator, or delete it and consent anew",
+                names::grant_secret(&observed.wish.name)
+            ),
+        ),
+        GrantSecret::Absent | GrantSecret::Ours(_) | GrantSecret::Predecessor(_) | GrantSecret::Foreign => None,
+    }
+}
+
+/// Why it could not be found out whether another connection has the same grant.
+fn unchecked(observed: &Observed) -> Option<&str> {
+    match news(observed).map(|token| &token.sharing) {
+        Some(Sharing::Unchecked(why)) => Some(why),
+        Some(Sharing::Alone | Sharing::With(_)) | None => None,
+    }
+}
+
+/// Whether time alone will not fix it. A client Secret may come later than its connection; one that is gone stops the next
+/// refresh, though the token that pods have still works.
+pub fn stalls(problem: &Problem, observed: &Observed) -> bool {
+    let has_grant = observed.grant.ours().is_some_and(|grant| grant.value.live.is_some());
+    problem.reason.stalls() || problem.reason == ReadyReason::ClientSecretMissing && has_grant
+}
+
+/// What the API server refuses to store.
+pub fn storage_refused(why: &str) -> Problem {
+    let message = format!(
+        "the API server refuses to store our Secrets: {why}. Nothing was spent: mend rights, admission policy or quota; it is tried again by itself"
+    );
+    Problem { reason: ReadyReason::StorageRefused, message }
+}
+
+fn client_secret_missing(observed: &Observed) -> Option<Problem> {
+    match &observed.client {
+        ClientSecretState::Missing(why) => problem(ReadyReason::ClientSecretMissing, why),
+        ClientSecretState::Present(_) => None,
+    }
+}
+
+fn reauth_required(observed: &Observed) -> Option<Problem> {
+    let consent = consent(observed);
+    let required = consent.reason.status() == "True" && consent.reason != ReauthReason::NotAuthorized;
+    required.then_some(Problem { reason: ReadyReason::ReauthRequired, message: consent.message })
+}
+
+fn initial_grant(observed: &Observed) -> Option<Problem> {
+    if let Some(Sharing::With(other)) = news(observed).map(|token| &token.sharing) {
+        return problem(
+            ReadyReason::GrantShared,
+            format!(
+                "the connection {other} adopted this very refresh token; it is not sent: give this one a consent of its own"
+            ),
+        );
+    }
+    match &observed.initial {
+        InitialGrant::Invalid(why) => problem(ReadyReason::InitialGrantInvalid, why),
+        InitialGrant::Missing(_) => {
+            let Consent { reason, message } = consent(observed);
+            let is_missed = reason == ReauthReason::NotAuthorized;
+            is_missed.then_some(Problem { reason: ReadyReason::InitialGrantMissing, message })
+        }
+        InitialGrant::Present(_) => None,
+    }
+}
+
+/// What was tried with the tokens that may be presented, the candidate first.
+fn attempts(observed: &Observed) -> impl Iterator<Item = &Attempts> {
+    let grant = observed.grant.ours().map(|grant| &grant.value);
+    let candidate = grant.and_then(|grant| grant.candidate.as_ref());
+    let candidate = candidate.filter(|held| Ownership::of_candidate(held, observed) == Ownership::Ours);
+    let live = grant.and_then(|grant| grant.live.as_ref());
+    let live = live.filter(|held| Ownership::of_live(held, observed) == Ownership::Ours);
+    let (candidate, live) = (candidate.map(|held| &held.record.attempts), live.map(|held| &held.record.attempts));
+    candidate.into_iter().chain(live)
+}
+
+fn halted(observed: &Observed) -> Option<Problem> {
+    let halts = attempts(observed).filter_map(|attempts| attempts.halt.as_ref());
+    let problems = halts.map(|halt| halt_problem(halt.reason, observed));
+    problems.min_by_key(|problem| problem.reason)
+}
+
+fn halt_problem(halt: HaltReason, observed: &Observed) -> Problem {
+    let (reason, message) = match halt {
+        HaltReason::InvalidClient => (
+            ReadyReason::InvalidClient,
+            format!(
+                "the server refuses the client; the grant is kept: mend the Secret {} or spec.client",
+                observed.wish.client_secret_name
+            ),
+        ),
+        HaltReason::InvalidRequest => (
+            ReadyReason::InvalidRequest,
+            format!(
+                "the server calls the request wrong; the grant is kept: mend the spec or the Secret {}",
+                observed.wish.client_secret_name
+            ),
+        ),
+        HaltReason::RetriesExhausted => (
+            ReadyReason::RetriesExhausted,
+            format!(
+                "spec.retryTimeout is over and every try failed; the grant is kept: set the annotation {} to a new value, or change the spec, the client Secret or the initial grant",
+                names::REFRESH_REQUESTED_ANNOTATION
+            ),
+        ),
+    };
+    Problem { reason, message }
+}
+
+fn suspended(observed: &Observed) -> Option<Problem> {
+    let suspended = observed.wish.suspend;
+    suspended.then(|| Problem {
+        reason: ReadyReason::Suspended,
+        message: "spec.suspend is true and nothing is refreshed: unset it".to_owned(),
+    })
+}
+
+fn in_doubt(observed: &Observed) -> Option<Problem> {
+    let claimed = observed.grant.ours().is_some_and(|grant| grant.value.claim.is_some())
+        && observed.sighting.claimant != Some(Claimant::UnderWayHere)
+        && observed.sighting.claimant != Some(Claimant::NeverSentHere);
+    let doubtful = attempts(observed).any(|attempts| attempts.in_doubt && attempts.halt.is_none());
+    let message =
+        "an exchange may have spent the refresh token; it is being found out by itself, with one more exchange";
+    if claimed || doubtful { problem(ReadyReason::RefreshInDoubt, message) } else { None }
+}
+
+fn progressing(observed: &Observed) -> Option<Problem> {
+    let candidate = observed.grant.ours().and_then(|grant| grant.value.candidate.as_ref());
+    let is_ours = |held: &&Candidate| Ownership::of_candidate(held, observed) == Ownership::Ours;
+    let fresh = candidate.filter(is_ours).is_some_and(|held| held.record.attempts.failures == 0);
+    if !fresh && new_token(observed).is_none() {
+        return None;
+    }
+    problem(ReadyReason::Progressing, "the first exchange with a new refresh token is under way")
+}
+
+fn failing(observed: &Observed) -> Option<Problem> {
+    let failures = attempts(observed).find(|attempts| attempts.failures > 0 && attempts.halt.is_none())?.failures;
+    let last = observed.grant.ours().and_then(|grant| grant.value.last_failure.as_ref());
+    let last = last.map_or_else(String::new, |last| format!(": {} ({})", last.message, last.reason));
+    let row = match failures {
+        1 => "an exchange has failed".to_owned(),
+        more => format!("{more} exchanges in a row have failed"),
+    };
+    problem(ReadyReason::RefreshFailing, format!("{row}{last}; tried again by itself"))
+}
+
+/// A new consent that was refused beside a living grant: nothing is lost, but somebody should know.
+pub fn refused_beside_living(observed: &Observed) -> Option<String> {
+    let grant = &observed.grant.ours()?.value;
+    let refused = grant.refused.as_ref().filter(|_| grant.live.is_some())?;
+    let at = whole_seconds(refused.at);
+    Some(format!(
+        "the new consent that was tried at {at} was refused, and the living grant is used on: {}",
+        way_back(observed)
+    ))
+}

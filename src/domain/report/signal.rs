@@ -1,0 +1,127 @@
+//! What could be an attack: a grant that is refused long before its end, Secrets that somebody else wrote, one grant in two
+//! connections. It is counted and told; what it means, people must find out (requirement O2).
+
+use jiff::Timestamp;
+
+use crate::{
+    api::{PleoConnectionStatus, ReadyReason, ReauthReason, SecuritySignal, names},
+    domain::{
+        ledger::record::Unreadable,
+        plan::{
+            aging::{FIRST_WARNING, end_of_life},
+            projection::whole_seconds,
+        },
+        snapshot::observed::{GrantSecret, InitialGrant, InitialToken, Observed, Sharing},
+        time::earlier,
+    },
+};
+
+/// Something that people should look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signal {
+    /// What it is.
+    pub kind: SecuritySignal,
+    /// In words, with what to do.
+    pub message: String,
+}
+
+/// Who wrote into a Secret of ours, as the API server notes it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Edit {
+    /// The Secret.
+    pub secret: String,
+    /// The field manager: the program that did it.
+    pub by: String,
+    /// When it did so last.
+    pub at: Option<Timestamp>,
+}
+
+/// What a step from one status to the next tells, and what was written by others since. Each is told once, where the
+/// caller sees to it that an edit is, and that a shared grant is.
+pub fn signals(
+    observed: &Observed,
+    before: &PleoConnectionStatus,
+    after: &PleoConnectionStatus,
+    now: Timestamp,
+    edits: &[Edit],
+) -> Vec<Signal> {
+    // Where it is known who did it, once is enough.
+    let damaged = damaged(observed, before, after).filter(|_| edits.is_empty());
+    let steps = [refused_early(observed, before, after, now), damaged, shared(observed, before)];
+    steps.into_iter().flatten().chain(edits.iter().map(edited)).collect()
+}
+
+fn edited(edit: &Edit) -> Signal {
+    let Edit { secret, by, at } = edit;
+    let when = at.map_or_else(String::new, |at| format!(" at {}", whole_seconds(at)));
+    // The name is the client's own choice.
+    let by: String = by.chars().filter(|char| !char.is_control()).take(64).collect();
+    Signal {
+        kind: SecuritySignal::SecretEdited,
+        message: format!(
+            "{by} wrote into the Secret {secret}{when}; only the operator should: find out who did, and who else may"
+        ),
+    }
+}
+
+/// The living grant was refused although it was young. What was refused after an answer had been lost was our own loss.
+fn refused_early(
+    observed: &Observed,
+    before: &PleoConnectionStatus,
+    after: &PleoConnectionStatus,
+    now: Timestamp,
+) -> Option<Signal> {
+    let is_news = after.refused_rotation.is_some() && after.refused_rotation != before.refused_rotation;
+    let issued_at = after.last_refresh_time.as_ref()?.0;
+    let is_young = now < earlier(end_of_life(issued_at), FIRST_WARNING);
+    let refused = observed.grant.ours().and_then(|grant| grant.value.refused.as_ref());
+    let by_the_server = refused.is_some_and(|refused| refused.reason.reauth() != ReauthReason::RotationLost);
+    (is_news && is_young && by_the_server).then(|| Signal {
+        kind: SecuritySignal::RefusedEarly,
+        message: format!(
+            "the server refused a refresh token of {}, and they live for 60 days: if nobody revoked it, somebody else has presented an old one: find out who has it",
+            whole_seconds(issued_at)
+        ),
+    })
+}
+
+/// The grant Secret was changed so that it cannot be used: edited, or put back from a backup.
+fn damaged(observed: &Observed, before: &PleoConnectionStatus, after: &PleoConnectionStatus) -> Option<Signal> {
+    let (reason, what) = match &observed.grant {
+        GrantSecret::Unreadable(Unreadable::Damaged(why)) => (ReadyReason::GrantUnreadable.as_str(), *why),
+        GrantSecret::Predecessor(grant) if grant.value.connection == observed.wish.uid => {
+            (ReauthReason::GrantRestored.as_str(), "an older one was put in its place")
+        }
+        GrantSecret::Unreadable(Unreadable::Newer(_))
+        | GrantSecret::Predecessor(_)
+        | GrantSecret::Absent
+        | GrantSecret::Ours(_)
+        | GrantSecret::Foreign => return None,
+    };
+    let secret = names::grant_secret(&observed.wish.name);
+    (bears(after, reason) && !bears(before, reason)).then(|| Signal {
+        kind: SecuritySignal::SecretEdited,
+        message: format!(
+            "somebody wrote into the Secret {secret}: {what}; only the operator should: find out who did, and who else may"
+        ),
+    })
+}
+
+/// A token that another connection adopted stands in the initial grant, whatever else is told of this one.
+fn shared(observed: &Observed, before: &PleoConnectionStatus) -> Option<Signal> {
+    let InitialGrant::Present(InitialToken { sharing: Sharing::With(other), .. }) = &observed.initial else {
+        return None;
+    };
+    let is_news = !bears(before, ReadyReason::GrantShared.as_str());
+    is_news.then(|| Signal {
+        kind: SecuritySignal::GrantShared,
+        message: format!(
+            "the refresh token in the initial grant is one that the connection {other} adopted; it is not sent: find out who put it there"
+        ),
+    })
+}
+
+/// Whether any condition bears this reason.
+fn bears(status: &PleoConnectionStatus, reason: &str) -> bool {
+    status.conditions.iter().any(|condition| condition.reason == reason)
+}

@@ -1,0 +1,101 @@
+//! Which pods are being notified of which rotation, and how fast that may go on.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::{Instant, sleep_until},
+};
+
+/// Calls about pods at the same time: they must leave room for those that store tokens and renew the Lease.
+pub const AT_ONCE: usize = 8;
+
+/// `namespace`, `name` of a connection.
+pub type Key = (String, String);
+
+/// What this process has told pods, and how fast it may go on.
+pub struct PodNotifier {
+    /// Pods in a second; 0: none are told.
+    per_second: u16,
+    room: Semaphore,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// What the pods of a connection are being told right now. The last word counts.
+    under_way: BTreeMap<Key, String>,
+    /// What was told last, by the connection's uid.
+    told: BTreeMap<String, String>,
+    /// When the next pod may be told.
+    free_at: Instant,
+}
+
+impl PodNotifier {
+    /// Notifies so many pods a second at most; 0: none.
+    pub fn new(per_second: u16) -> Self {
+        let state = State { under_way: BTreeMap::new(), told: BTreeMap::new(), free_at: Instant::now() };
+        Self { per_second, room: Semaphore::new(AT_ONCE), state: Mutex::new(state) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what the pods of this connection are to be told; whether they are: it is another word than the last, and they may
+    /// not know it.
+    pub fn is_news(&self, uid: &str, mark: &str, may_be_unknown: bool) -> bool {
+        let before = self.state().told.insert(uid.to_owned(), mark.to_owned());
+        self.per_second > 0 && before.as_deref() != Some(mark) && may_be_unknown
+    }
+
+    /// Forgets a connection that is gone.
+    pub fn forget(&self, uid: &str) {
+        self.state().told.remove(uid);
+    }
+
+    /// Notes a word; true if nobody is telling these pods already.
+    pub fn begin(&self, key: &Key, mark: String) -> bool {
+        self.state().under_way.insert(key.clone(), mark).is_none()
+    }
+
+    /// What these pods are to be told.
+    pub fn word(&self, key: &Key) -> Option<String> {
+        self.state().under_way.get(key).cloned()
+    }
+
+    /// These pods were told; false if there is a newer word by now.
+    pub fn finish(&self, key: &Key, mark: &str) -> bool {
+        let mut state = self.state();
+        let done = state.under_way.get(key).is_none_or(|word| word == mark);
+        if done {
+            state.under_way.remove(key);
+        }
+        done
+    }
+
+    /// Nobody is telling these pods any more, though they were not all told.
+    pub fn abandon(&self, key: &Key) {
+        self.state().under_way.remove(key);
+    }
+
+    /// A place among the calls that are under way; it is given back when the value is dropped. Nobody closes the room.
+    pub async fn place(&self) -> Option<SemaphorePermit<'_>> {
+        self.room.acquire().await.ok()
+    }
+
+    /// Waits for its turn: a second's worth at once, then evenly.
+    pub async fn turn(&self) {
+        let second = Duration::from_secs(1);
+        let at = {
+            let mut state = self.state();
+            let at = state.free_at.max(Instant::now().checked_sub(second).unwrap_or(state.free_at));
+            state.free_at = at + second / u32::from(self.per_second.max(1));
+            at
+        };
+        sleep_until(at).await;
+    }
+}

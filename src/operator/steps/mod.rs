@@ -1,0 +1,17 @@
+//! The steps of a reconciliation, as [`super::reconcile`] takes them.
+//!
+//! | file | what it does | talks to |
+//! |---|---|---|
+//! | [`observe`] | reads everything that a decision needs | API server, reads only |
+//! | [`rotate`] | claim, send, commit or release | API server (grant Secret only), authorization server |
+//! | [`apply`] | all other writes to Secrets | API server |
+//! | [`restart`] | restarts workloads that cannot follow | API server (one annotation in pod templates; the ledger) |
+//! | [`pods`] | notifies pods of a rotation | API server (one annotation on pods) |
+//! | [`status`] | status and events | API server |
+
+pub mod apply;
+pub mod observe;
+pub mod pods;
+pub mod restart;
+pub mod rotate;
+pub mod status;

@@ -1,0 +1,177 @@
+//! Step 0, look: reads everything that a decision needs, and writes nothing. The order matters: the Secrets that we
+//! write first, so that their versions are older than all else; the connection last and live, because a cached one may
+//! point the grant at the wrong server.
+
+use kube::ResourceExt;
+
+use crate::{
+    api::PleoConnection,
+    cluster::{StoreError, inputs},
+    domain::{
+        plan::adoption,
+        snapshot::observed::{
+            ClientSecretState, GrantSecret, InitialGrant, Observed, PutOff, Sharing, Sighting, TokenSecret, Told,
+        },
+        wish::Wish,
+    },
+    operator::context::{Context, Doing, PassError},
+};
+
+/// A connection as it was read, and all that was seen of it.
+pub struct Scene {
+    /// The connection, with its status and version.
+    pub connection: PleoConnection,
+    /// What a decision is made of.
+    pub observed: Observed,
+}
+
+/// What a look at a connection brought.
+pub enum Sight {
+    /// All of it.
+    Scene(Box<Scene>),
+    /// It is gone.
+    Gone,
+    /// The API server refuses to show the Secrets.
+    Refused {
+        /// The connection, as it is now.
+        connection: Box<PleoConnection>,
+        /// In the API server's words.
+        why: String,
+    },
+}
+
+/// Looks at a connection. `cached` says where its token Secret was last.
+///
+/// # Errors
+/// If the API server gave no answer.
+pub async fn observe(ctx: &Context, cached: &PleoConnection) -> Result<Sight, PassError> {
+    match look(ctx, cached).await {
+        Ok(Some(scene)) => Ok(Sight::Scene(Box::new(scene))),
+        Ok(None) => Ok(Sight::Gone),
+        Err(PassError::Store { doing, source: StoreError::Refused(why) }) => {
+            let (namespace, name) = (cached.namespace().unwrap_or_default(), cached.name_any());
+            let connection = ctx.store.read_connection(&namespace, &name).await.doing("read the connection")?;
+            let refused = |connection| Sight::Refused {
+                connection: Box::new(connection),
+                why: format!("it could not {doing}: {why}"),
+            };
+            Ok(connection.map_or(Sight::Gone, refused))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn look(ctx: &Context, cached: &PleoConnection) -> Result<Option<Scene>, PassError> {
+    let (namespace, name) = (cached.namespace().unwrap_or_default(), cached.name_any());
+    let mut secret_name = Wish::read(cached, &ctx.policy.allowed).secret_name;
+    loop {
+        let token = ctx.store.look_at_token(&namespace, &secret_name, &name).await.doing("read the token Secret")?;
+        let grant = ctx.store.look_at_grant(&namespace, &name).await.doing("read the grant Secret")?;
+        let connection = ctx.store.read_connection(&namespace, &name).await.doing("read the connection")?;
+        let Some(connection) = connection else { return Ok(None) };
+        let wish = Wish::read(&connection, &ctx.policy.allowed);
+        if wish.secret_name == secret_name {
+            for edit in [token.edit, grant.edit].into_iter().flatten() {
+                ctx.memory.saw_edit(&wish.uid, edit);
+            }
+            let (grant, told) = judge(ctx, grant.what, &token.what, &connection, &wish).await?;
+            let observed = complete(ctx, wish, token.what, grant, told, &connection).await?;
+            return Ok(Some(Scene { connection, observed }));
+        }
+        // Renamed since: what was read is another Secret.
+        secret_name = wish.secret_name;
+    }
+}
+
+/// Whose grant it is. One that is older than what was told was put back from a backup: its token is spent.
+async fn judge(
+    ctx: &Context,
+    grant: GrantSecret,
+    token: &TokenSecret,
+    connection: &PleoConnection,
+    wish: &Wish,
+) -> Result<(GrantSecret, Told), PassError> {
+    let by_status = connection.status.as_ref().map(Told::by_status).unwrap_or_default();
+    let told = |grant: &GrantSecret| by_status.and_by(token, grant, &wish.uid);
+    let mut grant = grant.as_seen_by(&wish.uid);
+    if grant.ours().is_some_and(|ours| told(&grant).outdates(&ours.value)) {
+        // It was read before the connection; somebody may have written both in between.
+        let newer = ctx.store.read_grant(&wish.namespace, &wish.name).await.doing("read the grant Secret")?;
+        grant = newer.as_seen_by(&wish.uid);
+    }
+    let told = told(&grant);
+    Ok((grant.unless_outdated(told), told))
+}
+
+async fn complete(
+    ctx: &Context,
+    wish: Wish,
+    token: TokenSecret,
+    grant: GrantSecret,
+    told: Told,
+    connection: &PleoConnection,
+) -> Result<Observed, PassError> {
+    let client = client_secret(ctx, &wish).await?;
+    let initial = initial_grant(ctx, &wish, &grant, &client).await?;
+    let published_as = connection.status.as_ref().and_then(|status| status.secret_name.clone());
+    let (sighting, repairs) = (sight(ctx, &grant), ctx.memory.repairs(&wish.uid));
+    Ok(Observed {
+        client,
+        initial,
+        grant,
+        token,
+        retired: published_as.filter(|old| *old != wish.secret_name),
+        told,
+        links: ctx.policy.links.clone(),
+        put_off: PutOff::default(),
+        sighting,
+        repairs,
+        wish,
+    })
+}
+
+/// What this process remembers of the claim and the failure in a grant.
+pub fn sight(ctx: &Context, grant: &GrantSecret) -> Sighting {
+    let last_outage = ctx.store.last_failure();
+    grant.ours().map(|grant| ctx.memory.sight(grant, &ctx.policy.holder, last_outage)).unwrap_or_default()
+}
+
+async fn client_secret(ctx: &Context, wish: &Wish) -> Result<ClientSecretState, PassError> {
+    let name = &wish.client_secret_name;
+    let secret = ctx.store.read_secret(&wish.namespace, name).await.doing("read the client Secret")?;
+    Ok(inputs::credentials(secret.as_ref(), name).map_or_else(ClientSecretState::Missing, ClientSecretState::Present))
+}
+
+async fn initial_grant(
+    ctx: &Context,
+    wish: &Wish,
+    grant: &GrantSecret,
+    client: &ClientSecretState,
+) -> Result<InitialGrant, PassError> {
+    let Some(reference) = &wish.initial_grant else {
+        let why =
+            "no grant is there and spec.initialGrant is not set: put a refresh token into a Secret and name it there";
+        return Ok(InitialGrant::Missing(why.to_owned()));
+    };
+    let secret = match ctx.store.read_secret(&wish.namespace, &reference.secret).await {
+        // A Secret that we may not read must not cost the living grant its refresh.
+        Err(StoreError::Refused(why)) => {
+            return Ok(InitialGrant::Missing(format!("the Secret {} cannot be read: {why}", reference.secret)));
+        }
+        read => read.doing("read the initial-grant Secret")?,
+    };
+    let mut initial = inputs::initial_token(secret.as_ref(), reference);
+    let server = wish.token_url();
+    let is_news = server.is_some_and(|server| adoption::news(&initial, grant, server, client).is_some());
+    if let InitialGrant::Present(token) = &mut initial
+        && is_news
+    {
+        // That it cannot be found out must not cost the living grant its refresh.
+        token.sharing = match ctx.store.adopter(&token.fingerprint, wish, &ctx.policy.namespaces).await {
+            Ok(None) => Sharing::Alone,
+            Ok(Some(other)) => Sharing::With(other),
+            Err(why) => Sharing::Unchecked(why.to_string()),
+        };
+    }
+    Ok(initial)
+}

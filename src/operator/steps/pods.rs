@@ -1,0 +1,124 @@
+//! Step 6, tell the pods: those that bear the connection's label get an annotation right after the token Secret was written,
+//! so that the kubelet brings the file at once. It runs beside everything else, at a limited rate, and whatever goes wrong
+//! costs a line in the log: the kubelet finds the new token by itself within a minute or two.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream};
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use super::observe::Scene;
+use crate::{
+    cluster::StoreError,
+    domain::plan::projection::{self, News},
+    operator::{
+        context::Context,
+        notifier::{AT_ONCE, Key, PodNotifier},
+    },
+};
+
+/// How long the pods may go on being told when this process is to end.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Tells the pods what the token Secret says, if they do not know it from us, or may have missed it while nobody led.
+pub fn tell(ctx: &Arc<Context>, scene: &Scene, just_written: bool) {
+    let observed = &scene.observed;
+    let Some(News { mark, is_fresh }) = projection::news(observed, ctx.now()) else { return };
+    if !ctx.notifier.is_news(&observed.wish.uid, &mark, just_written || is_fresh) {
+        return;
+    }
+    let key = (observed.wish.namespace.clone(), observed.wish.name.clone());
+    if ctx.notifier.begin(&key, mark) {
+        let ctx = Arc::clone(ctx);
+        ctx.tracker.clone().spawn(async move {
+            let mut end = CutShort { notifier: &ctx.notifier, key: &key, is_cut: true };
+            let late = async {
+                ctx.over.cancelled().await;
+                sleep(LAST_WORDS).await;
+            };
+            tokio::select! {
+                biased;
+                () = ring(&ctx, &key) => end.is_cut = false,
+                () = late => {}
+            }
+        });
+    }
+}
+
+/// If the telling does not come to its end, by a panic or the end of the term, these pods can be told again.
+struct CutShort<'a> {
+    notifier: &'a PodNotifier,
+    key: &'a Key,
+    is_cut: bool,
+}
+
+impl Drop for CutShort<'_> {
+    fn drop(&mut self) {
+        if self.is_cut {
+            self.notifier.abandon(self.key);
+        }
+    }
+}
+
+/// Round after round, until there is no newer word.
+async fn ring(ctx: &Context, key: &Key) {
+    while let Some(mark) = ctx.notifier.word(key) {
+        round(ctx, key, &mark).await;
+        if ctx.notifier.finish(key, &mark) {
+            return;
+        }
+    }
+}
+
+/// Tells one pod, unless there is a newer word, before its turn or after.
+async fn tell_one(ctx: &Context, key: &Key, mark: &str, pod: String) -> Option<Result<(), StoreError>> {
+    let is_last_word = || ctx.notifier.word(key).is_some_and(|word| word == mark);
+    if !is_last_word() {
+        return None;
+    }
+    ctx.notifier.turn().await;
+    let _place = ctx.notifier.place().await;
+    if is_last_word() { Some(ctx.store.tell_pod(&key.0, &pod, mark).await) } else { None }
+}
+
+async fn round(ctx: &Context, key: &Key, mark: &str) {
+    let (namespace, connection) = key;
+    let listed = {
+        let _place = ctx.notifier.place().await;
+        ctx.store.untold_pods(namespace, connection, mark).await
+    };
+    let untold = match listed {
+        Ok(untold) => untold,
+        Err(error) => {
+            ctx.metrics.pod_notification(false);
+            warn!(namespace, connection, "pods cannot be listed, and learn of the new token a minute later: {error}");
+            return;
+        }
+    };
+    let told = stream::iter(untold).map(|pod| tell_one(ctx, key, mark, pod));
+    let mut told = std::pin::pin!(told.buffer_unordered(AT_ONCE));
+    let (mut successes, mut failures) = (0_usize, None);
+    while let Some(told) = told.next().await {
+        match told {
+            Some(Ok(())) => {
+                ctx.metrics.pod_notification(true);
+                successes += 1;
+            }
+            Some(Err(StoreError::Missing)) | None => {}
+            Some(Err(error)) => {
+                ctx.metrics.pod_notification(false);
+                failures = Some((failures.map_or(1, |(count, _)| count + 1), error));
+            }
+        }
+    }
+    if successes > 0 {
+        info!(namespace, connection, rotation = mark, pods = successes, "pods were told");
+    }
+    if let Some((pods, error)) = failures {
+        warn!(
+            namespace,
+            connection, pods, "pods could not be told, and learn of the new token a minute later: {error}"
+        );
+    }
+}

@@ -1,0 +1,76 @@
+//! Step 7, restart: workloads whose programs cannot read the new token otherwise. It writes one annotation in their pod
+//! templates, and notes in the grant Secret for which rotation that was done. That it does not work keeps nothing else from
+//! being done.
+
+use futures::future::join_all;
+use tracing::{info, warn};
+
+use super::{
+    apply::{Step, put_off, settled},
+    observe::Scene,
+};
+use crate::{
+    api::RestartTarget,
+    cluster::StoreError,
+    domain::{
+        plan::restarts::{self, Restart, Tried},
+        snapshot::observed::GrantSecret,
+    },
+    operator::context::{Context, PassError},
+};
+
+/// Restarts workloads, all at once, then notes it in the ledger. In this order a crash in between repeats a mark that is
+/// there already, which restarts nothing.
+///
+/// # Errors
+/// If somebody else leads by now, or the API server gave no answer when the ledger was written.
+pub async fn workloads(ctx: &Context, scene: &mut Scene, restart: &Restart) -> Result<Step, PassError> {
+    if ctx.over.is_cancelled() || !ctx.leadership.is_held() {
+        // Whoever leads next does it, perhaps for a newer rotation already.
+        return Err(PassError::NotLeading);
+    }
+    let namespace = &scene.observed.wish.namespace;
+    let restarts = restart.targets.iter().map(|target| ctx.store.restart(namespace, target, &restart.mark));
+    let ended = join_all(restarts).await;
+    let mut tried = Tried::default();
+    for (target, ended) in restart.targets.iter().zip(ended) {
+        settle(ctx, scene, &mut tried, target, ended);
+    }
+    if tried.is_nothing() {
+        return Ok(Step::Done);
+    }
+    let (Some(grant), Some(stored)) = (restarts::note(&scene.observed, &tried, ctx.now()), scene.observed.grant.ours())
+    else {
+        return Ok(Step::LookAgain);
+    };
+    let written = ctx.store.write_grant(&scene.observed.wish, grant, Some(&stored.version)).await;
+    settled(written, "note a restart in the grant Secret", |grant| scene.observed.grant = GrantSecret::Ours(grant))
+}
+
+/// What one answer means.
+fn settle(ctx: &Context, scene: &mut Scene, tried: &mut Tried, target: &RestartTarget, ended: Result<(), StoreError>) {
+    let (namespace, connection) = (&scene.observed.wish.namespace, &scene.observed.wish.name);
+    match ended {
+        Ok(()) => {
+            ctx.metrics.restart(true);
+            info!(namespace, connection, "restarted {target}");
+            tried.done.push(target.clone());
+        }
+        // What comes later reads the newest token by itself.
+        Err(StoreError::Missing) => {
+            warn!(namespace, connection, "there is no {target} to restart");
+            tried.done.push(target.clone());
+        }
+        Err(error) => {
+            ctx.metrics.restart(false);
+            if error.is_outage() {
+                tried.perhaps.push(target.clone());
+            }
+            let what = format!(
+                "{target} cannot be restarted, and may still use the old token: {error}; tried again every minute. See that the operator may patch it (chart: restartTargets.enabled=true), or restart it by hand"
+            );
+            put_off(scene, &what);
+            scene.observed.put_off.restarts = Some(what);
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! Steps 1 to 4, the heart: claim, exchange, commit or release. The only writer of grants while a token is in the air, and
+//! the only caller of the token endpoint. It runs in a task that nothing cuts: not a cancelled reconcile, not a lost lease,
+//! not a SIGTERM. A pair in hand exists nowhere else.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+use tokio::time::{Instant, sleep};
+use tracing::{error, info, warn};
+
+use crate::{
+    clock::Stopwatch,
+    cluster::StoreError,
+    domain::{
+        commit::{
+            attempt::{self, Attempt, Claiming, Terms},
+            settlement::{Ending, Settlement, settle},
+        },
+        failure::{Failure, FailureKind, Outcome},
+        ledger::{
+            grant::{Grant, Which},
+            record::Unreadable,
+        },
+        plan::{decide::Rotation, schedule::SEND_WITHIN},
+        snapshot::observed::{GrantSecret, Versioned},
+        token::ClientCredentials,
+        wish::{Server, Wish},
+    },
+    operator::context::{Context, Doing, PassError},
+    pleo::{Exchange, Fence},
+};
+
+/// All that one attempt needs. The grant's version is the ticket for the claim.
+pub struct Job {
+    /// What the user wants, read live.
+    pub wish: Wish,
+    /// Where to send.
+    pub server: Server,
+    /// As whom.
+    pub client: ClientCredentials,
+    /// What is held.
+    pub grant: Versioned<Grant>,
+    /// What was decided.
+    pub rotation: Rotation,
+}
+
+/// How a rotation ended.
+pub enum Rotated {
+    /// The outcome, success or failure, is stored.
+    Stored(Box<Versioned<Grant>>),
+    /// Somebody else was faster, or the connection is gone: look again.
+    LookAgain,
+    /// The API server refused the claim; nothing was spent.
+    Refused(String),
+}
+
+/// Longest pause between two tries to store an outcome.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+
+/// Sends one refresh token once, and sees to it that what comes back is stored.
+///
+/// # Errors
+/// If the claim could not be made. Nothing was sent then.
+pub async fn rotate(ctx: Arc<Context>, job: Job) -> Result<Rotated, PassError> {
+    let stopwatch = Stopwatch::start(&ctx.clock);
+    let terms = Terms {
+        holder: ctx.policy.holder.clone(),
+        client: job.client.fingerprint(&job.wish.uid),
+        client_id: job.client.id_fingerprint(),
+        generation: job.wish.generation,
+        retry_timeout: job.wish.retry_timeout,
+        pace: ctx.policy.pace,
+    };
+    let id = ctx.memory.next_attempt(&ctx.policy.holder);
+    let Some(Claiming { attempt, token: presented }) =
+        attempt::claim(&job.grant.value, &job.rotation, id, stopwatch.started_at(), terms)
+    else {
+        return Ok(Rotated::LookAgain);
+    };
+    let _under_way = ctx.memory.begin(&attempt.id);
+    let claimed = match claim(&ctx, &job.wish, &attempt, &job.grant.version).await? {
+        Claimed::Won(claimed) => *claimed,
+        Claimed::Lost => return Ok(Rotated::LookAgain),
+        Claimed::Refused(why) => return Ok(Rotated::Refused(why)),
+    };
+    if attempt.which == Which::Code {
+        ctx.memory.sends_code(&job.wish.uid, &attempt.fingerprint);
+    }
+    let sent_at = SentAt::default();
+    let exchange = Exchange {
+        server: job.server,
+        authentication: job.wish.authentication,
+        client: job.client,
+        presented,
+        fence: fence(&ctx, stopwatch, &sent_at),
+    };
+    let ending = send(&ctx, exchange, &sent_at).await;
+    tell(&job.wish, &attempt, &ending);
+    Ok(store(&ctx, &job.wish, &attempt, &ending, claimed).await)
+}
+
+/// The instant of sending must lie within 10 s of the claim's beginning, by both clocks, and within our lease.
+fn fence(ctx: &Context, stopwatch: Stopwatch, sent_at: &SentAt) -> Fence {
+    let (clock, leadership, sent_at) = (Arc::clone(&ctx.clock), ctx.leadership.clone(), Arc::clone(sent_at));
+    Fence::new(move || {
+        let open = stopwatch.elapsed(&clock) < SEND_WITHIN && leadership.is_held();
+        if open {
+            *sent_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock.now());
+        }
+        open
+    })
+}
+
+/// When the fence was last found open: the earliest moment at which the request may have left.
+type SentAt = Arc<Mutex<Option<Timestamp>>>;
+
+enum Claimed {
+    Won(Box<Versioned<Grant>>),
+    Lost,
+    Refused(String),
+}
+
+/// Step 1: proves that the grant Secret is writable before anything is spent, and lets one process win.
+async fn claim(ctx: &Context, wish: &Wish, attempt: &Attempt, version: &str) -> Result<Claimed, PassError> {
+    let written = ctx.store.write_grant(wish, attempt.claimed.clone(), Some(version)).await;
+    match written {
+        Ok(claimed) => Ok(Claimed::Won(Box::new(claimed))),
+        Err(StoreError::Conflict | StoreError::Missing) => {
+            info!(
+                namespace = wish.namespace,
+                connection = wish.name,
+                "another process wrote the grant first; looking again"
+            );
+            Ok(Claimed::Lost)
+        }
+        Err(StoreError::Refused(why)) => Ok(Claimed::Refused(why)),
+        Err(outage @ (StoreError::Unavailable(_) | StoreError::TimedOut)) => {
+            // It may have been stored, or be stored later. Only what can be read is ours to use.
+            let stored = ctx.store.read_grant(&wish.namespace, &wish.name).await;
+            if let Ok(GrantSecret::Ours(grant)) = stored
+                && grant.value == attempt.claimed
+            {
+                return Ok(Claimed::Won(Box::new(grant)));
+            }
+            ctx.memory.never_sent(&wish.uid, &attempt.id, version);
+            Err(outage).doing("claim the refresh token")
+        }
+    }
+}
+
+/// Step 2: one POST, or none if it has become too late.
+async fn send(ctx: &Context, exchange: Exchange, sent_at: &SentAt) -> Ending {
+    let (started_at, stopwatch) = (ctx.now(), Instant::now());
+    let outcome = if exchange.fence.is_open() {
+        ctx.endpoint.exchange(exchange).await
+    } else {
+        let why = "it took too long until the claim was stored, or the lease was lost";
+        Outcome::Failed(Failure::new(FailureKind::NotSent, why))
+    };
+    ctx.metrics.attempt(&outcome, stopwatch.elapsed());
+    let sent_at = sent_at.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(started_at);
+    Ending { outcome, started_at, sent_at, ended_at: ctx.now() }
+}
+
+/// A line for every attempt: its outcome and, where there is one, the reason.
+fn tell(wish: &Wish, attempt: &Attempt, ending: &Ending) {
+    let which = match attempt.which {
+        Which::Candidate => "new consent",
+        Which::Live => "live",
+        Which::Code => "consent by link",
+    };
+    let (namespace, connection, id) = (&wish.namespace, &wish.name, &attempt.id.0);
+    let rotation = attempt.claimed.rotation;
+    let outcome = ending.outcome.label();
+    match &ending.outcome {
+        Outcome::Issued(issued) => {
+            let life = issued.life.as_secs();
+            info!(
+                namespace,
+                connection,
+                attempt = id,
+                token = which,
+                rotation = rotation + 1,
+                outcome,
+                life,
+                "refreshed"
+            );
+        }
+        Outcome::Failed(failure) => {
+            let reason = failure.kind.reason().as_str();
+            warn!(
+                namespace,
+                connection,
+                attempt = id,
+                token = which,
+                rotation,
+                outcome,
+                reason,
+                "refresh failed: {}",
+                failure.detail
+            );
+        }
+    }
+}
+
+/// Steps 3 and 4: repeated until the outcome is stored, or somebody newer has won.
+async fn store(ctx: &Context, wish: &Wish, attempt: &Attempt, ending: &Ending, claimed: Versioned<Grant>) -> Rotated {
+    let answered = Instant::now();
+    let (mut known, mut pause) = (Some(claimed), Duration::from_millis(50));
+    loop {
+        if let Some(current) = known.take() {
+            match settle(&current.value, attempt, ending) {
+                Settlement::AlreadyStored => return stored(ctx, ending, current, answered),
+                Settlement::Superseded => {
+                    info!(
+                        namespace = wish.namespace,
+                        connection = wish.name,
+                        attempt = attempt.id.0,
+                        "somebody newer has won"
+                    );
+                    return Rotated::LookAgain;
+                }
+                Settlement::Write(grant) => {
+                    let replaces = Some(current.version.as_str()).filter(|version| !version.is_empty());
+                    match ctx.store.write_grant(wish, *grant, replaces).await {
+                        Ok(written) => return stored(ctx, ending, written, answered),
+                        Err(error) => complain(wish, ending, &error),
+                    }
+                }
+            }
+        }
+        if is_not_worth_more(ctx, ending, answered) {
+            warn!(
+                namespace = wish.namespace,
+                connection = wish.name,
+                "a failure could not be stored; the claim that stays tells of it"
+            );
+            return Rotated::LookAgain;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(max_pause(ctx, ending, answered));
+        match reread(ctx, wish, attempt, ending).await {
+            Reread::Now(grant) => known = Some(*grant),
+            Reread::NotYet => {}
+            Reread::ConnectionGone => return Rotated::LookAgain,
+        }
+    }
+}
+
+/// A pair in hand is worth every patience, and so is a refusal, until this process is to end: nobody else knows that this
+/// token must not be sent again. Another failure is not: the claim that stays leads to the same doubt.
+fn is_not_worth_more(ctx: &Context, ending: &Ending, answered: Instant) -> bool {
+    let is_worth_more = match &ending.outcome {
+        Outcome::Issued(_) => true,
+        Outcome::Failed(failure) => match failure.kind {
+            FailureKind::Refused(_) => !ctx.stopping.is_cancelled(),
+            FailureKind::NotSent
+            | FailureKind::Throttled
+            | FailureKind::OutcomeUnknown
+            | FailureKind::Misconfigured(_) => false,
+        },
+    };
+    !is_worth_more && answered.elapsed() > ctx.policy.pace.claim_length()
+}
+
+/// Pods wait for a pair. For a refusal that cannot be stored for so long, nobody does.
+fn max_pause(ctx: &Context, ending: &Ending, answered: Instant) -> Duration {
+    match ending.outcome {
+        Outcome::Failed(_) if answered.elapsed() > ctx.policy.pace.claim_length() => 15 * MAX_PAUSE,
+        Outcome::Issued(_) | Outcome::Failed(_) => MAX_PAUSE,
+    }
+}
+
+fn stored(ctx: &Context, ending: &Ending, grant: Versioned<Grant>, answered: Instant) -> Rotated {
+    match ending.outcome {
+        Outcome::Issued(_) => ctx.metrics.commit(answered.elapsed()),
+        Outcome::Failed(_) => {}
+    }
+    Rotated::Stored(Box::new(grant))
+}
+
+enum Reread {
+    Now(Box<Versioned<Grant>>),
+    NotYet,
+    ConnectionGone,
+}
+
+/// What stands there now, after a conflict or a lost answer.
+async fn reread(ctx: &Context, wish: &Wish, attempt: &Attempt, ending: &Ending) -> Reread {
+    // As if it stood there with our claim: what is in hand is the truth.
+    let in_hand = |version: String| Reread::Now(Box::new(Versioned { value: attempt.claimed.clone(), version }));
+    let stored = ctx.store.look_at_grant(&wish.namespace, &wish.name).await.map(|seen| {
+        if let Some(edit) = seen.edit {
+            ctx.memory.saw_edit(&wish.uid, edit);
+        }
+        seen.what.as_seen_by(&wish.uid)
+    });
+    match (stored, &ending.outcome) {
+        // Overwritten by a backup of its own: what is in hand is newer.
+        (Ok(GrantSecret::Ours(backup)), Outcome::Issued(_)) if is_older(&backup.value, attempt) => {
+            in_hand(backup.version)
+        }
+        (Ok(GrantSecret::Ours(grant)), _) => Reread::Now(Box::new(grant)),
+        (Ok(GrantSecret::Predecessor(_) | GrantSecret::Absent), Outcome::Failed(_)) => Reread::ConnectionGone,
+        // Deleted, or overwritten by a backup: stored all the same, as long as the connection lives.
+        (Ok(gone @ (GrantSecret::Predecessor(_) | GrantSecret::Absent)), Outcome::Issued(_)) => {
+            let version = match gone {
+                GrantSecret::Predecessor(backup) => backup.version,
+                _absent => String::new(),
+            };
+            match lives(ctx, wish).await {
+                Some(true) => in_hand(version),
+                Some(false) => Reread::ConnectionGone,
+                None => Reread::NotYet,
+            }
+        }
+        (Ok(GrantSecret::Unreadable(Unreadable::Damaged(_))), _) => {
+            match ctx.store.grant_version(&wish.namespace, &wish.name).await {
+                Ok(Some(version)) => in_hand(version),
+                Ok(None) | Err(_) => Reread::NotYet,
+            }
+        }
+        (Ok(GrantSecret::Unreadable(Unreadable::Newer(_)) | GrantSecret::Foreign), _) => {
+            error!(
+                namespace = wish.namespace,
+                connection = wish.name,
+                "an outcome is in hand and the grant Secret is somebody else's now: remove it, so that the outcome can be stored"
+            );
+            // For a connection that is gone, nobody will.
+            if lives(ctx, wish).await == Some(false) { Reread::ConnectionGone } else { Reread::NotYet }
+        }
+        (Err(error), _) => {
+            complain(wish, ending, &error);
+            Reread::NotYet
+        }
+    }
+}
+
+/// Whether the connection is still there; nothing if that cannot be found out.
+async fn lives(ctx: &Context, wish: &Wish) -> Option<bool> {
+    let connection = ctx.store.read_connection(&wish.namespace, &wish.name).await.ok()?;
+    Some(connection.is_some_and(|connection| connection.metadata.uid.as_ref() == Some(&wish.uid)))
+}
+
+/// Whether a stored grant is from before our claim, and knows of no consent that we do not know.
+fn is_older(stored: &Grant, attempt: &Attempt) -> bool {
+    let claimed = &attempt.claimed;
+    stored.rotation < claimed.rotation && stored.adopted.iter().all(|old| claimed.remembers(&old.fingerprint))
+}
+
+fn complain(wish: &Wish, ending: &Ending, error: &StoreError) {
+    let (namespace, connection, outcome) = (&wish.namespace, &wish.name, ending.outcome.label());
+    warn!(namespace, connection, outcome, "the outcome of an exchange is not stored yet, trying on: {error}");
+}

@@ -1,0 +1,221 @@
+//! The last step, tell: the status, if it changed, an event for each transition, and what others must hear at once: the
+//! webhook, and whoever watches for attacks. It may write the status and events; the rest it only hands on. All of it is a
+//! picture of what is stored: losing it costs nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use kube::ResourceExt;
+use tokio::time::timeout;
+use tracing::{debug, info, warn};
+
+use super::observe::Scene;
+use crate::{
+    api::{
+        PleoConnection, PleoConnectionStatus, SecuritySignal,
+        names::{CONSENT_FAILED, INITIAL_GRANT_RETURNED},
+    },
+    cluster::StoreError,
+    domain::{
+        ledger::authorization::VisitEnd,
+        plan::adoption,
+        report::{
+            notice,
+            signal::{self, Signal},
+            status::{self, Transition},
+        },
+        snapshot::observed::InitialGrant,
+    },
+    operator::context::{Context, Doing, PassError},
+};
+
+/// How long the events of one step may take.
+const EVENTS_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a status is written anew over somebody else's edit of the connection.
+const STATUS_TRIES: usize = 3;
+
+/// Whether the status says what is.
+#[must_use = "a status that was refused must be written later: nobody tells us when the right is given back"]
+pub enum Told {
+    /// It does.
+    Yes,
+    /// Somebody else wrote one since we looked.
+    BySomebodyElse,
+    /// The API server does not let us write it.
+    Refused,
+}
+
+/// Writes the status, if it changed, and an event for each transition.
+///
+/// # Errors
+/// If the API server gave no answer.
+pub async fn status(ctx: &Arc<Context>, scene: &mut Scene, refused: Option<&str>) -> Result<Told, PassError> {
+    for _ in 0..STATUS_TRIES {
+        let before = scene.connection.status.clone().unwrap_or_default();
+        let after = status::of(&scene.observed, &before, refused, ctx.now(), ctx.policy.pace);
+        match write(ctx, &mut scene.connection, &before, &after).await? {
+            Written::Done { told } => {
+                alarm(ctx, scene, &told, &after);
+                returned(ctx, scene);
+                return Ok(Told::Yes);
+            }
+            Written::Refused => return Ok(Told::Refused),
+            Written::Conflict => {}
+        }
+        let wish = &scene.observed.wish;
+        let newer = ctx.store.read_connection(&wish.namespace, &wish.name).await.doing("read the connection")?;
+        // A status that somebody else wrote is newer than ours.
+        let same = |newer: &PleoConnection| {
+            newer.metadata.uid.as_ref() == Some(&wish.uid) && newer.status == scene.connection.status
+        };
+        match newer.filter(same) {
+            Some(newer) => scene.connection = newer,
+            None => return Ok(Told::BySomebodyElse),
+        }
+    }
+    Err(StoreError::Conflict).doing("write the status")
+}
+
+/// Tells that the Secrets cannot be read: all else is unknown.
+///
+/// # Errors
+/// If the API server gave no answer.
+pub async fn status_without_secrets(
+    ctx: &Arc<Context>,
+    mut connection: PleoConnection,
+    why: &str,
+) -> Result<(), PassError> {
+    let before = connection.status.clone().unwrap_or_default();
+    let generation = connection.metadata.generation.unwrap_or_default();
+    let after = status::without_secrets(&before, generation, why, ctx.now());
+    write(ctx, &mut connection, &before, &after).await.map(|_| ())
+}
+
+/// Writes the status before an exchange, if a condition is about to say something else: the exchange may take a minute.
+/// The status is only a picture: that it cannot be written keeps no token from being refreshed.
+pub async fn status_before_exchange(ctx: &Arc<Context>, scene: &mut Scene) {
+    let before = scene.connection.status.clone().unwrap_or_default();
+    let after = status::of(&scene.observed, &before, None, ctx.now(), ctx.policy.pace);
+    // What was refused a moment ago is about to be tried again; only the end of it is news.
+    if status::same_conditions(&before, &after) || status::tells_of_refused_storage(&before) {
+        return;
+    }
+    match status(ctx, scene, None).await {
+        // What comes of the exchange will be told in any case.
+        Ok(Told::Yes | Told::BySomebodyElse | Told::Refused) => {}
+        Err(error) => debug!("the status was not written before the exchange: {error}"),
+    }
+}
+
+/// What became of one write.
+enum Written {
+    Done {
+        /// The status that was told of last.
+        told: Box<PleoConnectionStatus>,
+    },
+    /// Somebody else edited the connection first.
+    Conflict,
+    Refused,
+}
+
+/// One write, and the events that go with it. Where its answer is lost, they are told after the next look.
+async fn write(
+    ctx: &Arc<Context>,
+    connection: &mut PleoConnection,
+    before: &PleoConnectionStatus,
+    after: &PleoConnectionStatus,
+) -> Result<Written, PassError> {
+    let uid = connection.uid().unwrap_or_default();
+    let told = Box::new(ctx.memory.told_last(&uid).unwrap_or_else(|| before.clone()));
+    if before != after {
+        match ctx.store.write_status(connection, after.clone()).await {
+            Ok(written) => *connection = written,
+            Err(StoreError::Conflict) => return Ok(Written::Conflict),
+            Err(StoreError::Missing) => return Ok(Written::Done { told: Box::new(before.clone()) }),
+            Err(StoreError::Refused(why)) => {
+                let (namespace, name) = (connection.namespace(), connection.name_any());
+                warn!(namespace, connection = name, "the status cannot be written, and is tried again: {why}");
+                return Ok(Written::Refused);
+            }
+            Err(outage @ (StoreError::Unavailable(_) | StoreError::TimedOut)) => {
+                ctx.memory.tells_later(&uid, *told);
+                return Err(outage).doing("write the status");
+            }
+        }
+    }
+    ctx.memory.has_told(&uid);
+    events(ctx, connection, status::transitions(&told, after));
+    Ok(Written::Done { told })
+}
+
+/// Writes events, beside all else: no token waits for them, and not for long does a process that is to end.
+fn events(ctx: &Arc<Context>, connection: &PleoConnection, transitions: Vec<Transition>) {
+    if transitions.is_empty() {
+        return;
+    }
+    let (telling, connection) = (Arc::clone(ctx), connection.clone());
+    let telling = async move {
+        for transition in transitions {
+            let reporter = telling.policy.holder.identity.as_str();
+            let told = telling.store.write_event(&connection, &transition, reporter, telling.now()).await;
+            if let Err(error) = told {
+                debug!(reason = transition.reason, "an event was not written: {error}");
+            }
+        }
+    };
+    drop(ctx.tracker.spawn(timeout(EVENTS_TIMEOUT, telling)));
+}
+
+/// Tells those who do not look at conditions: the webhook, and whoever watches for attacks.
+fn alarm(ctx: &Arc<Context>, scene: &Scene, before: &PleoConnectionStatus, after: &PleoConnectionStatus) {
+    let wish = &scene.observed.wish;
+    if let Some(notice) = notice::notice(wish, before, after, ctx.now())
+        && !ctx.outbox.send(notice)
+    {
+        ctx.metrics.notice(false);
+    }
+    let edits = ctx.memory.edits_to_tell(&wish.uid);
+    let signals = signal::signals(&scene.observed, before, after, ctx.now(), &edits);
+    let mut transitions = Vec::new();
+    for signal in signals.into_iter().filter(|signal| is_news(ctx, scene, signal)) {
+        let (namespace, connection, kind) = (&wish.namespace, &wish.name, signal.kind.as_str());
+        warn!(namespace, connection, signal = kind, "{}", signal.message);
+        ctx.metrics.signal(signal.kind);
+        // Where a condition says so as well, its own event was told.
+        if after.conditions.iter().all(|condition| condition.reason != kind) {
+            transitions.push(Transition { reason: kind.to_owned(), message: signal.message, warning: true });
+        }
+    }
+    events(ctx, &scene.connection, transitions);
+}
+
+/// Another program puts an adopted token back: said once, for it goes on until somebody changes that.
+fn returned(ctx: &Arc<Context>, scene: &Scene) {
+    let Some((token, message)) = adoption::returned(&scene.observed) else { return };
+    if ctx.memory.is_first_return(&scene.observed.wish.uid, token) {
+        let (wish, reason) = (&scene.observed.wish, INITIAL_GRANT_RETURNED.to_owned());
+        warn!(namespace = wish.namespace, connection = wish.name, "{message}");
+        events(ctx, &scene.connection, vec![Transition { reason, message, warning: true }]);
+    }
+}
+
+/// A grant that is shared is so for as long as nobody mends it.
+fn is_news(ctx: &Context, scene: &Scene, signal: &Signal) -> bool {
+    match (signal.kind, &scene.observed.initial) {
+        (SecuritySignal::GrantShared, InitialGrant::Present(token)) => {
+            ctx.memory.is_shared_anew(&scene.observed.wish.uid, &token.fingerprint)
+        }
+        (SecuritySignal::RefusedEarly | SecuritySignal::SecretEdited | SecuritySignal::GrantShared, _) => true,
+    }
+}
+
+/// A consent by link ended: counted, and told where it came to nothing. Who watches the page is told there as well.
+pub fn consent(ctx: &Arc<Context>, scene: &Scene, end: VisitEnd) {
+    let wish = &scene.observed.wish;
+    info!(namespace = wish.namespace, connection = wish.name, outcome = end.label(), "a consent by link ended");
+    ctx.metrics.consent(end);
+    let failed = |advice: &str| {
+        let (reason, message) = (CONSENT_FAILED.to_owned(), advice.to_owned());
+        Transition { reason, message, warning: true }
+    };
+    events(ctx, &scene.connection, end.advice().map(failed).into_iter().collect());
+}
