@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::{
     api::GoDuration,
-    domain::wish::AllowedServer,
+    domain::spec::AllowedServer,
     telemetry::logs::LogFormat,
     web::address::{PublicUrl, ReturnSite},
 };

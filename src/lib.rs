@@ -16,7 +16,7 @@
 //! ```
 //!
 //! 1. [`operator::steps::observe`] reads the token Secret, the grant Secret and the connection, live, into one value:
-//!    [`domain::snapshot::observed::Observed`].
+//!    [`domain::snapshot::Snapshot`].
 //! 2. [`domain::plan::decide::decide`] makes one decision of it. First the token Secret is created, still empty, so that a
 //!    missing right shows before anything is spent. Then the token is *adopted* ([`domain::plan::adoption`]): it becomes the
 //!    *candidate* in the grant Secret, a private object that also holds the *ledger* of all that was tried. No token is

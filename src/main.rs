@@ -10,7 +10,7 @@ use pleo_operator::{
     cli::{self, Command, Refused, RunArgs, WebhookUrl},
     clock::{Clock, SystemClock},
     cluster::{Store, client, lease::LeaseConfig},
-    domain::{ledger::grant::Holder, plan::schedule::Pace, wish::AllowedServers},
+    domain::{ledger::grant::Holder, plan::schedule::Pace, spec::AllowedServers},
     notify::{KeyFile, Outbox, Patience, Webhook},
     operator::{context::Policy, run::Operator},
     pleo::HttpTokenEndpoint,

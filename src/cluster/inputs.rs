@@ -7,9 +7,9 @@ use kube::ResourceExt;
 use crate::{
     api::names,
     domain::{
-        snapshot::observed::{InitialGrant, InitialToken, Sharing},
+        snapshot::{InitialGrant, InitialToken, Sharing},
+        spec::InitialGrantRef,
         token::{ClientCredentials, ClientSecret, InvalidInput, RefreshToken, read_input},
-        wish::InitialGrantRef,
     },
 };
 

@@ -20,13 +20,13 @@ use crate::{
             grant::Grant,
             record::{self, Data},
         },
-        plan::{adoption::Tidying, projection},
+        plan::{adoption::TokenRemoval, projection},
         snapshot::{
-            observed::{GrantSecret, TokenSecret, Versioned},
+            GrantSecret, TokenSecret, Versioned,
             published::{Content, Published},
         },
+        spec::ResolvedSpec,
         token::Fingerprint,
-        wish::Wish,
     },
 };
 
@@ -60,7 +60,7 @@ impl Store {
             return Ok(Seen { what: GrantSecret::Absent, edit: None });
         };
         if !is_grant(&secret, connection) {
-            return Ok(Seen { what: GrantSecret::Foreign, edit: None });
+            return Ok(Seen { what: GrantSecret::NotOwned, edit: None });
         }
         let (version, edit) = (secret.resource_version().unwrap_or_default(), edit(&secret));
         let what = match record::decode(data(secret)) {
@@ -85,16 +85,16 @@ impl Store {
     /// If somebody else wrote first, or the API server gave no answer or refused.
     pub async fn write_grant(
         &self,
-        wish: &Wish,
+        spec: &ResolvedSpec,
         grant: Grant,
         replaces: Option<&str>,
     ) -> Result<Versioned<Grant>, StoreError> {
-        let mut labels = projection::own_labels(&wish.name);
+        let mut labels = projection::own_labels(&spec.name);
         labels.extend(grant.adopted.iter().map(|old| (adopted_label(&old.fingerprint), String::new())));
         let data = record::encode(&grant);
         let absent = record::KEYS.into_iter().filter(|key| !data.contains_key(*key)).map(str::to_owned).collect();
         let secret = Secret {
-            metadata: metadata(wish, names::grant_secret(&wish.name), labels.into_iter().collect()),
+            metadata: metadata(spec, names::grant_secret(&spec.name), labels.into_iter().collect()),
             type_: Some(names::GRANT_SECRET_TYPE.to_owned()),
             ..Secret::default()
         };
@@ -116,7 +116,7 @@ impl Store {
             return Ok(Seen { what: TokenSecret::Absent, edit: None });
         };
         if secret.type_.as_deref() != Some(names::OPAQUE_SECRET_TYPE) || !is_ours(&secret, connection) {
-            return Ok(Seen { what: TokenSecret::Foreign, edit: None });
+            return Ok(Seen { what: TokenSecret::NotOwned, edit: None });
         }
         let edit = edit(&secret);
         let mut published = published(secret);
@@ -130,12 +130,12 @@ impl Store {
     /// If somebody else wrote first, or the API server gave no answer or refused.
     pub async fn write_token(
         &self,
-        wish: &Wish,
+        spec: &ResolvedSpec,
         content: &Content,
         replaces: Option<&Versioned<Published>>,
     ) -> Result<TokenSecret, StoreError> {
-        let mut metadata = metadata(wish, wish.secret_name.clone(), projection::labels(wish));
-        metadata.annotations = Some(wish.secret_annotations.clone()).filter(|annotations| !annotations.is_empty());
+        let mut metadata = metadata(spec, spec.secret_name.clone(), projection::labels(spec));
+        metadata.annotations = Some(spec.secret_annotations.clone()).filter(|annotations| !annotations.is_empty());
         let surplus = replaces.map(|old| old.value.surplus.clone()).unwrap_or_default();
         let absent = content.absent_keys().map(str::to_owned).chain(surplus).collect();
         let secret = Secret { metadata, type_: Some(names::OPAQUE_SECRET_TYPE.to_owned()), ..Secret::default() };
@@ -149,9 +149,9 @@ impl Store {
             value: Published {
                 content: Some(content.clone()),
                 surplus: Vec::new(),
-                labels: wanted(replaces.map(|old| &old.value.labels), projection::labels(wish)),
-                annotations: wanted(replaces.map(|old| &old.value.annotations), wish.secret_annotations.clone()),
-                owner: Some(wish.uid.clone()),
+                labels: wanted(replaces.map(|old| &old.value.labels), projection::labels(spec)),
+                annotations: wanted(replaces.map(|old| &old.value.annotations), spec.secret_annotations.clone()),
+                owner: Some(spec.uid.clone()),
                 is_edited: false,
             },
             version,
@@ -195,20 +195,20 @@ impl Store {
     ///
     /// # Errors
     /// If the API server gave no answer or refused.
-    pub async fn retire_token(&self, wish: &Wish, name: &str) -> Result<(), StoreError> {
-        let Some(secret) = self.read_secret(&wish.namespace, name).await? else { return Ok(()) };
+    pub async fn retire_token(&self, spec: &ResolvedSpec, name: &str) -> Result<(), StoreError> {
+        let Some(secret) = self.read_secret(&spec.namespace, name).await? else { return Ok(()) };
         let owner = owner(&secret);
-        if !is_ours(&secret, &wish.name)
-            || owner.as_deref() != Some(&wish.uid)
+        if !is_ours(&secret, &spec.name)
+            || owner.as_deref() != Some(&spec.uid)
             || secret.type_.as_deref() != Some(names::OPAQUE_SECRET_TYPE)
         {
             return Ok(());
         }
         let preconditions = Preconditions { uid: secret.uid(), resource_version: secret.resource_version() };
         let this_one = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        match self.call(self.secrets(&wish.namespace).delete(name, &this_one)).await {
+        match self.call(self.secrets(&spec.namespace).delete(name, &this_one)).await {
             Ok(_) | Err(StoreError::Missing) => {
-                self.own_writes.forget(&wish.namespace, name);
+                self.own_writes.forget(&spec.namespace, name);
                 Ok(())
             }
             Err(error) => {
@@ -222,7 +222,7 @@ impl Store {
     ///
     /// # Errors
     /// If the Secret changed meanwhile, or the API server gave no answer or refused.
-    pub async fn tidy(&self, namespace: &str, tidying: &Tidying) -> Result<(), StoreError> {
+    pub async fn tidy(&self, namespace: &str, tidying: &TokenRemoval) -> Result<(), StoreError> {
         let api = self.secrets(namespace);
         let mut metadata = json!({ "resourceVersion": tidying.version });
         if tidying.copied {
@@ -241,7 +241,7 @@ impl Store {
     pub async fn adopter(
         &self,
         fingerprint: &Fingerprint,
-        wish: &Wish,
+        spec: &ResolvedSpec,
         scopes: &[String],
     ) -> Result<Option<String>, StoreError> {
         let everywhere = [None];
@@ -254,7 +254,7 @@ impl Store {
             };
             let labelled = ListParams::default().labels(&adopted_label(fingerprint));
             let found = self.call(api.list_metadata(&labelled)).await?;
-            let other = found.items.iter().find(|secret| !is_grant_of(secret, wish)).map(adopter_name);
+            let other = found.items.iter().find(|secret| !is_grant_of(secret, spec)).map(adopter_name);
             if other.is_some() {
                 return Ok(other);
             }
@@ -267,8 +267,8 @@ fn adopted_label(fingerprint: &Fingerprint) -> String {
     format!("{}{fingerprint}", names::ADOPTED_LABEL_PREFIX)
 }
 
-fn is_grant_of(secret: &PartialObjectMeta<Secret>, wish: &Wish) -> bool {
-    secret.namespace().as_deref() == Some(&wish.namespace) && secret.name_any() == names::grant_secret(&wish.name)
+fn is_grant_of(secret: &PartialObjectMeta<Secret>, spec: &ResolvedSpec) -> bool {
+    secret.namespace().as_deref() == Some(&spec.namespace) && secret.name_any() == names::grant_secret(&spec.name)
 }
 
 fn adopter_name(secret: &PartialObjectMeta<Secret>) -> String {
@@ -277,18 +277,18 @@ fn adopter_name(secret: &PartialObjectMeta<Secret>) -> String {
     format!("{}/{connection}", secret.namespace().unwrap_or_default())
 }
 
-fn metadata(wish: &Wish, name: String, labels: BTreeMap<String, String>) -> ObjectMeta {
+fn metadata(spec: &ResolvedSpec, name: String, labels: BTreeMap<String, String>) -> ObjectMeta {
     let owner = OwnerReference {
         api_version: PleoConnection::api_version(&()).into_owned(),
         kind: PleoConnection::kind(&()).into_owned(),
-        name: wish.name.clone(),
-        uid: wish.uid.clone(),
+        name: spec.name.clone(),
+        uid: spec.uid.clone(),
         controller: Some(true),
         ..Default::default()
     };
     ObjectMeta {
         name: Some(name),
-        namespace: Some(wish.namespace.clone()),
+        namespace: Some(spec.namespace.clone()),
         labels: Some(labels),
         owner_references: Some(vec![owner]),
         ..ObjectMeta::default()

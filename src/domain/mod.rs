@@ -6,7 +6,7 @@
 //! | file or folder | answers |
 //! |---|---|
 //! | [`token`] | what is a secret, and how is it named without being shown? |
-//! | [`wish`] | what does the user want? |
+//! | [`spec`] | what does the user want? |
 //! | [`failure`] | what did the server's answer mean? |
 //! | [`time`] | how to count with times that may have been edited? |
 //! | [`ledger`] | what do we hold, and how is it stored? |
@@ -21,6 +21,6 @@ pub mod ledger;
 pub mod plan;
 pub mod report;
 pub mod snapshot;
+pub mod spec;
 pub mod time;
 pub mod token;
-pub mod wish;

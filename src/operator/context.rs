@@ -8,7 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     clock::Clock,
     cluster::{Store, StoreError, lease::Leadership},
-    domain::{ledger::grant::Holder, plan::schedule::Pace, wish::AllowedServers},
+    domain::{ledger::grant::Holder, plan::schedule::Pace, spec::AllowedServers},
     notify::Outbox,
     operator::{memory::Memory, notifier::PodNotifier},
     pleo::TokenEndpoint,
@@ -77,7 +77,7 @@ impl Context {
 
 /// Why a pass was broken off. The next one begins from what is stored.
 #[derive(Debug, thiserror::Error)]
-pub enum PassError {
+pub enum ReconcileError {
     /// A read or a write brought nothing.
     #[error("could not {doing}")]
     Store {
@@ -101,11 +101,11 @@ pub trait Doing<T> {
     ///
     /// # Errors
     /// The call's own, with what was tried.
-    fn doing(self, doing: &'static str) -> Result<T, PassError>;
+    fn doing(self, doing: &'static str) -> Result<T, ReconcileError>;
 }
 
 impl<T> Doing<T> for Result<T, StoreError> {
-    fn doing(self, doing: &'static str) -> Result<T, PassError> {
-        self.map_err(|source| PassError::Store { doing, source })
+    fn doing(self, doing: &'static str) -> Result<T, ReconcileError> {
+        self.map_err(|source| ReconcileError::Store { doing, source })
     }
 }

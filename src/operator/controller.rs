@@ -25,7 +25,7 @@ use tracing::{debug, error, warn};
 use crate::{
     api::{PleoConnection, names},
     operator::{
-        context::{Context, PassError},
+        context::{Context, ReconcileError},
         index::{Gone, Index},
         reconcile::pass,
     },
@@ -185,19 +185,19 @@ fn concerned(ctx: &Context, index: &Index, secret: &PartialObjectMeta<Secret>) -
 }
 
 /// A pass in a task of its own: a panic in it ends that pass and nothing else.
-async fn reconcile(connection: Arc<PleoConnection>, ctx: Arc<Context>) -> Result<Action, PassError> {
+async fn reconcile(connection: Arc<PleoConnection>, ctx: Arc<Context>) -> Result<Action, ReconcileError> {
     let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());
     ctx.store.own_writes.begin(&namespace, &name);
     let task = {
         let (ctx, connection) = (Arc::clone(&ctx), Arc::clone(&connection));
         ctx.tracker.clone().spawn(async move { pass(&ctx, &connection).await })
     };
-    let passed = task.await.map_err(PassError::Panicked).flatten();
+    let passed = task.await.map_err(ReconcileError::Panicked).flatten();
     let woken = ctx.store.own_writes.finish(&namespace, &name);
     if woken && passed.is_ok() { Ok(Action::requeue(Duration::ZERO)) } else { passed }
 }
 
-fn after_error(connection: Arc<PleoConnection>, error: &PassError, ctx: Arc<Context>) -> Action {
+fn after_error(connection: Arc<PleoConnection>, error: &ReconcileError, ctx: Arc<Context>) -> Action {
     let wait = ctx.memory.broken_off(&connection.uid().unwrap_or_default());
     let (namespace, name) = (connection.namespace(), connection.name_any());
     let cause = std::error::Error::source(error).map_or_else(String::new, |cause| format!(": {cause}"));

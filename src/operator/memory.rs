@@ -19,7 +19,7 @@ use crate::{
         ledger::grant::{AttemptId, Claim, Grant, Holder},
         report::signal::Edit,
         snapshot::{
-            observed::{Claimant, Sighting, Versioned},
+            ClaimOwner, LocalObservations, Versioned,
             repair::{Repaired, Repairs},
         },
         token::Fingerprint,
@@ -113,14 +113,14 @@ impl Memory {
 
     /// What is remembered of the claim and the failure in this grant. A holder that could not reach the API server
     /// either may still commit, so `last_outage` begins the wait for its claim anew.
-    pub fn sight(&self, grant: &Versioned<Grant>, me: &Holder, last_outage: Option<Instant>) -> Sighting {
+    pub fn sight(&self, grant: &Versioned<Grant>, me: &Holder, last_outage: Option<Instant>) -> LocalObservations {
         let (now, Versioned { value: grant, version }) = (Instant::now(), grant);
         let mut state = self.state();
         let State { seen, under_way } = &mut *state;
         let seen = seen.entry(grant.connection.clone()).or_default();
         let claimed = grant.claim.as_ref().map(|claim| &claim.attempt);
         seen.never_sent.retain(|attempt, replaces| replaces == version || Some(attempt) == claimed);
-        let claimant = grant.claim.as_ref().map(|claim| claimant(under_way, &seen.never_sent, claim, me));
+        let claim_owner = grant.claim.as_ref().map(|claim| claim_owner(under_way, &seen.never_sent, claim, me));
         let claim_since = since(&mut seen.claim, grant.claim.as_ref().map(|claim| &claim.attempt), now);
         let candidate = grant.candidate.as_ref().and_then(|held| held.record.attempts.retry.as_ref());
         let live = grant.live.as_ref().and_then(|held| held.record.attempts.retry.as_ref());
@@ -131,8 +131,8 @@ impl Memory {
         let is_spent = seen.sent_code.is_some()
             && seen.sent_code.as_ref() == grant.code.as_ref().map(|code| &code.record.fingerprint);
         let claim_since = last_outage.map_or(claim_since, |outage| claim_since.max(outage));
-        Sighting {
-            claimant,
+        LocalObservations {
+            claim_owner,
             claim_seen_for: now.saturating_duration_since(claim_since),
             candidate_failure_seen_for: now.saturating_duration_since(candidate_failed),
             live_failure_seen_for: now.saturating_duration_since(live_failed),
@@ -279,20 +279,20 @@ fn since<M: Clone + PartialEq>(seen: &mut Option<(M, Instant)>, mark: Option<&M>
     }
 }
 
-fn claimant(
+fn claim_owner(
     under_way: &BTreeSet<AttemptId>,
     never_sent: &BTreeMap<AttemptId, String>,
     claim: &Claim,
     me: &Holder,
-) -> Claimant {
+) -> ClaimOwner {
     if claim.holder.identity != me.identity {
-        Claimant::Elsewhere
+        ClaimOwner::Elsewhere
     } else if under_way.contains(&claim.attempt) {
-        Claimant::UnderWayHere
+        ClaimOwner::UnderWayHere
     } else if never_sent.contains_key(&claim.attempt) {
-        Claimant::NeverSentHere
+        ClaimOwner::NeverSentHere
     } else {
-        Claimant::DeadHere
+        ClaimOwner::DeadHere
     }
 }
 
@@ -343,7 +343,7 @@ mod tests {
         assert_eq!(remembered(), 3);
 
         let late = memory.sight(&grant("6", Some(&attempts[1])), &me(), None);
-        assert_eq!((late.claimant, remembered()), (Some(Claimant::NeverSentHere), 1));
+        assert_eq!((late.claim_owner, remembered()), (Some(ClaimOwner::NeverSentHere), 1));
         memory.sight(&grant("7", None), &me(), None);
         assert_eq!(remembered(), 0);
     }

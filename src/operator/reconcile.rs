@@ -15,11 +15,11 @@ use crate::{
             decide::{Decision, Rotation, decide},
             link,
         },
-        snapshot::observed::{ClientSecretState, GrantSecret},
+        snapshot::{ClientSecretState, GrantSecret},
         time::between,
     },
     operator::{
-        context::{Context, PassError},
+        context::{Context, ReconcileError},
         steps::{
             apply::{self, Step},
             observe::{Scene, Sight, observe, sight},
@@ -41,14 +41,14 @@ const LOOK_AGAIN: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// If it was broken off. What was stored is stored; the next pass goes on from there.
-pub async fn pass(ctx: &Arc<Context>, connection: &PleoConnection) -> Result<Action, PassError> {
+pub async fn pass(ctx: &Arc<Context>, connection: &PleoConnection) -> Result<Action, ReconcileError> {
     let mut scene = match observe(ctx, connection).await? {
         Sight::Scene(scene) => *scene,
         Sight::Gone => return Ok(gone(ctx, connection)),
         Sight::Refused { connection, why } => return without_secrets(ctx, *connection, &why).await,
     };
     for _ in 0..MAX_STEPS {
-        let step = match decide(&scene.observed, ctx.now(), ctx.policy.pace) {
+        let step = match decide(&scene.snapshot, ctx.now(), ctx.policy.pace) {
             Decision::Leave => return Ok(Action::await_change()),
             Decision::Publish(content) => {
                 let step = apply::token(ctx, &mut scene, &content).await?;
@@ -75,7 +75,7 @@ pub async fn pass(ctx: &Arc<Context>, connection: &PleoConnection) -> Result<Act
         };
         match step {
             Step::Done => {}
-            Step::LookAgain => match observe(ctx, connection).await? {
+            Step::Reobserve => match observe(ctx, connection).await? {
                 Sight::Scene(newer) => scene = *newer,
                 Sight::Gone => return Ok(gone(ctx, connection)),
                 Sight::Refused { connection, why } => return without_secrets(ctx, *connection, &why).await,
@@ -84,7 +84,7 @@ pub async fn pass(ctx: &Arc<Context>, connection: &PleoConnection) -> Result<Act
                 // Both are tried again in the same while.
                 let (Told::Yes | Told::BySomebodyElse | Told::Refused) =
                     status::status(ctx, &mut scene, Some(&why)).await?;
-                return Ok(Action::requeue(ctx.memory.was_refused(&scene.observed.wish.uid)));
+                return Ok(Action::requeue(ctx.memory.was_refused(&scene.snapshot.spec.uid)));
             }
         }
     }
@@ -99,32 +99,32 @@ fn gone(ctx: &Context, connection: &PleoConnection) -> Action {
 }
 
 /// The Secrets cannot be read: said in the status, and tried again.
-async fn without_secrets(ctx: &Arc<Context>, connection: PleoConnection, why: &str) -> Result<Action, PassError> {
+async fn without_secrets(ctx: &Arc<Context>, connection: PleoConnection, why: &str) -> Result<Action, ReconcileError> {
     let uid = connection.uid().unwrap_or_default();
     status::status_without_secrets(ctx, connection, why).await?;
     Ok(Action::requeue(ctx.memory.was_refused(&uid)))
 }
 
 /// Sends the token that was decided on, in a task that nothing cuts.
-async fn exchange(ctx: &Arc<Context>, scene: &mut Scene, rotation: Rotation) -> Result<Step, PassError> {
+async fn exchange(ctx: &Arc<Context>, scene: &mut Scene, rotation: Rotation) -> Result<Step, ReconcileError> {
     if ctx.over.is_cancelled() || !ctx.leadership.is_held() {
-        return Err(PassError::NotLeading);
+        return Err(ReconcileError::NotLeading);
     }
-    let observed = &scene.observed;
+    let snapshot = &scene.snapshot;
     let (GrantSecret::Ours(grant), ClientSecretState::Present(client), Ok(server)) =
-        (&observed.grant, &observed.client, &observed.wish.server)
+        (&snapshot.grant, &snapshot.client, &snapshot.spec.server)
     else {
-        return Ok(Step::LookAgain);
+        return Ok(Step::Reobserve);
     };
     let before = grant.value.clone();
     let job = Job {
-        wish: observed.wish.clone(),
+        spec: snapshot.spec.clone(),
         server: server.clone(),
         client: client.clone(),
         grant: grant.clone(),
         rotation,
     };
-    let rotated = ctx.tracker.spawn(rotate(Arc::clone(ctx), job)).await.map_err(PassError::Panicked)??;
+    let rotated = ctx.tracker.spawn(rotate(Arc::clone(ctx), job)).await.map_err(ReconcileError::Panicked)??;
     if let Rotated::Stored(grant) = &rotated
         && let Some(end) = link::ended(&before, &grant.value)
     {
@@ -132,20 +132,20 @@ async fn exchange(ctx: &Arc<Context>, scene: &mut Scene, rotation: Rotation) -> 
     }
     Ok(match rotated {
         // A failure may leave another token to be sent: not on an old look at the connection.
-        Rotated::Stored(grant) if grant.value.rotation == before.rotation => Step::LookAgain,
+        Rotated::Stored(grant) if grant.value.rotation == before.rotation => Step::Reobserve,
         Rotated::Stored(grant) => {
-            scene.observed.grant = GrantSecret::Ours(*grant);
-            scene.observed.sighting = sight(ctx, &scene.observed.grant);
+            scene.snapshot.grant = GrantSecret::Ours(*grant);
+            scene.snapshot.sighting = sight(ctx, &scene.snapshot.grant);
             Step::Done
         }
-        Rotated::LookAgain => Step::LookAgain,
+        Rotated::Reobserve => Step::Reobserve,
         Rotated::Refused(why) => Step::Refused(why),
     })
 }
 
 /// Nobody will exchange that code any more. Who brought it should know.
-async fn forget(ctx: &Arc<Context>, scene: &mut Scene, grant: Grant) -> Result<Step, PassError> {
-    let end = scene.observed.grant.ours().and_then(|before| link::ended(&before.value, &grant));
+async fn forget(ctx: &Arc<Context>, scene: &mut Scene, grant: Grant) -> Result<Step, ReconcileError> {
+    let end = scene.snapshot.grant.ours().and_then(|before| link::ended(&before.value, &grant));
     let step = apply::grant(ctx, scene, grant).await?;
     if let (Step::Done, Some(end)) = (&step, end) {
         status::consent(ctx, scene, end);
@@ -155,7 +155,7 @@ async fn forget(ctx: &Arc<Context>, scene: &mut Scene, grant: Grant) -> Result<S
 
 /// When something is due, or a status that was refused may be written.
 fn wake_up(ctx: &Context, scene: &Scene, until: Option<Timestamp>, told: &Told) -> Action {
-    let uid = &scene.observed.wish.uid;
+    let uid = &scene.snapshot.spec.uid;
     let due = until.map(|until| between(ctx.now(), until));
     let again = match told {
         Told::Yes => {

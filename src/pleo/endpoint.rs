@@ -8,8 +8,8 @@ use crate::{
     api::Authentication,
     domain::{
         failure::Outcome,
+        spec::Server,
         token::{ClientCredentials, Presented},
-        wish::Server,
     },
 };
 

@@ -27,8 +27,8 @@ use crate::{
     domain::{
         failure::{Failure, FailureKind, Outcome},
         plan::schedule::{Pace, SEND_WITHIN},
+        spec::Server,
         token::Presented,
-        wish::Server,
     },
 };
 

@@ -28,11 +28,11 @@ use crate::{
     domain::{
         failure::Outcome,
         ledger::{
-            authorization::{Invitation, InvitationRecord, VisitId, Way},
+            authorization::{AuthorizationLink, AuthorizationLinkRecord, AuthorizationSession, SessionId},
             record,
         },
+        spec::{AllowedServers, ResolvedSpec, Server},
         token::{AuthorizationCode, ClientCredentials, Fingerprint, LinkKey, Presented, RefreshToken, read_input},
-        wish::{AllowedServers, Server, Wish},
     },
     pleo::{Exchange, Fence, HttpTokenEndpoint, TokenEndpoint},
     web::{visit::is_same_origin, words},
@@ -49,19 +49,19 @@ const ADOPTION: Duration = Duration::from_secs(120);
 /// Says what is missing, and that nothing was changed; or that the operator does not follow.
 pub async fn connect(cluster: &Cluster, args: &ConnectArgs) -> Result<String, Trouble> {
     let connection = cluster.connection(&args.name).await?;
-    let wish = Wish::read(&connection, &AllowedServers::every());
-    let server = wish.server.clone().map_err(|why| Trouble::Said(format!("the spec cannot be used: {why}")))?;
+    let spec = ResolvedSpec::read(&connection, &AllowedServers::every());
+    let server = spec.server.clone().map_err(|why| Trouble::Said(format!("the spec cannot be used: {why}")))?;
     let consent = server.authorization_url.clone().map_err(|why| {
         Trouble::Said(format!(
             "{why}: write where humans are sent to consent, such as https://auth.example.com/oauth/authorize"
         ))
     })?;
-    let secret = cluster.secret(&wish.client_secret_name).await?;
-    let client = inputs::credentials(secret.as_ref(), &wish.client_secret_name).map_err(Trouble::Said)?;
+    let secret = cluster.secret(&spec.client_secret_name).await?;
+    let client = inputs::credentials(secret.as_ref(), &spec.client_secret_name).map_err(Trouble::Said)?;
 
-    let place = Place::of(&wish);
-    rehearse(cluster, &wish, &place).await?;
-    let flow = Flow::new(&wish, &server, &client, &consent, &args.redirect_uri);
+    let place = Place::of(&spec);
+    rehearse(cluster, &spec, &place).await?;
+    let flow = Flow::new(&spec, &server, &client, &consent, &args.redirect_uri);
     let port = Loopback::open(&args.redirect_uri).await?;
     eprintln!("Consent in a browser on this machine:\n\n  {}\n", flow.address);
     if !args.no_browser {
@@ -71,8 +71,8 @@ pub async fn connect(cluster: &Cluster, args: &ConnectArgs) -> Result<String, Tr
     let code = port.wait(args.timeout, move |query| known.judge(query)).await?.map_err(Trouble::Said)?;
     let verifier = flow.known.invitation.verifier(&flow.known.way());
     let presented = Presented::Code { code, verifier, redirect_uri };
-    let token = buy(&wish, server, client, presented).await?;
-    hand_over(cluster, &wish, &place, &token).await?;
+    let token = buy(&spec, server, client, presented).await?;
+    hand_over(cluster, &spec, &place, &token).await?;
     eprintln!("The new grant is in the cluster; waiting for the operator to take it.");
     follow(cluster, &args.name, &token.fingerprint()).await
 }
@@ -85,34 +85,40 @@ struct Flow {
 
 /// What the answer is checked against.
 struct Known {
-    invitation: Invitation,
+    invitation: AuthorizationLink,
     uid: String,
-    visit: VisitId,
+    visit: SessionId,
     server: Server,
 }
 
 impl Flow {
-    fn new(wish: &Wish, server: &Server, client: &ClientCredentials, consent: &str, redirect_uri: &str) -> Self {
+    fn new(
+        spec: &ResolvedSpec,
+        server: &Server,
+        client: &ClientCredentials,
+        consent: &str,
+        redirect_uri: &str,
+    ) -> Self {
         let random = || Uuid::new_v4().simple().to_string();
         let now = SystemClock.now();
         let known = Known {
-            invitation: Invitation {
+            invitation: AuthorizationLink {
                 key: LinkKey::new(random() + &random()),
-                record: InvitationRecord { made_at: now },
+                record: AuthorizationLinkRecord { made_at: now },
             },
-            uid: wish.uid.clone(),
-            visit: VisitId::new(random(), client, now),
+            uid: spec.uid.clone(),
+            visit: SessionId::new(random(), client, now),
             server: server.clone(),
         };
-        let asked = known.invitation.question(consent, &client.id, redirect_uri, &wish.scopes, &known.way());
+        let asked = known.invitation.question(consent, &client.id, redirect_uri, &spec.scopes, &known.way());
         Self { address: asked.unwrap_or_else(|| consent.to_owned()), known: Arc::new(known) }
     }
 }
 
 impl Known {
-    fn way(&self) -> Way<'_> {
+    fn way(&self) -> AuthorizationSession<'_> {
         // Whoever answers on this machine is this browser.
-        Way { uid: &self.uid, visit: &self.visit, browser: "", server: &self.server.token_url }
+        AuthorizationSession { uid: &self.uid, visit: &self.visit, browser: "", server: &self.server.token_url }
     }
 
     /// The page for a request, and what it brought: a code, or why there is none. Nothing, if it is not an answer to us.
@@ -156,14 +162,14 @@ async fn open(address: &str) {
 }
 
 async fn buy(
-    wish: &Wish,
+    spec: &ResolvedSpec,
     server: Server,
     client: ClientCredentials,
     presented: Presented,
 ) -> Result<RefreshToken, Trouble> {
     let endpoint = HttpTokenEndpoint::new(Arc::new(SystemClock), ANSWER);
     let fence = Fence::new(|| true);
-    let exchange = Exchange { server, authentication: wish.authentication, client, presented, fence };
+    let exchange = Exchange { server, authentication: spec.authentication, client, presented, fence };
     match endpoint.exchange(exchange).await {
         Outcome::Issued(issued) => issued.refresh.ok_or_else(|| {
             Trouble::Said("the server gave no refresh token: the client must be allowed to have one".to_owned())
@@ -183,11 +189,11 @@ struct Place {
 }
 
 impl Place {
-    fn of(wish: &Wish) -> Self {
-        match &wish.initial_grant {
+    fn of(spec: &ResolvedSpec) -> Self {
+        match &spec.initial_grant {
             Some(initial) => Self { secret: initial.secret.clone(), key: initial.key.clone(), reference: None },
             None => {
-                let (secret, key) = (format!("{}-grant", wish.name), names::REFRESH_TOKEN_KEY.to_owned());
+                let (secret, key) = (format!("{}-grant", spec.name), names::REFRESH_TOKEN_KEY.to_owned());
                 let reference = json!({"spec": {"initialGrant": {"secretRef": {"name": secret, "key": key}}}});
                 Self { secret, key, reference: Some(reference) }
             }
@@ -197,7 +203,7 @@ impl Place {
 
 /// Before a human is sent to consent: a token that cannot be stored would be lost. The API server tries both writes, and
 /// keeps nothing.
-async fn rehearse(cluster: &Cluster, wish: &Wish, place: &Place) -> Result<(), Trouble> {
+async fn rehearse(cluster: &Cluster, spec: &ResolvedSpec, place: &Place) -> Result<(), Trouble> {
     let there = cluster.secret(&place.secret).await?;
     if let Some(other) = there.and_then(|secret| secret.type_).filter(|kind| kind != names::OPAQUE_SECRET_TYPE) {
         let name = &place.secret;
@@ -208,13 +214,13 @@ async fn rehearse(cluster: &Cluster, wish: &Wish, place: &Place) -> Result<(), T
     let nothing = RefreshToken::new("a rehearsal");
     put(cluster, place, &nothing, true).await?;
     match &place.reference {
-        Some(reference) => cluster.change(&wish.name, reference, true).await.map(|_| ()),
+        Some(reference) => cluster.change(&spec.name, reference, true).await.map(|_| ()),
         None => Ok(()),
     }
 }
 
 /// Puts the token there. What was bought exists nowhere else, so this is tried until it works.
-async fn hand_over(cluster: &Cluster, wish: &Wish, place: &Place, token: &RefreshToken) -> Result<(), Trouble> {
+async fn hand_over(cluster: &Cluster, spec: &ResolvedSpec, place: &Place, token: &RefreshToken) -> Result<(), Trouble> {
     let mut told = false;
     while let Err(trouble) = put(cluster, place, token, false).await {
         if !told {
@@ -224,7 +230,7 @@ async fn hand_over(cluster: &Cluster, wish: &Wish, place: &Place, token: &Refres
         sleep(Duration::from_secs(2)).await;
     }
     let Some(reference) = &place.reference else { return Ok(()) };
-    let named = cluster.change(&wish.name, reference, false).await;
+    let named = cluster.change(&spec.name, reference, false).await;
     named.map(|_| ()).map_err(|trouble| {
         let Place { secret, key, .. } = place;
         Trouble::Said(format!(

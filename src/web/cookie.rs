@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::address::PublicUrl;
 use crate::domain::{
-    ledger::authorization::{VISIT_LIFE, VisitId},
+    ledger::authorization::{SessionId, VISIT_LIFE},
     token::Fingerprint,
 };
 
@@ -16,7 +16,7 @@ const MAX_COOKIE: usize = 4096;
 /// What a browser keeps of one visit.
 #[derive(Clone, Serialize, Deserialize, PartialEq, Eq, Debug)]
 #[serde(deny_unknown_fields)]
-pub struct Traveller {
+pub struct SessionCookie {
     /// The namespace of the connection.
     pub namespace: String,
     /// Its name.
@@ -28,14 +28,14 @@ pub struct Traveller {
     pub onward: Option<String>,
 }
 
-impl Traveller {
+impl SessionCookie {
     /// A name for the browser that can be stored.
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&["browser", &self.browser])
     }
 
     /// The header `Set-Cookie`. It outlives the visit, so that its end can be shown.
-    pub fn set(&self, visit: &VisitId, address: &PublicUrl) -> Option<String> {
+    pub fn set(&self, visit: &SessionId, address: &PublicUrl) -> Option<String> {
         let value = URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).ok()?);
         let (name, secure) = (name(&visit.id, address), if address.is_secure() { "; Secure" } else { "" });
         let seconds = 2 * VISIT_LIFE.as_secs();

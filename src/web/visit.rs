@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     address::{PublicUrl, ReturnSite},
-    cookie::Traveller,
+    cookie::SessionCookie,
     pages::Page,
     words,
 };
@@ -19,13 +19,13 @@ use crate::{
     cluster::{Store, StoreError, inputs},
     domain::{
         ledger::{
-            authorization::{Invitation, VisitEnd, VisitId, Way},
+            authorization::{AuthorizationLink, AuthorizationSession, SessionId, VisitEnd},
             grant::Grant,
         },
-        plan::link::{self, Arrival},
-        snapshot::observed::{GrantSecret, Told, Versioned},
+        plan::link::{self, AuthorizationResponse},
+        snapshot::{GrantSecret, Told, Versioned},
+        spec::{AllowedServers, ResolvedSpec},
         token::{AuthorizationCode, read_input},
-        wish::{AllowedServers, Wish},
     },
 };
 
@@ -100,12 +100,12 @@ impl Query {
 
 /// A connection and its grant, as they stand.
 struct Place {
-    wish: Wish,
+    spec: ResolvedSpec,
     grant: Versioned<Grant>,
 }
 
 impl Place {
-    fn invitation(&self) -> Option<&Invitation> {
+    fn invitation(&self) -> Option<&AuthorizationLink> {
         self.grant.value.invitation.as_ref()
     }
 }
@@ -124,25 +124,25 @@ impl Site {
         // The grant first, as everywhere: its version is older than what is decided on.
         let mut grant = self.store.read_grant(namespace, name).await?;
         let Some(connection) = self.store.read_connection(namespace, name).await? else { return Ok(None) };
-        let wish = Wish::read(&connection, &self.allowed);
+        let spec = ResolvedSpec::read(&connection, &self.allowed);
         // A backup that was put back has old keys, and a code in it would wait for ever.
         let told = connection.status.as_ref().map(Told::by_status).unwrap_or_default();
         if grant.ours().is_some_and(|ours| told.outdates(&ours.value)) {
             // It was read before the connection; somebody may have written both in between.
             grant = self.store.read_grant(namespace, name).await?;
         }
-        Ok(match grant.as_seen_by(&wish.uid).unless_outdated(told) {
-            GrantSecret::Ours(grant) if !wish.deleting => Some(Place { wish, grant }),
+        Ok(match grant.as_seen_by(&spec.uid).unless_outdated(told) {
+            GrantSecret::Ours(grant) if !spec.deleting => Some(Place { spec, grant }),
             GrantSecret::Ours(_)
             | GrantSecret::Absent
-            | GrantSecret::Predecessor(_)
-            | GrantSecret::Foreign
+            | GrantSecret::Stale(_)
+            | GrantSecret::NotOwned
             | GrantSecret::Unreadable(_) => None,
         })
     }
 
     fn link(&self, place: &Place) -> Option<String> {
-        place.invitation()?.link(self.address.base(), &place.wish, self.now())
+        place.invitation()?.link(self.address.base(), &place.spec, self.now())
     }
 
     fn onward(&self, wanted: Option<&str>) -> Option<String> {
@@ -169,15 +169,15 @@ pub async fn begin(site: &Site, namespace: &str, name: &str, query: &Query) -> A
         Err(error) => return in_trouble(&error),
     };
     let Some(place) = place else { return words::void_link().into() };
-    let (wish, now) = (&place.wish, site.now());
+    let (spec, now) = (&place.spec, site.now());
     let ticket = query.get("ticket").unwrap_or_default();
-    let Some(invitation) = place.invitation().filter(|invitation| invitation.admits(ticket, &wish.uid, now)) else {
+    let Some(invitation) = place.invitation().filter(|invitation| invitation.admits(ticket, &spec.uid, now)) else {
         return words::void_link().into();
     };
-    if wish.suspend {
+    if spec.suspend {
         return words::not_now("It is suspended (spec.suspend).").into();
     }
-    let server = match &wish.server {
+    let server = match &spec.server {
         Ok(server) => server,
         Err(why) => return words::not_now(&format!("Its spec cannot be used: {why}.")).into(),
     };
@@ -185,23 +185,24 @@ pub async fn begin(site: &Site, namespace: &str, name: &str, query: &Query) -> A
         Ok(url) => url,
         Err(why) => return words::not_now(&format!("There is no page to consent on: {why}.")).into(),
     };
-    let secret = match site.store.read_secret(namespace, &wish.client_secret_name).await {
+    let secret = match site.store.read_secret(namespace, &spec.client_secret_name).await {
         Ok(secret) => secret,
         Err(error) => return in_trouble(&error),
     };
-    let client = match inputs::credentials(secret.as_ref(), &wish.client_secret_name) {
+    let client = match inputs::credentials(secret.as_ref(), &spec.client_secret_name) {
         Ok(client) => client,
         Err(why) => return words::not_now(&format!("Its client is not known: {why}.")).into(),
     };
-    let visit = VisitId::new(random(), &client, now);
-    let traveller = Traveller {
+    let visit = SessionId::new(random(), &client, now);
+    let traveller = SessionCookie {
         namespace: namespace.to_owned(),
         name: name.to_owned(),
         browser: random() + &random(),
         onward: site.onward(query.get("return")),
     };
-    let way = Way { uid: &wish.uid, visit: &visit, browser: &traveller.browser, server: &server.token_url };
-    let Some(to) = invitation.question(endpoint, &client.id, &site.address.callback(), &wish.scopes, &way) else {
+    let way =
+        AuthorizationSession { uid: &spec.uid, visit: &visit, browser: &traveller.browser, server: &server.token_url };
+    let Some(to) = invitation.question(endpoint, &client.id, &site.address.callback(), &spec.scopes, &way) else {
         return words::not_now("The address of its page to consent on is none.").into();
     };
     let cookie = traveller.set(&visit, &site.address);
@@ -216,10 +217,10 @@ fn random() -> String {
 
 /// The server sent the human back. What comes with a state of ours, in the browser that left with it, is taken in, once.
 pub async fn come_back<'a>(site: &Site, query: &Query, cookies: impl Iterator<Item = &'a str>) -> Answer {
-    let Some((state, visit)) = query.get("state").and_then(|state| Some((state, VisitId::read(state)?))) else {
+    let Some((state, visit)) = query.get("state").and_then(|state| Some((state, SessionId::read(state)?))) else {
         return words::not_understood().into();
     };
-    let Some(traveller) = Traveller::read(cookies, &visit.id, &site.address) else {
+    let Some(traveller) = SessionCookie::read(cookies, &visit.id, &site.address) else {
         return words::other_browser().into();
     };
     let began = Instant::now();
@@ -238,7 +239,7 @@ pub async fn come_back<'a>(site: &Site, query: &Query, cookies: impl Iterator<It
             Err(answer) => return *answer,
         };
         let (namespace, connection) = (&traveller.namespace, &traveller.name);
-        match site.store.write_grant(&place.wish, *grant, Some(&place.grant.version)).await {
+        match site.store.write_grant(&place.spec, *grant, Some(&place.grant.version)).await {
             Ok(_) => {
                 info!(
                     namespace,
@@ -255,7 +256,7 @@ pub async fn come_back<'a>(site: &Site, query: &Query, cookies: impl Iterator<It
     }
 }
 
-fn result_of(site: &Site, visit: &VisitId) -> String {
+fn result_of(site: &Site, visit: &SessionId) -> String {
     format!("{}/result/{}", site.address.base(), visit.id)
 }
 
@@ -263,20 +264,20 @@ fn result_of(site: &Site, visit: &VisitId) -> String {
 fn take_in(
     site: &Site,
     place: &Place,
-    traveller: &Traveller,
-    visit: &VisitId,
+    traveller: &SessionCookie,
+    visit: &SessionId,
     state: &str,
     query: &Query,
 ) -> Result<Box<Grant>, Box<Answer>> {
     let page = |page: Page| Box::new(Answer::from(page));
-    let (wish, grant, now) = (&place.wish, &place.grant.value, site.now());
+    let (spec, grant, now) = (&place.spec, &place.grant.value, site.now());
     let taken = grant.visit.as_ref().filter(|taken| taken.id == visit.id);
     if taken.is_some_and(|taken| taken.browser == traveller.fingerprint()) {
         // It comes twice, or was stored although the answer was lost.
         return Err(Box::new(Answer::Go { to: result_of(site, visit), cookie: None }));
     }
-    let Ok(server) = &wish.server else { return Err(page(words::not_now("Its spec cannot be used."))) };
-    let way = Way { uid: &wish.uid, visit, browser: &traveller.browser, server: &server.token_url };
+    let Ok(server) = &spec.server else { return Err(page(words::not_now("Its spec cannot be used."))) };
+    let way = AuthorizationSession { uid: &spec.uid, visit, browser: &traveller.browser, server: &server.token_url };
     let Some(invitation) = place.invitation().filter(|ours| ours.knows(state, &way)) else {
         return Err(page(words::void_link()));
     };
@@ -291,12 +292,12 @@ fn take_in(
     }
     if let Some(error) = query.get("error") {
         let known = words::known_error(error);
-        info!(namespace = wish.namespace, connection = wish.name, error = known, "a human came back without a consent");
+        info!(namespace = spec.namespace, connection = spec.name, error = known, "a human came back without a consent");
         return Err(page(words::not_consented(known, again)));
     }
     let code = query.get("code").filter(|code| code.len() <= MAX_CODE && read_input(code.as_bytes()) == Ok(*code));
     let Some(code) = code else { return Err(page(words::not_understood())) };
-    let arrival = Arrival {
+    let arrival = AuthorizationResponse {
         id: visit.id.clone(),
         browser: traveller.fingerprint(),
         code: AuthorizationCode::new(code),
@@ -316,7 +317,7 @@ pub fn is_same_origin(issuer: &str, asked: &str) -> bool {
 
 /// How the visit ended. The page waits for it for a while, and then looks again by itself.
 pub async fn result<'a>(site: &Site, visit: &str, cookies: impl Iterator<Item = &'a str>) -> Answer {
-    let Some(traveller) = Traveller::read(cookies, visit, &site.address) else {
+    let Some(traveller) = SessionCookie::read(cookies, visit, &site.address) else {
         return words::other_browser().into();
     };
     let onward = site.onward(traveller.onward.as_deref());

@@ -17,9 +17,9 @@ use pleo_operator::{
         commit::settlement::settle,
         failure::{Failure, FailureKind, Misconfiguration, Outcome, Refusal},
         ledger::grant::Grant,
-        snapshot::observed::Sighting,
+        snapshot::LocalObservations,
+        spec::Server as Target,
         token::{ClientCredentials, ClientSecret, Presented, RefreshToken},
-        wish::Server as Target,
     },
     pleo::{Exchange, Fence, HttpTokenEndpoint, TokenEndpoint},
 };
@@ -179,7 +179,7 @@ impl Attack {
         let logs = hunt::heard();
         let grant = written(settle(scene.grant(), &attempt, &ending(outcome.clone(), started_at, scene.now)));
         scene.store(grant);
-        scene.observed.sighting = Sighting::default();
+        scene.snapshot.sighting = LocalObservations::default();
         scene.rest();
         Siege { outcome, tally, logs, asked: asked.load(Ordering::Relaxed), scene }
     }
@@ -203,11 +203,11 @@ pub async fn impatient_exchange(url: &str, token: &str) -> Outcome {
 /// Sends the token that was claimed last, by the real client.
 async fn send(scene: &Scene, fence: Fence, request_timeout: Duration) -> Outcome {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let wish = &scene.observed.wish;
+    let spec = &scene.snapshot.spec;
     let (token, _) = scene.sent.last().expect("a claimed token");
     let exchange = Exchange {
-        server: wish.server.clone().expect("a server"),
-        authentication: wish.authentication,
+        server: spec.server.clone().expect("a server"),
+        authentication: spec.authentication,
         client: ClientCredentials { id: CLIENT_ID.into(), secret: Some(ClientSecret::new(CLIENT_SECRET)) },
         presented: Presented::Refresh(RefreshToken::new(token.clone())),
         fence,
@@ -225,8 +225,8 @@ fn due(url: &str, token: &str, authentication: Authentication) -> Scene {
         authorization_url: Err("nobody consents here".into()),
         ca_bundle: Some(TRUSTED.pem()),
     };
-    let scene = Scene::new().wishing(|wish| {
-        (wish.server, wish.authentication) = (Ok(server), authentication);
+    let scene = Scene::new().with_spec(|spec| {
+        (spec.server, spec.authentication) = (Ok(server), authentication);
     });
     scene.holding(grant).published().at(850)
 }

@@ -15,14 +15,14 @@ use pleo_operator::{
             adopted::Adopted,
             grant::{Attempts, Candidate, CandidateRecord, Grant, Holder},
         },
-        plan::adoption::Tidying,
+        plan::adoption::TokenRemoval,
         report::status::Transition,
         snapshot::{
-            observed::{GrantSecret, TokenSecret},
+            GrantSecret, TokenSecret,
             published::{Access, Content},
         },
+        spec::{AllowedServers, ResolvedSpec},
         token::{AccessToken, RefreshToken},
-        wish::{AllowedServers, Wish},
     },
 };
 use serde_json::{Value, json};
@@ -53,20 +53,20 @@ fn noon() -> Timestamp {
 }
 
 /// A connection as the operator reads it, and what it wishes for.
-async fn connection(server: &Server, name: &str, spec: Value) -> (PleoConnection, Wish) {
+async fn connection(server: &Server, name: &str, spec: Value) -> (PleoConnection, ResolvedSpec) {
     let mut object = CONNECTION.named(name);
     object["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
     let made = server.create(CONNECTION, &object).await.is("201");
     let connection: PleoConnection = serde_json::from_value(made).unwrap();
-    let wish = Wish::read(&connection, &AllowedServers::new(Vec::new()));
-    (connection, wish)
+    let spec = ResolvedSpec::read(&connection, &AllowedServers::new(Vec::new()));
+    (connection, spec)
 }
 
 /// A grant with a candidate, as adoption writes it. Each story has tokens of its own: they are looked up everywhere.
-fn adopted(server: &Server, wish: &Wish, token: &str) -> Grant {
+fn adopted(server: &Server, spec: &ResolvedSpec, token: &str) -> Grant {
     let token = RefreshToken::new(format!("{token} of {}", server.namespace));
-    let (fingerprint, server) = (token.fingerprint(), wish.token_url().unwrap().clone());
-    let mut grant = Grant::new(&wish.uid, 0);
+    let (fingerprint, server) = (token.fingerprint(), spec.token_url().unwrap().clone());
+    let mut grant = Grant::new(&spec.uid, 0);
     grant.adopted.push(Adopted::new(fingerprint.clone(), server.clone()));
     let record = CandidateRecord { fingerprint, server, client_id: None, attempts: Attempts::default() };
     grant.candidate = Some(Candidate { token, record });
@@ -77,29 +77,29 @@ fn adopted(server: &Server, wish: &Wish, token: &str) -> Grant {
 async fn a_grant_is_written_by_compare_and_swap_alone() {
     same_on_both(async |server| {
         let store = store(server);
-        let (_, wish) = connection(server, "acme", json!({})).await;
+        let (_, spec) = connection(server, "acme", json!({})).await;
         let read = async || store.read_grant(&server.namespace, "acme").await.unwrap();
-        let first = adopted(server, &wish, "first");
+        let first = adopted(server, &spec, "first");
         assert_eq!(read().await, GrantSecret::Absent);
         assert_eq!(store.grant_version(&server.namespace, "acme").await.unwrap(), None);
-        let made = store.write_grant(&wish, first.clone(), None).await.unwrap();
-        assert_eq!(verdict(&store.write_grant(&wish, first.clone(), None).await), "conflict");
+        let made = store.write_grant(&spec, first.clone(), None).await.unwrap();
+        assert_eq!(verdict(&store.write_grant(&spec, first.clone(), None).await), "conflict");
         assert_eq!(read().await, GrantSecret::Ours(made.clone()));
 
-        let same = store.write_grant(&wish, first.clone(), Some(&made.version)).await.unwrap();
+        let same = store.write_grant(&spec, first.clone(), Some(&made.version)).await.unwrap();
         assert_eq!(same.version, made.version, "a write that changes nothing is none");
         let spent = Grant { candidate: None, rotation: 1, ..first.clone() };
-        let wiped = store.write_grant(&wish, spent.clone(), Some(&made.version)).await.unwrap();
-        assert_eq!(verdict(&store.write_grant(&wish, first.clone(), Some(&made.version)).await), "conflict");
+        let wiped = store.write_grant(&spec, spent.clone(), Some(&made.version)).await.unwrap();
+        assert_eq!(verdict(&store.write_grant(&spec, first.clone(), Some(&made.version)).await), "conflict");
         assert_eq!(read().await, GrantSecret::Ours(wiped.clone()));
         server.patch(SECRET, "pleo-grant-acme", json!({"stringData": {"of": "somebody"}})).await.is("200");
-        assert_eq!(verdict(&store.write_grant(&wish, spent.clone(), Some(&wiped.version)).await), "conflict");
+        assert_eq!(verdict(&store.write_grant(&spec, spent.clone(), Some(&wiped.version)).await), "conflict");
         let now = store.grant_version(&server.namespace, "acme").await.unwrap();
-        store.write_grant(&wish, first.clone(), now.as_deref()).await.unwrap();
+        store.write_grant(&spec, first.clone(), now.as_deref()).await.unwrap();
 
         server.delete(SECRET, "pleo-grant-acme").await.is("200");
-        assert_eq!(verdict(&store.write_grant(&wish, first, now.as_deref()).await), "missing");
-        assert_eq!(verdict(&store.write_grant(&wish, spent, None).await), "done");
+        assert_eq!(verdict(&store.write_grant(&spec, first, now.as_deref()).await), "missing");
+        assert_eq!(verdict(&store.write_grant(&spec, spent, None).await), "done");
     })
     .await;
 }
@@ -114,25 +114,25 @@ async fn a_token_is_published_replaced_and_taken_away() {
     same_on_both(async |server| {
         let store = store(server);
         let template = json!({"labels": {"team": "finance"}, "annotations": {"note": "from the template"}});
-        let (_, wish) = connection(server, "acme", json!({"secretTemplate": template})).await;
+        let (_, spec) = connection(server, "acme", json!({"secretTemplate": template})).await;
         let read = async || match store.look_at_token(&server.namespace, "acme-token", "acme").await.unwrap().what {
             TokenSecret::Ours(published) => published,
             other => panic!("not ours: {other:?}"),
         };
         let pending = Content { access: None, rotation: 0, state: TokenState::Pending };
-        store.write_token(&wish, &pending, None).await.unwrap();
-        assert_eq!(verdict(&store.write_token(&wish, &pending, None).await), "conflict");
+        store.write_token(&spec, &pending, None).await.unwrap();
+        assert_eq!(verdict(&store.write_token(&spec, &pending, None).await), "conflict");
         let before = read().await;
-        let TokenSecret::Ours(after) = store.write_token(&wish, &ready(1), Some(&before)).await.unwrap() else {
+        let TokenSecret::Ours(after) = store.write_token(&spec, &ready(1), Some(&before)).await.unwrap() else {
             panic!("it is ours");
         };
         assert_eq!(read().await, after);
-        assert_eq!(verdict(&store.write_token(&wish, &ready(2), Some(&before)).await), "conflict");
+        assert_eq!(verdict(&store.write_token(&spec, &ready(2), Some(&before)).await), "conflict");
         let others = json!({"metadata": {"labels": {"by": "somebody"}}, "stringData": {"surplus": "x"}});
         server.patch(SECRET, "acme-token", others).await.is("200");
         let gone = Content { access: None, rotation: 1, state: TokenState::ReauthRequired };
         let found = read().await;
-        store.write_token(&wish, &gone, Some(&found)).await.unwrap();
+        store.write_token(&spec, &gone, Some(&found)).await.unwrap();
         assert_eq!(read().await.value.surplus, Vec::<String>::new());
     })
     .await;
@@ -142,11 +142,11 @@ async fn a_token_is_published_replaced_and_taken_away() {
 async fn a_token_secret_of_another_name_is_retired() {
     same_on_both(async |server| {
         let store = store(server);
-        let (_, wish) = connection(server, "acme", json!({})).await;
-        store.write_token(&wish, &ready(1), None).await.unwrap();
+        let (_, spec) = connection(server, "acme", json!({})).await;
+        store.write_token(&spec, &ready(1), None).await.unwrap();
         server.create(SECRET, &SECRET.named("foreign")).await.is("201");
         for name in ["acme-token", "acme-token", "foreign"] {
-            assert_eq!(verdict(&store.retire_token(&wish, name).await), "done");
+            assert_eq!(verdict(&store.retire_token(&spec, name).await), "done");
         }
         server.get(SECRET, "acme-token").await.is("404 NotFound");
         server.get(SECRET, "foreign").await.is("200");
@@ -161,7 +161,7 @@ async fn a_spent_token_is_tidied_away_with_its_copy() {
         let mut grant = with(&SECRET.named("acme-grant"), "/stringData", json!({"refresh_token": "spent"}));
         grant["metadata"]["annotations"] = json!({names::LAST_APPLIED_ANNOTATION: "spent", "stays": "1"});
         let made = server.create(SECRET, &grant).await.is("201");
-        let tidying = |version: &str, copied| Tidying {
+        let tidying = |version: &str, copied| TokenRemoval {
             fingerprint: RefreshToken::new("spent").fingerprint(),
             secret: "acme-grant".into(),
             key: "refresh_token".into(),

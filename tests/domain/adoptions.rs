@@ -7,8 +7,8 @@ use pleo_operator::domain::{
         decide::{Decision, WaitReason},
         projection,
     },
-    snapshot::observed::{Claimant, ClientSecretState, GrantSecret, InitialGrant, Sharing, Told, Versioned},
-    wish::SpecProblem,
+    snapshot::{ClaimOwner, ClientSecretState, GrantSecret, InitialGrant, Sharing, Told, Versioned},
+    spec::SpecProblem,
 };
 
 use super::scenes::{
@@ -65,7 +65,7 @@ fn the_live_token_itself_is_no_news() {
 fn a_token_that_one_server_accepted_is_never_sent_to_another() {
     let mut scene = Scene::new().consent("consent-1");
     scene.exchange(pair("1"));
-    let mut scene = scene.at(100).consent("consent-1").wishing(|wish| wish.server = Ok(server(STAGING)));
+    let mut scene = scene.at(100).consent("consent-1").with_spec(|spec| spec.server = Ok(server(STAGING)));
     assert!(matches!(scene.rest(), Decision::Wait(_)));
     let mut scene = scene.consent("refresh-1");
     assert!(matches!(scene.rest(), Decision::Wait(_)));
@@ -77,7 +77,7 @@ fn a_token_that_one_server_accepted_is_never_sent_to_another() {
 fn a_token_in_doubt_at_one_server_is_not_sent_to_another() {
     let mut scene = Scene::new().consent("consent-1");
     scene.exchange(silence());
-    let mut scene = scene.at(100).wishing(|wish| wish.server = Ok(server(STAGING)));
+    let mut scene = scene.at(100).with_spec(|spec| spec.server = Ok(server(STAGING)));
     let end = scene.rest();
     assert!(!matches!(end, Decision::Rotate(_)), "sent to production, and about to be sent to staging");
 }
@@ -90,7 +90,7 @@ fn a_token_whose_pair_was_lost_at_one_server_is_not_sent_to_another() {
     scene = scene.at(100);
     scene.exchange(invalid_grant());
     assert_eq!(scene.grant().refused.as_ref().unwrap().reason, RefusedReason::RotationLost);
-    let mut scene = scene.at(200).wishing(|wish| wish.server = Ok(server(STAGING)));
+    let mut scene = scene.at(200).with_spec(|spec| spec.server = Ok(server(STAGING)));
     scene.rest();
     assert_eq!(scene.sent.len(), 2);
     assert!(!scene.is_sending(), "{:?}", scene.done);
@@ -103,7 +103,7 @@ fn a_token_in_doubt_that_was_replaced_is_not_sent_to_another_server() {
     scene.exchange(silence());
     let mut scene = scene.at(100).consent("consent-2");
     scene.exchange(invalid_grant());
-    let mut scene = scene.at(200).consent("consent-1").wishing(|wish| wish.server = Ok(server(STAGING)));
+    let mut scene = scene.at(200).consent("consent-1").with_spec(|spec| spec.server = Ok(server(STAGING)));
     scene.rest();
     assert!(!scene.is_sending(), "{:?}", scene.done);
 }
@@ -111,12 +111,12 @@ fn a_token_in_doubt_that_was_replaced_is_not_sent_to_another_server() {
 /// What makes the rule above bearable: a consent that the wrong server refused outright is tried at the right one.
 #[test]
 fn a_token_that_the_wrong_server_refused_outright_is_tried_at_the_right_one() {
-    let mut scene = Scene::new().consent("consent-1").wishing(|wish| wish.server = Ok(server(STAGING)));
+    let mut scene = Scene::new().consent("consent-1").with_spec(|spec| spec.server = Ok(server(STAGING)));
     scene.exchange(invalid_grant());
-    let mut scene = scene.at(100).wishing(|wish| wish.server = Ok(server(PRODUCTION)));
+    let mut scene = scene.at(100).with_spec(|spec| spec.server = Ok(server(PRODUCTION)));
     scene.exchange(pair("1"));
     assert_eq!(scene.sent[1], ("consent-1".to_owned(), token_url(PRODUCTION)));
-    let mut scene = scene.at(200).consent("consent-1").wishing(|wish| wish.server = Ok(server(STAGING)));
+    let mut scene = scene.at(200).consent("consent-1").with_spec(|spec| spec.server = Ok(server(STAGING)));
     scene.rest();
     assert_eq!(scene.sent.len(), 2, "and never again at the wrong one");
 }
@@ -131,9 +131,9 @@ fn a_token_that_was_never_sent_follows_the_spec_to_another_server_and_back() {
     };
     let mut scene = without_client(Scene::new().consent("consent-1"));
     scene.rest();
-    scene = scene.wishing(|wish| wish.server = Ok(server(STAGING)));
+    scene = scene.with_spec(|spec| spec.server = Ok(server(STAGING)));
     scene.rest();
-    scene = scene.wishing(|wish| wish.server = Ok(server(PRODUCTION)));
+    scene = scene.with_spec(|spec| spec.server = Ok(server(PRODUCTION)));
     scene.rest();
     let client = super::scenes::client("acme-client");
     scene = scene.seeing(|seen| seen.client = ClientSecretState::Present(client));
@@ -143,7 +143,7 @@ fn a_token_that_was_never_sent_follows_the_spec_to_another_server_and_back() {
 #[test]
 fn a_token_that_another_connection_adopted_is_refused_and_looked_at_again() {
     let shared = |mut scene: Scene| {
-        let InitialGrant::Present(token) = &mut scene.observed.initial else { panic!("a consent") };
+        let InitialGrant::Present(token) = &mut scene.snapshot.initial else { panic!("a consent") };
         token.sharing = Sharing::With("finance/other".into());
         scene
     };
@@ -167,7 +167,7 @@ fn the_grant_of_a_predecessor_is_never_used() {
             let mut old = Grant::new("another uid", 30);
             old.live = Some(live("refresh-30", PRODUCTION, at(0), secs(900)));
             old.adopted = vec![adopted("consent-1", PRODUCTION, Some(1))];
-            seen.grant = GrantSecret::Ours(Versioned { value: old, version: "7".into() }).as_seen_by(&seen.wish.uid);
+            seen.grant = GrantSecret::Ours(Versioned { value: old, version: "7".into() }).as_seen_by(&seen.spec.uid);
         })
     };
     for token in ["consent-1", "refresh-30"] {
@@ -178,7 +178,7 @@ fn the_grant_of_a_predecessor_is_never_used() {
     let mut scene = predecessor(Scene::new().consent("consent-9"));
     scene.exchange(pair("1"));
     let grant = scene.grant();
-    assert_eq!(grant.connection, scene.observed.wish.uid);
+    assert_eq!(grant.connection, scene.snapshot.spec.uid);
     assert_eq!(grant.adopted[0], adopted("consent-1", PRODUCTION, Some(1)), "its memory goes on");
     assert_eq!(scene.sent, [("consent-9".to_owned(), token_url(PRODUCTION))]);
     let mut scene = scene.at(100).consent("consent-1");
@@ -191,7 +191,7 @@ fn the_grant_of_a_predecessor_is_never_used() {
 fn a_namesakes_rotations_are_not_counted() {
     let mut scene = Scene::new().consent("consent-9").seeing(|seen| {
         let old = Grant::new("another uid", 30);
-        seen.grant = GrantSecret::Predecessor(Versioned { value: old, version: "7".into() });
+        seen.grant = GrantSecret::Stale(Versioned { value: old, version: "7".into() });
     });
     scene.exchange(pair("1"));
     assert_eq!((scene.grant().rotation, scene.content().rotation), (1, 1));
@@ -224,8 +224,8 @@ fn what_was_told_shows_which_grant_was_put_back() {
         (&dead, seven, Some(seven), false),
         (&dead, seven + 1, Some(seven), true),
     ] {
-        let seen = scene.observed.grant.clone().unless_outdated(Told { rotation, refused_rotation });
-        assert_eq!(matches!(seen, GrantSecret::Predecessor(_)), is_backup, "{rotation} {refused_rotation:?}");
+        let seen = scene.snapshot.grant.clone().unless_outdated(Told { rotation, refused_rotation });
+        assert_eq!(matches!(seen, GrantSecret::Stale(_)), is_backup, "{rotation} {refused_rotation:?}");
         assert_eq!(matches!(seen, GrantSecret::Ours(_)), !is_backup, "{rotation} {refused_rotation:?}");
     }
 }
@@ -233,7 +233,7 @@ fn what_was_told_shows_which_grant_was_put_back() {
 /// Whatever becomes of the grant afterwards, a backup of that rotation is known until there is a new pair.
 #[test]
 fn the_end_of_a_rotation_is_told_until_the_next_one() {
-    let told = |scene: &Scene, before: Told| before.next(scene.observed.grant.ours().map(|grant| &grant.value));
+    let told = |scene: &Scene, before: Told| before.next(scene.snapshot.grant.ours().map(|grant| &grant.value));
     let mut scene = Scene::living().at(850);
     let seven = Told { rotation: 7, refused_rotation: None };
     assert_eq!(told(&scene, Told::default()), seven);
@@ -252,7 +252,7 @@ fn the_end_of_a_rotation_is_told_until_the_next_one() {
 fn a_refused_consent_does_not_outdate_the_living_pair() {
     let mut scene = Scene::new().consent("consent-1").seeing(|seen| seen.told.rotation = 7);
     scene.exchange(invalid_grant());
-    assert_eq!(scene.observed.told.next(Some(scene.grant())).refused_rotation, None);
+    assert_eq!(scene.snapshot.told.next(Some(scene.grant())).refused_rotation, None);
 }
 
 /// The token Secret is written before the status is: it tells of a rotation that the status does not know yet (I4).
@@ -260,7 +260,7 @@ fn a_refused_consent_does_not_outdate_the_living_pair() {
 fn pods_were_told_before_users() {
     let scene = Scene::living();
     let six = Told { rotation: 6, refused_rotation: Some(6) };
-    let (token, seven) = (&scene.observed.token, scene.grant());
+    let (token, seven) = (&scene.snapshot.token, scene.grant());
     let by_both = |grant: &GrantSecret, uid: &str| six.and_by(token, grant, uid).rotation;
     let mut old = seven.clone();
     old.live.as_mut().unwrap().access = None;
@@ -268,14 +268,14 @@ fn pods_were_told_before_users() {
     assert_eq!(by_both(&old, UID), 7);
     assert_eq!(by_both(&GrantSecret::Absent, UID), 7);
     assert_eq!(by_both(&old, "another uid"), 6);
-    assert_eq!(by_both(&scene.observed.grant, UID), 6, "the grant's own token, and a number that somebody edited");
+    assert_eq!(by_both(&scene.snapshot.grant, UID), 6, "the grant's own token, and a number that somebody edited");
 }
 
 /// Adopting it unchecked could make two connections spend one token; not refreshing could cost the living one.
 #[test]
 fn a_token_that_cannot_be_checked_for_sharing_waits_and_the_living_grant_goes_on() {
     let unchecked = |mut scene: Scene| {
-        let InitialGrant::Present(token) = &mut scene.observed.initial else { panic!("a consent") };
+        let InitialGrant::Present(token) = &mut scene.snapshot.initial else { panic!("a consent") };
         token.sharing = Sharing::Unchecked("secrets is forbidden".into());
         scene
     };
@@ -290,8 +290,8 @@ fn a_token_that_cannot_be_checked_for_sharing_waits_and_the_living_grant_goes_on
 /// The claim may have sent it to the server that the spec named then (I8).
 #[test]
 fn a_token_that_may_be_on_its_way_to_one_server_is_not_sent_to_another() {
-    let mut scene = Scene::adopted().with_claim("consent-1", at(0), Claimant::Elsewhere, 0);
-    scene = scene.wishing(|wish| wish.server = Ok(server(STAGING)));
+    let mut scene = Scene::adopted().with_claim("consent-1", at(0), ClaimOwner::Elsewhere, 0);
+    scene = scene.with_spec(|spec| spec.server = Ok(server(STAGING)));
     scene.rest();
     let mut scene = scene.at(400);
     assert!(!matches!(scene.rest(), Decision::Rotate(_)), "{:?}", scene.done);
@@ -303,7 +303,7 @@ fn the_live_token_of_a_predecessor_is_never_sent_even_after_a_new_consent() {
     let mut scene = Scene::new().consent("consent-9").seeing(|seen| {
         let mut old = Grant::new("another uid", 30);
         old.live = Some(live("refresh-30", PRODUCTION, at(0), secs(900)));
-        seen.grant = GrantSecret::Predecessor(Versioned { value: old, version: "7".into() });
+        seen.grant = GrantSecret::Stale(Versioned { value: old, version: "7".into() });
     });
     scene.exchange(pair("1"));
     let mut scene = scene.at(100).consent("refresh-30");
@@ -313,14 +313,14 @@ fn the_live_token_of_a_predecessor_is_never_sent_even_after_a_new_consent() {
 #[test]
 fn nothing_is_adopted_for_a_spec_without_a_server() {
     let nowhere = || Err(SpecProblem::Invalid("spec.server.caBundle is not PEM".into()));
-    let mut scene = Scene::living().at(100).consent("consent-2").wishing(|wish| wish.server = nowhere());
+    let mut scene = Scene::living().at(100).consent("consent-2").with_spec(|spec| spec.server = nowhere());
     scene.rest();
     assert!(scene.done.is_empty());
 }
 
 #[test]
 fn a_consent_is_adopted_even_while_nothing_may_be_sent() {
-    let mut scene = Scene::new().consent("consent-1").wishing(|wish| wish.suspend = true);
+    let mut scene = Scene::new().consent("consent-1").with_spec(|spec| spec.suspend = true);
     assert!(matches!(scene.rest(), Decision::Wait(wait) if wait.until.is_none()));
     assert_eq!(scene.done, ["publish", "adopt"]);
 }
@@ -341,8 +341,8 @@ fn the_key_is_removed_when_its_token_was_accepted_and_not_before() {
 
 #[test]
 fn what_is_tidied_names_the_secret_the_key_the_version_and_the_copy() {
-    let mut scene = Scene::adopted().wishing(|wish| wish.initial_grant.as_mut().unwrap().key = "token".into());
-    if let InitialGrant::Present(token) = &mut scene.observed.initial {
+    let mut scene = Scene::adopted().with_spec(|spec| spec.initial_grant.as_mut().unwrap().key = "token".into());
+    if let InitialGrant::Present(token) = &mut scene.snapshot.initial {
         token.copied = true;
     }
     let (attempt, start) = scene.begin();
@@ -350,7 +350,7 @@ fn what_is_tidied_names_the_secret_the_key_the_version_and_the_copy() {
     let grant =
         super::scenes::written(pleo_operator::domain::commit::settlement::settle(scene.grant(), &attempt, &end));
     scene.store(grant);
-    let content = projection::desired(&scene.observed, scene.now).unwrap();
+    let content = projection::desired(&scene.snapshot, scene.now).unwrap();
     scene.publish(&content);
     let Decision::Tidy(tidying) = scene.decide() else { panic!("{:?}", scene.decide()) };
     assert_eq!((tidying.secret.as_str(), tidying.key.as_str()), ("acme-grant", "token"));
@@ -359,8 +359,8 @@ fn what_is_tidied_names_the_secret_the_key_the_version_and_the_copy() {
 
 #[test]
 fn with_keep_or_where_it_cannot_be_changed_the_key_stays() {
-    let keeping = Scene::adopted().wishing(|wish| wish.initial_grant.as_mut().unwrap().keep = true);
-    let fixed = Scene::adopted().seeing(|seen| seen.put_off.tidying = true);
+    let keeping = Scene::adopted().with_spec(|spec| spec.initial_grant.as_mut().unwrap().keep = true);
+    let fixed = Scene::adopted().seeing(|seen| seen.deferred.tidying = true);
     for mut scene in [keeping, fixed] {
         assert!(matches!(scene.exchange(pair("1")), Decision::Wait(_)));
         assert!(!scene.done.contains(&"tidy"));

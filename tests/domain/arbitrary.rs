@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use pleo_operator::{
     api::FailureReason,
     domain::{
-        commit::settlement::Ending,
+        commit::settlement::AttemptResult,
         failure::{Failure, FailureKind, Issued, Misconfiguration, Outcome, Refusal},
         ledger::{
             adopted::Adopted,
@@ -18,14 +18,11 @@ use pleo_operator::{
             record::Unreadable,
         },
         snapshot::{
-            observed::{
-                Claimant, ClientSecretState, GrantSecret, InitialGrant, Observed, PutOff, Sharing, Sighting,
-                TokenSecret, Told, Versioned,
-            },
-            repair::Repairs,
+            ClaimOwner, ClientSecretState, Deferred, GrantSecret, InitialGrant, LocalObservations, Sharing, Snapshot,
+            TokenSecret, Told, Versioned, repair::Repairs,
         },
+        spec::{ResolvedSpec, SpecProblem, TokenUrl},
         token::{AccessToken, Fingerprint, RefreshToken},
-        wish::{SpecProblem, TokenUrl, Wish},
     },
 };
 use proptest::{option, prelude::*, sample::select};
@@ -203,15 +200,15 @@ fn grant_secret() -> BoxedStrategy<GrantSecret> {
         1 => Just(GrantSecret::Absent),
         12 => grant().prop_map(move |grant| GrantSecret::Ours(versioned(grant))),
         1 => grant().prop_map(move |grant| {
-            GrantSecret::Predecessor(versioned(Grant { connection: "another uid".into(), ..grant }))
+            GrantSecret::Stale(versioned(Grant { connection: "another uid".into(), ..grant }))
         }),
-        1 => Just(GrantSecret::Foreign),
+        1 => Just(GrantSecret::NotOwned),
         1 => Just(GrantSecret::Unreadable(Unreadable::Newer(2))),
     ]
     .boxed()
 }
 
-fn wish() -> BoxedStrategy<Wish> {
+fn spec() -> BoxedStrategy<ResolvedSpec> {
     let place = (
         prop_oneof![
             9 => url().prop_map(Ok),
@@ -230,19 +227,19 @@ fn wish() -> BoxedStrategy<Wish> {
     );
     (place, rest)
         .prop_map(|((url, generation, deleting, suspend), (before, request, keep, retry_timeout, targets))| {
-            let mut wish = Scene::new().observed.wish;
-            wish.server = url.map(|url| server(url.as_str()));
-            wish.generation = generation;
-            wish.deleting = deleting;
-            wish.suspend = suspend;
-            wish.refresh_before = before.map(Duration::from_secs);
-            wish.refresh_request = request.map(str::to_owned);
-            wish.restart_targets = targets;
-            wish.retry_timeout = Duration::from_secs(retry_timeout);
-            if let Some(initial) = &mut wish.initial_grant {
+            let mut spec = Scene::new().snapshot.spec;
+            spec.server = url.map(|url| server(url.as_str()));
+            spec.generation = generation;
+            spec.deleting = deleting;
+            spec.suspend = suspend;
+            spec.refresh_before = before.map(Duration::from_secs);
+            spec.refresh_request = request.map(str::to_owned);
+            spec.restart_targets = targets;
+            spec.retry_timeout = Duration::from_secs(retry_timeout);
+            if let Some(initial) = &mut spec.initial_grant {
                 initial.keep = keep;
             }
-            wish
+            spec
         })
         .boxed()
 }
@@ -252,7 +249,7 @@ fn initial() -> BoxedStrategy<InitialGrant> {
         2 => Just(InitialGrant::Missing("create it".into())),
         1 => Just(InitialGrant::Invalid("replace it".into())),
         4 => (token(), prop::bool::weighted(0.2)).prop_map(|(token, shared)| {
-            let mut initial = Scene::new().consent(token).observed.initial;
+            let mut initial = Scene::new().consent(token).snapshot.initial;
             if let InitialGrant::Present(token) = &mut initial
                 && shared
             {
@@ -264,17 +261,17 @@ fn initial() -> BoxedStrategy<InitialGrant> {
     .boxed()
 }
 
-fn sighting() -> BoxedStrategy<Sighting> {
-    let claimant = select(&[
-        Claimant::UnderWayHere,
-        Claimant::NeverSentHere,
-        Claimant::DeadHere,
-        Claimant::Elsewhere,
-        Claimant::Elsewhere,
+fn sighting() -> BoxedStrategy<LocalObservations> {
+    let claim_owner = select(&[
+        ClaimOwner::UnderWayHere,
+        ClaimOwner::NeverSentHere,
+        ClaimOwner::DeadHere,
+        ClaimOwner::Elsewhere,
+        ClaimOwner::Elsewhere,
     ]);
-    (claimant, 0_u64..600_000, 0_u64..900_000, 0_u64..900_000)
-        .prop_map(|(claimant, claim_ms, candidate_failure_ms, live_failure_ms)| Sighting {
-            claimant: Some(claimant),
+    (claim_owner, 0_u64..600_000, 0_u64..900_000, 0_u64..900_000)
+        .prop_map(|(claim_owner, claim_ms, candidate_failure_ms, live_failure_ms)| LocalObservations {
+            claim_owner: Some(claim_owner),
             claim_seen_for: Duration::from_millis(claim_ms),
             candidate_failure_seen_for: Duration::from_millis(candidate_failure_ms),
             live_failure_seen_for: Duration::from_millis(live_failure_ms),
@@ -296,15 +293,18 @@ pub fn scene() -> BoxedStrategy<Scene> {
         1 => Just(ClientSecretState::Missing("create it".into())),
     ];
     let token = select(&["published", "published", "published", "old", "edited", "absent", "foreign"]);
-    let put_off =
-        (any::<bool>(), any::<bool>()).prop_map(|(tidying, retirement)| PutOff { tidying, retirement, restarts: None });
-    let seen = (wish(), client, initial(), grant_secret(), token);
-    (seen, option::weighted(0.1, Just("old-name".to_owned())), told(), put_off, sighting(), time())
-        .prop_map(|((wish, client, initial, grant, token), retired, told, put_off, sighting, now)| {
+    let deferred = (any::<bool>(), any::<bool>()).prop_map(|(tidying, retirement)| Deferred {
+        tidying,
+        retirement,
+        restarts: None,
+    });
+    let seen = (spec(), client, initial(), grant_secret(), token);
+    (seen, option::weighted(0.1, Just("old-name".to_owned())), told(), deferred, sighting(), time())
+        .prop_map(|((spec, client, initial, grant, token), retired, told, deferred, sighting, now)| {
             let mut scene = Scene::new();
             let has_claim = grant.ours().is_some_and(|grant| grant.value.claim.is_some());
-            scene.observed = Observed {
-                wish,
+            scene.snapshot = Snapshot {
+                spec,
                 client,
                 initial,
                 grant,
@@ -312,9 +312,9 @@ pub fn scene() -> BoxedStrategy<Scene> {
                 retired,
                 told,
                 links: None,
-                put_off,
+                deferred,
                 repairs: Repairs::default(),
-                sighting: Sighting { claimant: sighting.claimant.filter(|_| has_claim), ..sighting },
+                sighting: LocalObservations { claim_owner: sighting.claim_owner.filter(|_| has_claim), ..sighting },
             };
             scene.now = now;
             with_token_secret(scene, token)
@@ -323,9 +323,9 @@ pub fn scene() -> BoxedStrategy<Scene> {
 }
 
 fn with_token_secret(mut scene: Scene, token: &str) -> Scene {
-    let desired = pleo_operator::domain::plan::projection::desired(&scene.observed, scene.now);
+    let desired = pleo_operator::domain::plan::projection::desired(&scene.snapshot, scene.now);
     match (token, desired) {
-        ("foreign", _) => scene.observed.token = TokenSecret::Foreign,
+        ("foreign", _) => scene.snapshot.token = TokenSecret::NotOwned,
         ("published", Some(content)) => scene.publish(&content),
         ("old", Some(mut content)) => {
             content.rotation = content.rotation.saturating_sub(1);
@@ -333,7 +333,7 @@ fn with_token_secret(mut scene: Scene, token: &str) -> Scene {
         }
         ("edited", Some(content)) => {
             scene.publish(&content);
-            if let TokenSecret::Ours(published) = &mut scene.observed.token {
+            if let TokenSecret::Ours(published) = &mut scene.snapshot.token {
                 published.value.content = None;
             }
         }
@@ -372,9 +372,9 @@ pub fn outcome() -> BoxedStrategy<Outcome> {
     prop_oneof![issued, failed].boxed()
 }
 
-pub fn ending() -> BoxedStrategy<Ending> {
+pub fn ending() -> BoxedStrategy<AttemptResult> {
     (outcome(), time(), 0_i64..70)
-        .prop_map(|(outcome, started_at, seconds)| Ending {
+        .prop_map(|(outcome, started_at, seconds)| AttemptResult {
             outcome,
             started_at,
             sent_at: started_at,

@@ -7,24 +7,24 @@ use pleo_operator::domain::{
     commit::attempt::{Claiming, claim},
     ledger::grant::{AttemptId, Grant, Which},
     plan::{
-        decide::{Decision, Rotation, Turn, WaitReason},
+        decide::{Decision, NextRefresh, Rotation, WaitReason},
         schedule::Pace,
     },
-    snapshot::observed::{Claimant, Sighting},
+    snapshot::{ClaimOwner, LocalObservations},
 };
 
 use super::scenes::{PRODUCTION, Scene, adopted, at, candidate, claim_of, claimed, no_connection, pair, secs, terms};
 
 /// `refresh-7` was due at 805 and was claimed at 810: the claim ends at 880, the token at 900.
-fn claimed_at_810(whose: Claimant, seen_for: u64) -> Scene {
+fn claimed_at_810(whose: ClaimOwner, seen_for: u64) -> Scene {
     Scene::living().at(810).with_claim("refresh-7", at(810), whose, seen_for)
 }
 
 #[test]
 fn an_attempt_under_way_here_is_not_disturbed() {
-    let scene = claimed_at_810(Claimant::UnderWayHere, 0);
+    let scene = claimed_at_810(ClaimOwner::UnderWayHere, 0);
     assert_eq!(scene.waits().until, Some(at(812)), "and looked at again soon");
-    let scene = scene.at(100_000).wishing(|wish| wish.refresh_request = Some("now!".into()));
+    let scene = scene.at(100_000).with_spec(|spec| spec.refresh_request = Some("now!".into()));
     assert!(!scene.is_sending());
 }
 
@@ -32,7 +32,7 @@ fn an_attempt_under_way_here_is_not_disturbed() {
 #[test]
 
 fn an_attempt_under_way_is_told_once() {
-    let scene = claimed_at_810(Claimant::UnderWayHere, 0);
+    let scene = claimed_at_810(ClaimOwner::UnderWayHere, 0);
     let first = scene.status();
     assert_eq!(scene.at(812).status_after(&first), first);
 }
@@ -40,7 +40,7 @@ fn an_attempt_under_way_is_told_once() {
 /// Its process is dead, but its request may still live.
 #[test]
 fn a_claim_of_a_dead_process_of_this_pod_is_taken_over_after_the_settle_time() {
-    let scene = claimed_at_810(Claimant::DeadHere, 0);
+    let scene = claimed_at_810(ClaimOwner::DeadHere, 0);
     let wait = scene.waits();
     assert_eq!((wait.reason, wait.until), (WaitReason::Claim, Some(at(840))));
     assert!(!scene.clone().at(839).is_sending());
@@ -55,9 +55,9 @@ fn a_claim_from_elsewhere_is_waited_for_until_its_token_has_ended_or_five_minute
             .with_grant(|grant| grant.live.as_mut().unwrap().record.life_ms = life * 1000)
             .published()
             .at(started_at)
-            .with_claim("refresh-7", at(started_at), Claimant::Elsewhere, 0);
+            .with_claim("refresh-7", at(started_at), ClaimOwner::Elsewhere, 0);
         let wait = match scene.turn() {
-            Turn::At(until, WaitReason::Claim) => until,
+            NextRefresh::At(until, WaitReason::Claim) => until,
             other => panic!("{other:?}"),
         };
         wait.duration_since(at(started_at)).as_secs()
@@ -72,24 +72,24 @@ fn a_claim_from_elsewhere_is_waited_for_until_its_token_has_ended_or_five_minute
 
 #[test]
 fn the_wait_for_a_claim_from_elsewhere_counts_from_when_it_was_first_seen() {
-    assert_eq!(claimed_at_810(Claimant::Elsewhere, 0).at(820).waits().until, Some(at(900)));
-    let seen_late = Scene::living().at(860).with_claim("refresh-7", at(810), Claimant::Elsewhere, 0);
-    let Turn::At(until, WaitReason::Claim) = seen_late.turn() else { panic!("{:?}", seen_late.turn()) };
+    assert_eq!(claimed_at_810(ClaimOwner::Elsewhere, 0).at(820).waits().until, Some(at(900)));
+    let seen_late = Scene::living().at(860).with_claim("refresh-7", at(810), ClaimOwner::Elsewhere, 0);
+    let NextRefresh::At(until, WaitReason::Claim) = seen_late.turn() else { panic!("{:?}", seen_late.turn()) };
     assert_eq!(until, at(950), "90 s from now: the holder's clock is not ours");
-    assert_eq!(claimed_at_810(Claimant::Elsewhere, 89).waits().until, Some(at(811)));
-    assert!(claimed_at_810(Claimant::Elsewhere, 0).at(900).is_sending());
+    assert_eq!(claimed_at_810(ClaimOwner::Elsewhere, 89).waits().until, Some(at(811)));
+    assert!(claimed_at_810(ClaimOwner::Elsewhere, 0).at(900).is_sending());
 }
 
 #[test]
 fn whoever_made_a_claim_without_a_known_holder_counts_as_alive() {
-    let scene = Scene::living().at(810).with_claim("refresh-7", at(810), Claimant::Elsewhere, 0);
-    let scene = scene.seeing(|seen| seen.sighting = Sighting::default());
-    assert!(matches!(scene.turn(), Turn::At(_, WaitReason::Claim)));
+    let scene = Scene::living().at(810).with_claim("refresh-7", at(810), ClaimOwner::Elsewhere, 0);
+    let scene = scene.seeing(|seen| seen.sighting = LocalObservations::default());
+    assert!(matches!(scene.turn(), NextRefresh::At(_, WaitReason::Claim)));
 }
 
 #[test]
 fn a_claim_of_ours_that_was_never_used_is_taken_over_at_once_and_without_doubt() {
-    let mut scene = claimed_at_810(Claimant::NeverSentHere, 0);
+    let mut scene = claimed_at_810(ClaimOwner::NeverSentHere, 0);
     let rotation = scene.sends();
     assert!(rotation.claim_unused);
     let (attempt, _) = scene.begin();
@@ -98,8 +98,8 @@ fn a_claim_of_ours_that_was_never_used_is_taken_over_at_once_and_without_doubt()
 
 #[test]
 fn a_claim_whose_clock_was_ahead_is_not_waited_for_for_ever() {
-    let scene = Scene::living().at(810).with_claim("refresh-7", at(1_000_000), Claimant::Elsewhere, 0);
-    let Turn::At(until, WaitReason::Claim) = scene.turn() else { panic!("{:?}", scene.turn()) };
+    let scene = Scene::living().at(810).with_claim("refresh-7", at(1_000_000), ClaimOwner::Elsewhere, 0);
+    let NextRefresh::At(until, WaitReason::Claim) = scene.turn() else { panic!("{:?}", scene.turn()) };
     assert_eq!(until, at(885), "75 s");
 }
 
@@ -108,20 +108,20 @@ fn a_claim_holds_up_the_other_token_as_well() {
     let scene = Scene::living()
         .with_grant(|grant| grant.candidate = Some(candidate("consent-2", PRODUCTION)))
         .at(810)
-        .with_claim("refresh-7", at(810), Claimant::Elsewhere, 0);
-    assert!(matches!(scene.turn(), Turn::At(_, WaitReason::Claim)));
+        .with_claim("refresh-7", at(810), ClaimOwner::Elsewhere, 0);
+    assert!(matches!(scene.turn(), NextRefresh::At(_, WaitReason::Claim)));
 }
 
 #[test]
 fn not_even_a_refresh_request_breaks_into_a_claim() {
-    let scene = claimed_at_810(Claimant::Elsewhere, 10).wishing(|wish| wish.refresh_request = Some("now!".into()));
-    assert!(matches!(scene.turn(), Turn::At(_, WaitReason::Claim)));
+    let scene = claimed_at_810(ClaimOwner::Elsewhere, 10).with_spec(|spec| spec.refresh_request = Some("now!".into()));
+    assert!(matches!(scene.turn(), NextRefresh::At(_, WaitReason::Claim)));
 }
 
 /// Taken over, noted as in doubt, sent once more.
 #[test]
 fn a_token_whose_claim_was_abandoned_is_in_doubt_and_sent_at_once() {
-    let mut scene = Scene::living().at(100).with_claim("refresh-7", at(100), Claimant::DeadHere, 0).at(130);
+    let mut scene = Scene::living().at(100).with_claim("refresh-7", at(100), ClaimOwner::DeadHere, 0).at(130);
     let (attempt, _) = scene.begin();
     assert_eq!(scene.sent[0].0, "refresh-7", "though its refresh is not due");
     assert!(attempt.claimed.live.as_ref().unwrap().record.attempts.in_doubt);
@@ -164,7 +164,7 @@ fn a_token_that_the_grant_does_not_hold_cannot_be_claimed() {
 
 #[test]
 fn a_claim_says_what_it_answers_and_gives_the_token_away_once() {
-    let scene = Scene::living().at(100).wishing(|wish| wish.refresh_request = Some("monday".into()));
+    let scene = Scene::living().at(100).with_spec(|spec| spec.refresh_request = Some("monday".into()));
     let Claiming { attempt, token } =
         claim(scene.grant(), &scene.sends(), AttemptId("here-1".into()), at(100), terms()).unwrap();
     assert_eq!(token.expose(), "refresh-7");
@@ -186,7 +186,7 @@ fn after_a_release_the_token_is_free_again() {
 #[test]
 fn a_consent_that_comes_while_a_claim_stands_is_adopted_and_waits() {
     let mut scene =
-        Scene::living().at(810).consent("consent-2").with_claim("refresh-7", at(810), Claimant::Elsewhere, 0);
+        Scene::living().at(810).consent("consent-2").with_claim("refresh-7", at(810), ClaimOwner::Elsewhere, 0);
     assert!(matches!(scene.rest(), Decision::Wait(wait) if wait.reason == WaitReason::Claim));
     assert_eq!(scene.done, ["adopt"]);
     assert_eq!(scene.grant().claim, Some(claim_of("refresh-7", at(810))));
@@ -196,11 +196,11 @@ fn a_consent_that_comes_while_a_claim_stands_is_adopted_and_waits() {
 #[test]
 fn an_exchange_that_was_taken_over_counts_as_one() {
     let pace = Pace { request_timeout: secs(4) };
-    let scene = Scene::living().at(100).with_claim("refresh-7", at(100), Claimant::DeadHere, 0).at(102);
-    let start = match pleo_operator::domain::plan::decide::turn(&scene.observed, scene.now, pace) {
-        Turn::Now(_) => scene.now,
-        Turn::At(time, _) => time,
-        Turn::Never => panic!("never"),
+    let scene = Scene::living().at(100).with_claim("refresh-7", at(100), ClaimOwner::DeadHere, 0).at(102);
+    let start = match pleo_operator::domain::plan::decide::turn(&scene.snapshot, scene.now, pace) {
+        NextRefresh::Now(_) => scene.now,
+        NextRefresh::At(time, _) => time,
+        NextRefresh::Never => panic!("never"),
     };
     let apart = Duration::try_from(start.duration_since(at(100))).unwrap();
     assert!(apart >= secs(5), "{apart:?}");

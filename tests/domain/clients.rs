@@ -7,12 +7,12 @@ use pleo_operator::{
         commit::settlement::settle,
         ledger::grant::{Grant, Which},
         plan::{
-            decide::{Decision, Turn},
+            decide::{Decision, NextRefresh},
             ownership::Ownership,
             reauth,
         },
         report::notice::notice,
-        snapshot::observed::{Claimant, ClientSecretState, GrantSecret, Versioned},
+        snapshot::{ClaimOwner, ClientSecretState, GrantSecret, Versioned},
     },
 };
 
@@ -22,12 +22,12 @@ use super::scenes::{
 };
 
 fn reason(scene: &Scene) -> ReauthReason {
-    reauth::consent(&scene.observed).reason
+    reauth::consent(&scene.snapshot).reason
 }
 
 /// Who may present the candidate.
 fn of_candidate(scene: &Scene) -> Ownership {
-    Ownership::of_candidate(scene.grant().candidate.as_ref().expect("a candidate"), &scene.observed)
+    Ownership::of_candidate(scene.grant().candidate.as_ref().expect("a candidate"), &scene.snapshot)
 }
 
 #[test]
@@ -37,10 +37,10 @@ fn a_pair_is_bound_to_its_client_by_its_success() {
     assert_eq!(scene.grant().live.as_ref().unwrap().record.client_id, Some(our_id()));
 
     let mut other = scene.clone().at(850).client("another");
-    assert_eq!((other.turn(), reason(&other)), (Turn::Never, ReauthReason::ClientChanged));
+    assert_eq!((other.turn(), reason(&other)), (NextRefresh::Never, ReauthReason::ClientChanged));
     assert!(matches!(other.rest(), Decision::Wait(_)));
-    let asked = other.wishing(|wish| wish.refresh_request = Some("now".into()));
-    assert_eq!(asked.turn(), Turn::Never, "not even when asked");
+    let asked = other.with_spec(|spec| spec.refresh_request = Some("now".into()));
+    assert_eq!(asked.turn(), NextRefresh::Never, "not even when asked");
 
     let mut back = asked.client("acme-client");
     back.exchange(pair("2"));
@@ -50,7 +50,7 @@ fn a_pair_is_bound_to_its_client_by_its_success() {
 #[test]
 fn another_secret_of_the_same_client_changes_nothing() {
     let mut scene = Scene::living().at(850);
-    scene.observed.client = ClientSecretState::Present(with_secret("rotated"));
+    scene.snapshot.client = ClientSecretState::Present(with_secret("rotated"));
     assert!(scene.is_sending());
     assert_eq!(reason(&scene), ReauthReason::GrantValid);
 }
@@ -81,10 +81,10 @@ fn a_candidate_is_bound_by_an_unknown_outcome_and_by_no_other_failure() {
 #[test]
 fn a_candidate_is_bound_by_a_claim_that_may_have_been_used() {
     let claimed = |whose| Scene::adopted().with_claim("consent-1", at(0), whose, 600).client("another");
-    let scene = claimed(Claimant::Elsewhere).at(10);
-    assert_eq!((of_candidate(&scene), scene.turn()), (Ownership::OtherClient, Turn::Never));
+    let scene = claimed(ClaimOwner::Elsewhere).at(10);
+    assert_eq!((of_candidate(&scene), scene.turn()), (Ownership::OtherClient, NextRefresh::Never));
     assert_eq!(reason(&scene), ReauthReason::ClientChanged);
-    assert!(claimed(Claimant::NeverSentHere).is_sending());
+    assert!(claimed(ClaimOwner::NeverSentHere).is_sending());
 
     let mut taken_over = scene.client("acme-client");
     taken_over.begin();
@@ -132,13 +132,13 @@ fn a_consent_is_not_sent_again_by_the_client_that_it_was_refused_from() {
 /// A token that a server accepted is no other client's, whatever the server says to that one later.
 #[test]
 fn a_consent_that_was_accepted_is_not_offered_to_another_client() {
-    let mut scene = Scene::adopted().wishing(|wish| wish.initial_grant.as_mut().unwrap().keep = true);
+    let mut scene = Scene::adopted().with_spec(|spec| spec.initial_grant.as_mut().unwrap().keep = true);
     scene.exchange(pair("1"));
     let mut other = scene.client("another").at(100);
     assert!(matches!(other.rest(), Decision::Wait(_)));
     assert!(other.grant().knows(
         &fingerprint("consent-1"),
-        other.observed.wish.token_url().unwrap(),
+        other.snapshot.spec.token_url().unwrap(),
         Some(&client("another").id_fingerprint())
     ));
 }
@@ -174,7 +174,7 @@ fn a_client_secret_that_goes_missing_does_not_end_the_trouble() {
     };
     let after = missing.status_after(&before);
     assert_eq!(told(&after), "ClientChanged");
-    assert_eq!(notice(&missing.observed.wish, &before, &after, missing.now).map(|notice| notice.kind), None);
+    assert_eq!(notice(&missing.snapshot.spec, &before, &after, missing.now).map(|notice| notice.kind), None);
     let back = missing.client("acme-client").status_after(&after);
     assert_eq!(told(&back), "GrantValid");
 }
@@ -184,7 +184,7 @@ fn a_client_secret_that_goes_missing_does_not_end_the_trouble() {
 fn a_live_grant_is_bound_by_a_claim_that_is_taken_over() {
     let mut scene = Scene::living()
         .with_grant(|grant| grant.live.as_mut().unwrap().record.client_id = None)
-        .with_claim("refresh-7", at(0), Claimant::Elsewhere, 600)
+        .with_claim("refresh-7", at(0), ClaimOwner::Elsewhere, 600)
         .at(850);
     scene.begin();
     assert_eq!(scene.grant().live.as_ref().unwrap().record.client_id, Some(our_id()));
@@ -197,8 +197,8 @@ fn a_consent_that_the_connection_before_may_have_sent_goes_to_no_other_server() 
         let scene = Scene::adopted().with_candidate_tried(|attempts| attempts.in_doubt = in_doubt);
         let old = Grant { connection: "another uid".into(), ..scene.grant().clone() };
         scene
-            .seeing(|seen| seen.grant = GrantSecret::Predecessor(Versioned { value: old, version: "7".into() }))
-            .wishing(|wish| wish.server = Ok(server(STAGING)))
+            .seeing(|seen| seen.grant = GrantSecret::Stale(Versioned { value: old, version: "7".into() }))
+            .with_spec(|spec| spec.server = Ok(server(STAGING)))
     };
     assert!(matches!(before(true).rest(), Decision::Wait(_)), "production may have accepted it");
     assert!(matches!(before(false).rest(), Decision::Rotate(_)), "nobody has seen it");

@@ -153,11 +153,11 @@ fn nothing_that_holds_a_token_can_print_it() {
     };
     let settled = pleo_operator::domain::commit::settlement::settle(scene.grant(), &attempt, &ending);
     let mut adopting = scene.clone();
-    adopting.observed.sighting = Default::default();
+    adopting.snapshot.sighting = Default::default();
     let printed = format!(
         "{:?} {:#?} {attempt:?} {ending:?} {content:?} {settled:?} {:?} {:?}",
-        scene.observed,
-        scene.observed,
+        scene.snapshot,
+        scene.snapshot,
         scene.decide(),
         adopting.decide(),
     );

@@ -2,7 +2,7 @@
 //! dropped only if somebody newer has won.
 
 use pleo_operator::domain::{
-    commit::settlement::{Ending, Settlement, settle},
+    commit::settlement::{AttemptResult, Settlement, settle},
     failure::{Failure, FailureKind},
     ledger::grant::{AttemptId, Grant, RefusedReason, Which},
 };
@@ -360,7 +360,7 @@ fn the_start_of_an_exchange_is_remembered_and_never_goes_back() {
 #[test]
 fn a_tokens_life_counts_from_the_start_and_the_distance_from_the_sending() {
     let (stored, attempt) = claimed(&living(), Which::Live, "here-1", at(850));
-    let end = Ending { sent_at: at(858), ..ending(pair("8"), at(851), at(860)) };
+    let end = AttemptResult { sent_at: at(858), ..ending(pair("8"), at(851), at(860)) };
     let grant = written(settle(&stored, &attempt, &end));
     assert_eq!(grant.live.as_ref().unwrap().record.issued_at, at(851));
     assert_eq!(grant.last_sent_at, Some(at(858)));

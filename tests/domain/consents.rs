@@ -12,10 +12,10 @@ use pleo_operator::domain::{
         grant::{Grant, Which},
     },
     plan::{
-        decide::{Decision, Turn},
-        link::{self, Arrival},
+        decide::{Decision, NextRefresh},
+        link::{self, AuthorizationResponse},
     },
-    snapshot::observed::{GrantSecret, Versioned},
+    snapshot::{GrantSecret, Versioned},
     token::{AuthorizationCode, CodeVerifier, Fingerprint},
 };
 
@@ -42,13 +42,13 @@ fn renewed() -> Grant {
 
 /// A human comes back with `code-1` from the server that the spec names.
 fn with_code(scene: &mut Scene) {
-    let arrival = Arrival {
+    let arrival = AuthorizationResponse {
         client_id: our_id(),
         id: "0123456789abcdef0123456789abcdef".into(),
         browser: Fingerprint::of(&["browser", "b"]),
         code: AuthorizationCode::new("code-1"),
         verifier: CodeVerifier::new("a verifier"),
-        server: scene.observed.wish.token_url().expect("a server").clone(),
+        server: scene.snapshot.spec.token_url().expect("a server").clone(),
         redirect_uri: "https://pleo.example.com/callback".into(),
     };
     let accepted = link::accept(scene.grant(), arrival, scene.now);
@@ -74,7 +74,7 @@ fn sends(scene: &Scene, token: &str) -> bool {
         Which::Live => live_token(scene.grant()),
         Which::Code => None,
     };
-    matches!(scene.turn(), Turn::Now(rotation) if held(rotation.which) == Some(token))
+    matches!(scene.turn(), NextRefresh::Now(rotation) if held(rotation.which) == Some(token))
 }
 
 fn sent(scene: &Scene) -> Vec<&str> {
@@ -168,7 +168,7 @@ fn nothing_is_called_back_to_mind_that_was_not_forgotten() {
 fn a_token_that_follows_the_spec_is_older_than_a_consent_that_was_given_there_since() {
     let mut scene = Scene::new().consent("consent-1");
     scene.exchange(no_connection());
-    let mut scene = scene.at(100).wishing(|wish| wish.server = Ok(server(STAGING)));
+    let mut scene = scene.at(100).with_spec(|spec| spec.server = Ok(server(STAGING)));
     with_code(&mut scene);
     scene.exchange(pair("2"));
     let places = |grant: &Grant, token: &Fingerprint| {
@@ -186,9 +186,9 @@ fn a_token_that_follows_the_spec_is_older_than_a_consent_that_was_given_there_si
 /// The same where it has not followed yet.
 #[test]
 fn a_token_does_not_follow_the_spec_to_where_a_newer_consent_is_proved() {
-    let mut scene = Scene::new().consent("consent-1").wishing(|wish| wish.suspend = true);
+    let mut scene = Scene::new().consent("consent-1").with_spec(|spec| spec.suspend = true);
     scene.rest();
-    let mut scene = scene.at(100).wishing(|wish| (wish.suspend, wish.server) = (false, Ok(server(STAGING))));
+    let mut scene = scene.at(100).with_spec(|spec| (spec.suspend, spec.server) = (false, Ok(server(STAGING))));
     with_code(&mut scene);
     let (stored, attempt) = claimed(scene.grant(), Which::Code, "here-1", at(100));
     let grant = written(settle(&stored, &attempt, &ending(pair("2"), at(100), at(101))));
@@ -206,7 +206,7 @@ fn a_token_follows_the_spec_to_where_nothing_newer_lives() {
             grant.adopted.push(newer);
             grant.live = lives_at.map(|url| live("refresh-7", url, at(0), secs(900)));
         });
-        scene = scene.wishing(|wish| wish.server = Ok(server(STAGING)));
+        scene = scene.with_spec(|spec| spec.server = Ok(server(STAGING)));
         scene.rest();
         sends(&scene, "consent-1")
     };
@@ -258,9 +258,9 @@ fn a_token_that_a_namesake_never_sent_is_adopted_though_a_newer_one_was_proved()
     let mut old = Grant::new("another uid", 30);
     old.live = Some(live("refresh-30", STAGING, at(0), secs(900)));
     old.adopted = vec![adopted("consent-1", PRODUCTION, None), adopted("consent-2", STAGING, Some(1))];
-    let mut scene = Scene::new().consent("consent-1").wishing(|wish| wish.server = Ok(server(STAGING)));
+    let mut scene = Scene::new().consent("consent-1").with_spec(|spec| spec.server = Ok(server(STAGING)));
     scene = scene.seeing(|seen| {
-        seen.grant = GrantSecret::Predecessor(Versioned { value: old, version: "7".into() });
+        seen.grant = GrantSecret::Stale(Versioned { value: old, version: "7".into() });
     });
     scene.exchange(pair("1"));
     assert_eq!((sent(&scene), live_token(scene.grant())), (vec!["consent-1"], Some("refresh-1")));
@@ -310,7 +310,7 @@ fn a_refusal_is_noted_for_the_server_that_spoke_it() {
 /// The order of consents is the same whether a token followed the spec before a backup was put back, or after it.
 #[test]
 fn a_token_that_followed_the_spec_in_a_backup_keeps_its_place() {
-    let mut scene = Scene::adopted().wishing(|wish| wish.server = Ok(server(STAGING)));
+    let mut scene = Scene::adopted().with_spec(|spec| spec.server = Ok(server(STAGING)));
     with_code(&mut scene);
     let (_, attempt) = claimed(scene.grant(), Which::Code, "here-1", at(100));
     let mut backup = Scene::adopted().grant().clone();

@@ -6,7 +6,7 @@ use pleo_operator::{
     domain::{
         ledger::grant::{HaltReason, RefusedReason},
         plan::decide::{Decision, WaitReason},
-        snapshot::observed::ClientSecretState,
+        snapshot::ClientSecretState,
         token::AccessToken,
     },
 };
@@ -99,7 +99,7 @@ fn a_server_that_throttles_without_a_time_is_asked_again_after_the_backoff() {
 fn not_even_a_refresh_request_makes_a_throttling_server_be_asked_sooner() {
     let mut scene = due();
     scene.exchange(reply_after(429, "120", ""));
-    let asking = scene.wishing(|wish| wish.refresh_request = Some("now!".into()));
+    let asking = scene.with_spec(|spec| spec.refresh_request = Some("now!".into()));
     assert!(!asking.clone().at(960).is_sending());
     assert!(asking.at(970).is_sending());
 }
@@ -219,8 +219,8 @@ fn a_mended_client_secret_or_spec_goes_on_by_itself() {
 
     let client_mended = halted.clone().seeing(|seen| seen.client = ClientSecretState::Present(with_secret("mended")));
     assert!(client_mended.is_sending());
-    assert!(halted.clone().wishing(|wish| wish.generation = 2).is_sending());
-    assert!(halted.clone().wishing(|wish| wish.refresh_request = Some("now!".into())).is_sending());
+    assert!(halted.clone().with_spec(|spec| spec.generation = 2).is_sending());
+    assert!(halted.clone().with_spec(|spec| spec.refresh_request = Some("now!".into())).is_sending());
 
     let mut mended = client_mended;
     mended.exchange(pair("8"));
@@ -253,9 +253,9 @@ fn a_refused_token_is_wiped_everywhere_and_never_sent_again() {
         assert_eq!(scene.grant().refused.as_ref().unwrap().reason, reason);
         assert_eq!(scene.content().access, None, "pods can see it");
         assert_eq!(scene.grant().last_failure.as_ref().unwrap().reason, FailureReason::Refused);
-        scene = scene.wishing(|wish| {
-            wish.generation = 2;
-            wish.refresh_request = Some("please!".into());
+        scene = scene.with_spec(|spec| {
+            spec.generation = 2;
+            spec.refresh_request = Some("please!".into());
         });
         for later in [900, 3600, 90 * 86_400] {
             scene = scene.at(later);
@@ -321,7 +321,7 @@ fn a_refused_consent_beside_a_living_grant_costs_only_itself() {
 /// F5: never indefinitely. The grant is kept.
 #[test]
 fn retries_end_when_their_time_is_over_and_the_last_is_made_right_then() {
-    let mut scene = due().wishing(|wish| wish.retry_timeout = secs(100));
+    let mut scene = due().with_spec(|spec| spec.retry_timeout = secs(100));
     let mut tries = Vec::new();
     loop {
         scene.exchange(no_connection());
@@ -339,8 +339,8 @@ fn retries_end_when_their_time_is_over_and_the_last_is_made_right_then() {
     assert_eq!(attempts.halt.as_ref().unwrap().reason, HaltReason::RetriesExhausted);
     let scene = scene.at(86_400);
     assert!(!scene.is_sending());
-    assert!(scene.clone().wishing(|wish| wish.refresh_request = Some("again".into())).is_sending());
-    assert!(scene.clone().wishing(|wish| wish.generation = 2).is_sending());
+    assert!(scene.clone().with_spec(|spec| spec.refresh_request = Some("again".into())).is_sending());
+    assert!(scene.clone().with_spec(|spec| spec.generation = 2).is_sending());
     assert!(scene.seeing(|seen| seen.client = ClientSecretState::Present(with_secret("other"))).is_sending());
 }
 
@@ -362,7 +362,7 @@ fn days_in_which_nothing_was_tried_do_not_use_the_time_for_retries_up() {
 /// The same where the time for retries is short: the gap counts by the wait that was planned.
 #[test]
 fn a_gap_counts_by_the_wait_that_was_planned() {
-    let mut scene = due().wishing(|wish| wish.retry_timeout = secs(600));
+    let mut scene = due().with_spec(|spec| spec.retry_timeout = secs(600));
     scene.exchange(no_connection());
     scene = scene.at(9000);
     scene.exchange(no_connection());
@@ -373,7 +373,7 @@ fn a_gap_counts_by_the_wait_that_was_planned() {
 /// However often something keeps it from trying, there is an end.
 #[test]
 fn gaps_put_the_end_of_retries_off_and_do_not_remove_it() {
-    let mut scene = due().wishing(|wish| wish.retry_timeout = secs(600));
+    let mut scene = due().with_spec(|spec| spec.retry_timeout = secs(600));
     for gap in 1..100 {
         scene.exchange(no_connection());
         if scene.grant().live.as_ref().unwrap().record.attempts.halt.is_some() {
@@ -386,11 +386,11 @@ fn gaps_put_the_end_of_retries_off_and_do_not_remove_it() {
 
 #[test]
 fn a_lifted_halt_begins_a_new_row_of_failures() {
-    let mut scene = due().wishing(|wish| wish.retry_timeout = secs(10));
+    let mut scene = due().with_spec(|spec| spec.retry_timeout = secs(10));
     scene.exchange(no_connection());
     scene = scene.at(870);
     scene.exchange(no_connection());
-    scene = scene.at(2000).wishing(|wish| wish.refresh_request = Some("again".into()));
+    scene = scene.at(2000).with_spec(|spec| spec.refresh_request = Some("again".into()));
     assert!(scene.sends().resumes);
     scene.exchange(no_connection());
     let attempts = &scene.grant().live.as_ref().unwrap().record.attempts;
@@ -399,12 +399,12 @@ fn a_lifted_halt_begins_a_new_row_of_failures() {
 
 #[test]
 fn a_new_row_of_failures_keeps_the_doubt() {
-    let mut scene = due().wishing(|wish| wish.retry_timeout = secs(10));
+    let mut scene = due().with_spec(|spec| spec.retry_timeout = secs(10));
     scene.exchange(silence());
     scene = scene.at(900);
     scene.exchange(silence());
     assert!(scene.grant().live.as_ref().unwrap().record.attempts.halt.is_some());
-    scene = scene.at(2000).wishing(|wish| wish.generation = 2);
+    scene = scene.at(2000).with_spec(|spec| spec.generation = 2);
     scene.exchange(invalid_grant());
     assert_eq!(scene.grant().refused.as_ref().unwrap().reason, RefusedReason::RotationLost);
 }
@@ -427,7 +427,7 @@ fn an_answer_without_an_access_token_is_kept_and_the_new_token_tried_after_the_b
 /// F5: never indefinitely, also where each answer brings a refresh token and nothing else.
 #[test]
 fn a_server_that_never_gives_an_access_token_is_given_up_when_the_time_is_over() {
-    let mut scene = due().wishing(|wish| wish.retry_timeout = secs(100));
+    let mut scene = due().with_spec(|spec| spec.retry_timeout = secs(100));
     for n in 0..100 {
         scene.exchange(reply(200, &format!(r#"{{"refresh_token":"refresh-{}"}}"#, 8 + n)));
         if scene.grant().live.as_ref().unwrap().record.attempts.halt.is_some() {

@@ -13,9 +13,9 @@ use pleo_operator::{
             schedule::{CLOCK_TOLERANCE, lies_ahead},
         },
         report::{problem, status},
-        snapshot::observed::{GrantSecret, InitialGrant, Observed, Sharing, TokenSecret, Told},
+        snapshot::{GrantSecret, InitialGrant, Sharing, Snapshot, TokenSecret, Told},
+        spec::SpecProblem,
         time::later,
-        wish::SpecProblem,
     },
 };
 
@@ -58,9 +58,9 @@ fn a_grant_remembers_what_it_holds_what_it_adopted_and_what_was_refused_and_noth
 #[test]
 fn a_grant_is_ours_by_its_uid() {
     let scene = Scene::living();
-    let grant = &scene.observed.grant;
-    assert!(matches!(grant.clone().as_seen_by(&scene.observed.wish.uid), GrantSecret::Ours(_)));
-    assert!(matches!(grant.clone().as_seen_by("another"), GrantSecret::Predecessor(_)));
+    let grant = &scene.snapshot.grant;
+    assert!(matches!(grant.clone().as_seen_by(&scene.snapshot.spec.uid), GrantSecret::Ours(_)));
+    assert!(matches!(grant.clone().as_seen_by("another"), GrantSecret::Stale(_)));
 }
 
 /// A consent that a newer one replaced before it was tried is old news at its server.
@@ -71,8 +71,8 @@ fn a_consent_that_was_dropped_is_not_taken_again() {
     let mut scene = scene.consent("consent-3");
     assert!(matches!(scene.rest(), Decision::Rotate(_)));
     let scene = scene.consent("consent-2");
-    let InitialGrant::Present(_) = &scene.observed.initial else { panic!("a consent") };
-    let Observed { initial, grant, client, .. } = &scene.observed;
+    let InitialGrant::Present(_) = &scene.snapshot.initial else { panic!("a consent") };
+    let Snapshot { initial, grant, client, .. } = &scene.snapshot;
     assert!(adoption::news(initial, grant, &token_url(PRODUCTION), client).is_none());
 }
 
@@ -119,7 +119,7 @@ fn an_old_token_secret_stays_while_there_is_no_new_one() {
     let mut scene = Scene::living().seeing(|seen| {
         seen.token = TokenSecret::Absent;
         seen.retired = Some("old-name".into());
-        seen.wish.server = Err(SpecProblem::NotAllowed("https://x.example.com".into()));
+        seen.spec.server = Err(SpecProblem::NotAllowed("https://x.example.com".into()));
     });
     assert!(matches!(scene.rest(), Decision::Wait(_)));
     assert!(scene.done.is_empty());
@@ -204,9 +204,9 @@ fn a_status_without_secrets_keeps_what_is_still_true() {
 #[test]
 fn what_cannot_be_checked_is_told() {
     let mut scene = Scene::new().consent("consent-1");
-    let InitialGrant::Present(token) = &mut scene.observed.initial else { panic!("a consent") };
+    let InitialGrant::Present(token) = &mut scene.snapshot.initial else { panic!("a consent") };
     token.sharing = Sharing::Unchecked("secrets is forbidden".into());
-    let problems = problem::problems(&scene.observed, None, scene.now);
+    let problems = problem::problems(&scene.snapshot, None, scene.now);
     let refused = problems.iter().find(|problem| problem.reason == ReadyReason::StorageRefused).expect("told");
     assert!(refused.message.contains("secrets is forbidden"));
 }
@@ -228,7 +228,7 @@ fn a_clock_may_be_ten_seconds_ahead() {
 /// The list keeps people who may edit connections from having Secrets posted elsewhere.
 #[test]
 fn an_allowed_server_is_scheme_host_and_port() {
-    use pleo_operator::domain::wish::AllowedServer;
+    use pleo_operator::domain::spec::AllowedServer;
     let read = |text: &str| text.parse::<AllowedServer>();
     assert_eq!(read("https://auth.example.com"), read("https://auth.example.com:443/"));
     assert_ne!(read("https://auth.example.com:8443"), read("https://auth.example.com"));
@@ -251,19 +251,22 @@ fn an_allowed_server_is_scheme_host_and_port() {
 fn a_connection_is_read_with_its_defaults() {
     use pleo_operator::{
         api::PleoConnection,
-        domain::wish::{AllowedServers, Wish},
+        domain::spec::{AllowedServers, ResolvedSpec},
     };
     let read = |spec: serde_json::Value, allowed: &[&str]| {
         let connection = serde_json::json!({
             "apiVersion": "pleo.io/v1alpha1", "kind": "PleoConnection", "metadata": {"name": "acme"}, "spec": spec,
         });
         let connection: PleoConnection = serde_json::from_value(connection).expect("a connection");
-        Wish::read(&connection, &AllowedServers::new(allowed.iter().map(|server| server.parse().unwrap()).collect()))
+        ResolvedSpec::read(
+            &connection,
+            &AllowedServers::new(allowed.iter().map(|server| server.parse().unwrap()).collect()),
+        )
     };
     let plain = serde_json::json!({"client": {"secretRef": {"name": "c"}}});
-    let wish = read(plain.clone(), &[]);
-    assert_eq!(wish.retry_timeout, secs(72 * 3600));
-    assert_eq!(wish.token_url().unwrap().as_str(), PRODUCTION);
+    let spec = read(plain.clone(), &[]);
+    assert_eq!(spec.retry_timeout, secs(72 * 3600));
+    assert_eq!(spec.token_url().unwrap().as_str(), PRODUCTION);
     assert_eq!(read(plain, &["https://auth.example.com"]).token_url(), None);
     let elsewhere =
         |url: &str| serde_json::json!({"client": {"secretRef": {"name": "c"}}, "server": {"tokenURL": url}});

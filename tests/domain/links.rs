@@ -8,16 +8,19 @@ use pleo_operator::{
             settlement::{Settlement, settle},
         },
         ledger::{
-            authorization::{Invitation, InvitationRecord, LINK_LIFE, VISIT_LIFE, VisitEnd, VisitId, Way, challenge},
+            authorization::{
+                AuthorizationLink, AuthorizationLinkRecord, AuthorizationSession, LINK_LIFE, SessionId, VISIT_LIFE,
+                VisitEnd, challenge,
+            },
             grant::{AttemptId, FailureRecord, Grant, RefusedReason, Which},
             record,
         },
         plan::{
             decide::Decision,
-            link::{self, Arrival, CODE_LIFE},
+            link::{self, AuthorizationResponse, CODE_LIFE},
             reauth,
         },
-        snapshot::observed::{Claimant, GrantSecret, Sighting, Told},
+        snapshot::{ClaimOwner, GrantSecret, LocalObservations, Told},
         token::{AuthorizationCode, CodeVerifier, Fingerprint, LinkKey},
     },
 };
@@ -30,8 +33,8 @@ use super::scenes::{
 const LINKS: &str = "https://pleo.example.com";
 const ID: &str = "0123456789abcdef0123456789abcdef";
 
-fn invitation() -> Invitation {
-    Invitation { key: LinkKey::new("a key"), record: InvitationRecord { made_at: at(0) } }
+fn invitation() -> AuthorizationLink {
+    AuthorizationLink { key: LinkKey::new("a key"), record: AuthorizationLinkRecord { made_at: at(0) } }
 }
 
 fn invited(scene: Scene) -> Scene {
@@ -40,8 +43,8 @@ fn invited(scene: Scene) -> Scene {
     scene
 }
 
-fn arrival(code: &str) -> Arrival {
-    Arrival {
+fn arrival(code: &str) -> AuthorizationResponse {
+    AuthorizationResponse {
         client_id: our_id(),
         id: ID.into(),
         browser: Fingerprint::of(&["browser", "b"]),
@@ -76,13 +79,13 @@ fn a_link_is_there_only_while_a_human_is_needed() {
     assert_eq!((address, ticket.len()), ("https://pleo.example.com/authorize/finance/acme", 43));
     assert!(dead.grant().invitation.as_ref().unwrap().admits(ticket, UID, dead.now));
 
-    let moved = Scene::living().wishing(|wish| wish.server = Ok(server(STAGING)));
+    let moved = Scene::living().with_spec(|spec| spec.server = Ok(server(STAGING)));
     for scene in [Scene::new(), moved] {
         assert!(link_of(&invited(scene)).is_some());
     }
     let no_page = Scene::dead(RefusedReason::GrantRefused)
-        .wishing(|wish| wish.server.as_mut().unwrap().authorization_url = Err("there is none".into()));
-    let suspended = Scene::dead(RefusedReason::GrantRefused).wishing(|wish| wish.suspend = true);
+        .with_spec(|spec| spec.server.as_mut().unwrap().authorization_url = Err("there is none".into()));
+    let suspended = Scene::dead(RefusedReason::GrantRefused).with_spec(|spec| spec.suspend = true);
     for scene in [Scene::living(), no_page, suspended] {
         let scene = invited(scene);
         assert_eq!((link_of(&scene), &scene.done), (None, &vec![]));
@@ -98,7 +101,7 @@ fn a_grant_that_was_put_back_is_left_as_it_is() {
         seen.links = Some(LINKS.into());
         seen.grant = seen.grant.clone().unless_outdated(Told { rotation: 8, refused_rotation: None });
     });
-    assert!(matches!(scene.observed.grant, GrantSecret::Predecessor(_)));
+    assert!(matches!(scene.snapshot.grant, GrantSecret::Stale(_)));
     assert!(matches!(scene.rest(), Decision::Wait(_)));
     assert!(!scene.done.contains(&"invite") && link_of(&scene).is_none(), "{:?}", scene.done);
 }
@@ -130,7 +133,7 @@ fn a_ticket_admits_to_one_connection_until_it_ends() {
     assert!(invitation.admits(&ticket, UID, at(0)));
     assert!(!invitation.admits(&ticket, "another uid", at(0)));
     assert!(!invitation.admits(&ticket, UID, invitation.ends_at()));
-    let other = Invitation { key: LinkKey::new("another key"), ..invitation.clone() };
+    let other = AuthorizationLink { key: LinkKey::new("another key"), ..invitation.clone() };
     for wrong in ["", "x", &ticket[1..], &format!("{ticket}x"), &other.ticket(UID)] {
         assert!(!invitation.admits(wrong, UID, at(0)), "{wrong}");
     }
@@ -139,20 +142,20 @@ fn a_ticket_admits_to_one_connection_until_it_ends() {
 /// RFC 9700 section 4.7: a state is worth nothing in another browser, for another connection, or with another end.
 #[test]
 fn a_state_is_known_only_as_it_was_made() {
-    let (invitation, visit) = (invitation(), VisitId::new(ID.into(), &client("acme-client"), at(0)));
+    let (invitation, visit) = (invitation(), SessionId::new(ID.into(), &client("acme-client"), at(0)));
     let (home, away) = (token_url(PRODUCTION), token_url(STAGING));
-    let way = Way { uid: UID, visit: &visit, browser: "b", server: &home };
+    let way = AuthorizationSession { uid: UID, visit: &visit, browser: "b", server: &home };
     let state = invitation.state(&way);
-    assert_eq!(VisitId::read(&state), Some(visit.clone()));
+    assert_eq!(SessionId::read(&state), Some(visit.clone()));
     assert!(invitation.knows(&state, &way));
-    let later = VisitId { ends_at: visit.ends_at + 1, ..visit.clone() };
-    let for_another = VisitId { client_id: client("another").id_fingerprint(), ..visit.clone() };
+    let later = SessionId { ends_at: visit.ends_at + 1, ..visit.clone() };
+    let for_another = SessionId { client_id: client("another").id_fingerprint(), ..visit.clone() };
     for other in [
-        Way { browser: "c", ..way },
-        Way { uid: "another uid", ..way },
-        Way { server: &away, ..way },
-        Way { visit: &later, ..way },
-        Way { visit: &for_another, ..way },
+        AuthorizationSession { browser: "c", ..way },
+        AuthorizationSession { uid: "another uid", ..way },
+        AuthorizationSession { server: &away, ..way },
+        AuthorizationSession { visit: &later, ..way },
+        AuthorizationSession { visit: &for_another, ..way },
     ] {
         assert!(!invitation.knows(&state, &other), "{other:?}");
     }
@@ -165,7 +168,7 @@ fn a_state_is_known_only_as_it_was_made() {
         (format!("{}.1.{client_id}.{mac}", &ID[1..]), format!("{}.1.{client_id}.{mac}", "z".repeat(32)));
     let (no_client, no_fingerprint) = (format!("{ID}.1.{mac}"), format!("{ID}.1.acme.{mac}"));
     for wrong in ["", "..", ID, "x.1.y", &format!("{ID}.zz.{mac}"), &short, &not_hex, &no_client, &no_fingerprint] {
-        assert_eq!(VisitId::read(wrong), None, "{wrong}");
+        assert_eq!(SessionId::read(wrong), None, "{wrong}");
     }
     assert!(!visit.is_over(at(0)) && visit.is_over(at(i64::try_from(VISIT_LIFE.as_secs()).unwrap())));
 }
@@ -175,27 +178,27 @@ fn a_state_is_known_only_as_it_was_made() {
 fn a_challenge_is_made_as_pkce_wants_it() {
     let example = CodeVerifier::new("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
     assert_eq!(challenge(&example), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
-    let (invitation, visit) = (invitation(), VisitId::new(ID.into(), &client("acme-client"), at(0)));
+    let (invitation, visit) = (invitation(), SessionId::new(ID.into(), &client("acme-client"), at(0)));
     let home = token_url(PRODUCTION);
-    let way = Way { uid: UID, visit: &visit, browser: "b", server: &home };
+    let way = AuthorizationSession { uid: UID, visit: &visit, browser: "b", server: &home };
     let verifier = invitation.verifier(&way);
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     assert!(verifier.expose().len() == 43 && verifier.expose().bytes().all(plain));
-    assert_ne!(verifier, invitation.verifier(&Way { browser: "c", ..way }));
+    assert_ne!(verifier, invitation.verifier(&AuthorizationSession { browser: "c", ..way }));
     assert!(!invitation.state(&way).contains(verifier.expose()), "the state does not tell it");
 }
 
 #[test]
 fn a_code_that_was_brought_becomes_a_pair() {
     let mut scene = consented();
-    assert_eq!((link_of(&scene), reauth::consent(&scene.observed).reason), (None, ReauthReason::NotTried));
+    assert_eq!((link_of(&scene), reauth::consent(&scene.snapshot).reason), (None, ReauthReason::NotTried));
     scene.exchange(pair("1"));
     assert_eq!(scene.sent.last().unwrap().0, "code-1");
     let grant = scene.grant();
     assert_eq!((grant.rotation, grant.live.as_ref().unwrap().refresh.expose()), (8, "refresh-1"));
     assert_eq!((end_of_visit(&scene), &grant.code, &grant.invitation), (Some(VisitEnd::Connected), &None, &None));
-    assert_eq!(reauth::consent(&scene.observed).reason, ReauthReason::GrantValid);
-    assert!(scene.observed.token.published().unwrap().usable(scene.now).is_some(), "and pods have it");
+    assert_eq!(reauth::consent(&scene.snapshot).reason, ReauthReason::GrantValid);
+    assert!(scene.snapshot.token.published().unwrap().usable(scene.now).is_some(), "and pods have it");
 }
 
 /// Servers forget a code after ten minutes at most (RFC 6749 section 4.1.2), and that is what a human has to consent in, too.
@@ -225,7 +228,7 @@ fn a_code_is_sent_once_whatever_becomes_of_it() {
         assert!(matches!(scene.rest(), Decision::Wait(_)));
         assert_eq!(scene.sent.len(), 1);
         assert!(link_of(&scene).is_some(), "there is a new link");
-        assert_eq!(reauth::consent(&scene.observed).reason, ReauthReason::GrantRefused, "the old reason stands");
+        assert_eq!(reauth::consent(&scene.snapshot).reason, ReauthReason::GrantRefused, "the old reason stands");
     }
 }
 
@@ -236,8 +239,9 @@ fn a_code_whose_holder_died_is_lost_and_told() {
     scene.begin();
     let seen_for = |scene: Scene, seconds| {
         scene.seeing(|seen| {
-            let claimant = Some(Claimant::Elsewhere);
-            seen.sighting = Sighting { claimant, claim_seen_for: secs(seconds), ..Sighting::default() };
+            let claim_owner = Some(ClaimOwner::Elsewhere);
+            seen.sighting =
+                LocalObservations { claim_owner, claim_seen_for: secs(seconds), ..LocalObservations::default() };
         })
     };
     let mut scene = seen_for(scene.at(170), 70);
@@ -272,11 +276,12 @@ fn a_pair_that_a_code_bought_is_kept_however_late() {
 #[test]
 fn a_code_that_nobody_can_exchange_is_forgotten() {
     let late = i64::try_from(CODE_LIFE.as_secs()).unwrap();
-    let suspend = |scene: Scene| scene.wishing(|wish| wish.suspend = true);
+    let suspend = |scene: Scene| scene.with_spec(|spec| spec.suspend = true);
     let mut scene = suspend(consented()).at(100 + late - 1);
     assert!(matches!(scene.rest(), Decision::Wait(wait) if wait.until == Some(at(100 + late))));
     assert!(scene.grant().code.is_some());
-    for scene in [suspend(consented()).at(100 + late), consented().wishing(|wish| wish.server = Ok(server(STAGING)))] {
+    for scene in [suspend(consented()).at(100 + late), consented().with_spec(|spec| spec.server = Ok(server(STAGING)))]
+    {
         let mut scene = scene;
         assert!(matches!(scene.rest(), Decision::Wait(_)));
         assert_eq!((end_of_visit(&scene), &scene.grant().code), (Some(VisitEnd::TooLate), &None));
@@ -314,7 +319,7 @@ fn a_code_that_was_put_back_is_not_sent_again() {
             seen.sighting.code_seen_for = secs(0);
         });
         let mut hours_later = put_back_later.clone().at(100 + 24 * 3600 + 1);
-        hours_later.observed.sighting.code_seen_for = secs(0);
+        hours_later.snapshot.sighting.code_seen_for = secs(0);
         assert!(matches!(hours_later.rest(), Decision::Wait(_)));
         assert_eq!((hours_later.sent.len(), &hours_later.grant().code), (1, &None));
         let mut by_its_sender = put_back_later.seeing(|seen| seen.sighting.code_seen_for = std::time::Duration::MAX);
@@ -330,7 +335,7 @@ fn a_refused_code_costs_a_living_grant_nothing() {
     scene.store(link::accept(scene.grant(), arrival("code-1"), at(100)));
     scene.exchange(invalid_grant());
     assert_eq!(scene.grant().live.as_ref().unwrap().refresh.expose(), "refresh-7");
-    assert_eq!(reauth::consent(&scene.observed).reason, ReauthReason::GrantValid);
+    assert_eq!(reauth::consent(&scene.snapshot).reason, ReauthReason::GrantValid);
     let mut scene = scene.at(850);
     scene.exchange(pair("8"));
     assert_eq!(scene.grant().live.as_ref().unwrap().refresh.expose(), "refresh-8");
@@ -400,7 +405,7 @@ fn failure_of(scene: &Scene, attempt: &Attempt) -> FailureRecord {
 #[test]
 fn a_key_and_a_code_are_never_printed() {
     let scene = consented();
-    let shown = format!("{:?} {:?} {:?}", scene.observed, invitation(), scene.status());
+    let shown = format!("{:?} {:?} {:?}", scene.snapshot, invitation(), scene.status());
     for secret in ["code-1", "a verifier", "a key", "key-1"] {
         assert!(!shown.contains(secret), "{secret}");
     }
@@ -410,8 +415,8 @@ fn a_key_and_a_code_are_never_printed() {
 #[test]
 fn the_question_is_asked_as_the_server_wants_it() {
     let (invitation, visit, home) =
-        (invitation(), VisitId::new(ID.into(), &client("acme-client"), at(0)), token_url(PRODUCTION));
-    let way = Way { uid: UID, visit: &visit, browser: "b", server: &home };
+        (invitation(), SessionId::new(ID.into(), &client("acme-client"), at(0)), token_url(PRODUCTION));
+    let way = AuthorizationSession { uid: UID, visit: &visit, browser: "b", server: &home };
     let asked = |scopes: &[&str]| {
         let scopes: Vec<String> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
         let page = "https://auth.pleo.io/oauth/authorize?tenant=1";
@@ -433,10 +438,10 @@ fn the_question_is_asked_as_the_server_wants_it() {
 
 #[test]
 fn a_link_is_not_shown_at_its_very_end() {
-    let (invitation, wish) = (invitation(), Scene::new().observed.wish);
+    let (invitation, spec) = (invitation(), Scene::new().snapshot.spec);
     let just_before = invitation.ends_at() - jiff::SignedDuration::from_nanos(1);
-    assert!(invitation.link(LINKS, &wish, just_before).is_some());
-    assert_eq!(invitation.link(LINKS, &wish, invitation.ends_at()), None);
+    assert!(invitation.link(LINKS, &spec, just_before).is_some());
+    assert_eq!(invitation.link(LINKS, &spec, invitation.ends_at()), None);
 }
 
 /// What is counted, and what is said of a consent that came to nothing.
@@ -469,7 +474,7 @@ fn the_end_of_a_visit_is_told_once() {
 /// A claim on another token, or on a code whose end was told, is left to whoever takes it over.
 #[test]
 fn only_the_claim_on_a_waiting_code_is_forgotten() {
-    let abandoned = |scene: Scene| scene.with_claim("refresh-7", at(100), Claimant::DeadHere, 60);
+    let abandoned = |scene: Scene| scene.with_claim("refresh-7", at(100), ClaimOwner::DeadHere, 60);
     let waiting = abandoned(consented()).with_grant(|grant| grant.code = None);
     let ended = {
         let mut scene = consented();
@@ -477,7 +482,7 @@ fn only_the_claim_on_a_waiting_code_is_forgotten() {
         scene.with_grant(|grant| grant.end_visit(&attempt.fingerprint, VisitEnd::Lost))
     };
     for scene in [waiting, ended] {
-        assert_eq!(link::forgotten(&scene.observed, true, scene.now), None);
+        assert_eq!(link::forgotten(&scene.snapshot, true, scene.now), None);
         assert!(scene.grant().claim.is_some());
     }
 }
@@ -488,7 +493,7 @@ fn a_human_is_not_called_while_a_code_is_exchanged() {
     let mut scene = consented();
     scene.begin();
     assert_eq!(scene.grant().code, None);
-    assert_eq!((reauth::consent(&scene.observed).reason, link_of(&scene)), (ReauthReason::NotTried, None));
+    assert_eq!((reauth::consent(&scene.snapshot).reason, link_of(&scene)), (ReauthReason::NotTried, None));
 }
 
 /// What a browser brought stands in the Secret as it was brought; a verifier or a code that does not fit is left out.

@@ -15,9 +15,9 @@ use pleo_operator::{
         },
         plan::decide::{Decision, Rotation, WaitReason},
         report::status,
-        snapshot::observed::{Claimant, ClientSecretState, GrantSecret, TokenSecret},
+        snapshot::{ClaimOwner, ClientSecretState, GrantSecret, TokenSecret},
+        spec::TokenUrl,
         token::Fingerprint,
-        wish::TokenUrl,
     },
 };
 use proptest::{prelude::*, proptest};
@@ -67,7 +67,7 @@ fn plus(time: Timestamp, by: Duration) -> Timestamp {
 
 /// Everything that the rules forbid about sending this token at this moment.
 fn forbidden(scene: &Scene, rotation: &Rotation) -> Vec<&'static str> {
-    let (seen, now) = (&scene.observed, scene.now);
+    let (seen, now) = (&scene.snapshot, scene.now);
     let mut broken = Vec::new();
     let mut rule = |holds: bool, name: &'static str| {
         if !holds {
@@ -78,12 +78,12 @@ fn forbidden(scene: &Scene, rotation: &Rotation) -> Vec<&'static str> {
     let grant = &grant.value;
     let Some(held) = held(grant, rotation.which) else { return vec!["only a token that is held can be sent"] };
     let ClientSecretState::Present(client) = &seen.client else { return vec!["nothing is sent without a client"] };
-    rule(!seen.wish.suspend, "nothing is sent while suspended");
-    rule(!seen.wish.deleting, "nothing is sent for a connection that is being deleted");
+    rule(!seen.spec.suspend, "nothing is sent while suspended");
+    rule(!seen.spec.deleting, "nothing is sent for a connection that is being deleted");
     rule(matches!(seen.token, TokenSecret::Ours(_)), "nothing is sent before the token Secret is there");
-    rule(grant.connection == seen.wish.uid, "a predecessor's grant is never used");
-    rule(seen.wish.server.is_ok(), "nothing is sent for a wrong spec");
-    rule(seen.wish.token_url() == Some(held.server), "I8: only to the server that it came from");
+    rule(grant.connection == seen.spec.uid, "a predecessor's grant is never used");
+    rule(seen.spec.server.is_ok(), "nothing is sent for a wrong spec");
+    rule(seen.spec.token_url() == Some(held.server), "I8: only to the server that it came from");
     let client_id = client.id_fingerprint();
     rule(held.client_id.is_none_or(|owner| *owner == client_id), "I8: only from the client that it was issued to");
     let was_rejected = remembered(grant, &held).any(|old| old.refused_as.contains(&client_id));
@@ -92,18 +92,18 @@ fn forbidden(scene: &Scene, rotation: &Rotation) -> Vec<&'static str> {
     rule(refused != Some(held.fingerprint), "I3: a refused token is never sent again");
 
     if let Some(claim) = &grant.claim {
-        let may_be_sent = seen.sighting.claimant != Some(Claimant::NeverSentHere);
+        let may_be_sent = seen.sighting.claim_owner != Some(ClaimOwner::NeverSentHere);
         let is_anothers =
             claim.fingerprint == *held.fingerprint && claim.client_id.as_ref().is_some_and(|id| *id != client_id);
         let is_bound = held.client_id.is_some() || !may_be_sent || !is_anothers;
         rule(is_bound, "I8: not while another client may have presented it");
         let seen_for = seen.sighting.claim_seen_for;
         let length = Duration::try_from(claim.ends_at.duration_since(claim.started_at)).unwrap();
-        let free = match seen.sighting.claimant {
-            Some(Claimant::UnderWayHere) => false,
-            Some(Claimant::NeverSentHere) => true,
-            Some(Claimant::DeadHere) => seen_for >= PACE.settle_time(),
-            Some(Claimant::Elsewhere) | None => seen_for >= length + Duration::from_secs(5),
+        let free = match seen.sighting.claim_owner {
+            Some(ClaimOwner::UnderWayHere) => false,
+            Some(ClaimOwner::NeverSentHere) => true,
+            Some(ClaimOwner::DeadHere) => seen_for >= PACE.settle_time(),
+            Some(ClaimOwner::Elsewhere) | None => seen_for >= length + Duration::from_secs(5),
         };
         rule(free, "I1: nothing is sent while another's claim stands");
     }
@@ -113,10 +113,10 @@ fn forbidden(scene: &Scene, rotation: &Rotation) -> Vec<&'static str> {
         rule(now >= plus(sent, apart), "two exchanges are kept apart");
     }
 
-    let asked = seen.wish.refresh_request.is_some() && seen.wish.refresh_request != grant.handled_request;
+    let asked = seen.spec.refresh_request.is_some() && seen.spec.refresh_request != grant.handled_request;
     let halt = held.attempts.halt.as_ref();
     let lifted = halt.is_none_or(|halt| {
-        asked || halt.generation != seen.wish.generation || halt.client != client.fingerprint(&seen.wish.uid)
+        asked || halt.generation != seen.spec.generation || halt.client != client.fingerprint(&seen.spec.uid)
     });
     rule(lifted, "a halted token waits for a change");
     if let Some(retry) = held.attempts.retry.as_ref().filter(|retry| retry.failed_at <= now + TOLERANCE) {
@@ -136,12 +136,12 @@ fn forbidden(scene: &Scene, rotation: &Rotation) -> Vec<&'static str> {
 
 /// The last moment for a wake-up, where nothing keeps the live token from being refreshed.
 fn latest_wake_up(scene: &Scene) -> Option<Timestamp> {
-    let seen = &scene.observed;
+    let seen = &scene.snapshot;
     let grant = &seen.grant.ours()?.value;
     let live = &grant.live.as_ref()?.record;
-    let free = !seen.wish.suspend
-        && !seen.wish.deleting
-        && seen.wish.token_url() == Some(&live.server)
+    let free = !seen.spec.suspend
+        && !seen.spec.deleting
+        && seen.spec.token_url() == Some(&live.server)
         && seen.client.id().is_some_and(|id| live.client_id.as_ref().is_none_or(|owner| *owner == id))
         && matches!(seen.token, TokenSecret::Ours(_))
         && grant.claim.is_none()
@@ -156,9 +156,9 @@ fn latest_wake_up(scene: &Scene) -> Option<Timestamp> {
 /// A consent that was refused because the spec named the wrong server, or the Secret the wrong client, is tried once at the
 /// right one: it was never presented there, or by that client.
 fn was_tried_elsewhere_only(before: &Scene, after: &Scene, which: Which) -> bool {
-    let (Some(known), Some(sent)) = (before.observed.grant.ours(), held(after.grant(), which)) else { return false };
+    let (Some(known), Some(sent)) = (before.snapshot.grant.ours(), held(after.grant(), which)) else { return false };
     let mut tried = known.value.adopted.iter().filter(|old| old.fingerprint == *sent.fingerprint).peekable();
-    let client_id = before.observed.client.id();
+    let client_id = before.snapshot.client.id();
     let was_another = |old: &Adopted| {
         let by_others = client_id.as_ref().is_some_and(|id| !old.refused_as.is_empty() && !old.refused_as.contains(id));
         old.server != *sent.server || old.refused && by_others
@@ -241,7 +241,7 @@ proptest! {
     fn at_rest_the_token_secret_equals_the_grant(scene in arbitrary::scene()) {
         let mut scene = scene;
         let end = scene.rest();
-        let (GrantSecret::Ours(grant), TokenSecret::Ours(published)) = (&scene.observed.grant, &scene.observed.token)
+        let (GrantSecret::Ours(grant), TokenSecret::Ours(published)) = (&scene.snapshot.grant, &scene.snapshot.token)
         else { return Ok(()) };
         if end == Decision::Leave {
             return Ok(());
@@ -259,17 +259,17 @@ proptest! {
     /// Every status: two conditions always, two more while True; and nothing in it is a secret.
     #[test]
     fn every_status_is_well_formed(scene in arbitrary::scene(), storage in prop::option::of(Just("no"))) {
-        let status = status::of(&scene.observed, &PleoConnectionStatus::default(), storage, scene.now, PACE);
+        let status = status::of(&scene.snapshot, &PleoConnectionStatus::default(), storage, scene.now, PACE);
         let kinds: Vec<_> = status.conditions.iter().map(|condition| condition.type_.as_str()).collect();
         let (always, sometimes) = kinds.split_at(2);
         prop_assert_eq!(always, ["Ready", "ReauthRequired"]);
         prop_assert!([&[][..], &["Stalled"], &["GrantExpiring"], &["Stalled", "GrantExpiring"]].contains(&sometimes));
         for condition in &status.conditions {
             prop_assert!(!condition.message.is_empty() && condition.message.len() < 32_768);
-            prop_assert_eq!(condition.observed_generation, Some(scene.observed.wish.generation));
+            prop_assert_eq!(condition.observed_generation, Some(scene.snapshot.spec.generation));
             prop_assert!(condition.type_ != "Stalled" || condition.status == "True");
         }
-        let usable = scene.observed.token.published().is_some_and(|published| published.usable(scene.now).is_some());
+        let usable = scene.snapshot.token.published().is_some_and(|published| published.usable(scene.now).is_some());
         prop_assert_eq!(status.conditions[0].status == "True", usable);
         let all = format!("{} {:?} {:?}", serde_json::to_string(&status).unwrap(), scene, scene.decide());
         let found = arbitrary::TOKENS.iter().find(|token| all.contains(**token) && !scene_names(&scene, token));
@@ -332,5 +332,5 @@ proptest! {
 
 /// Names in a scene that are no secrets: messages that the generators made up.
 fn scene_names(scene: &Scene, token: &str) -> bool {
-    scene.observed.wish.name.contains(token) || holder("this pod").identity.contains(token)
+    scene.snapshot.spec.name.contains(token) || holder("this pod").identity.contains(token)
 }

@@ -10,8 +10,8 @@ use pleo_operator::{
             record::Unreadable,
         },
         report::status,
-        snapshot::observed::{Claimant, ClientSecretState, GrantSecret, InitialGrant, Sharing, TokenSecret, Versioned},
-        wish::SpecProblem,
+        snapshot::{ClaimOwner, ClientSecretState, GrantSecret, InitialGrant, Sharing, TokenSecret, Versioned},
+        spec::SpecProblem,
     },
 };
 
@@ -39,7 +39,7 @@ fn told(status: &PleoConnectionStatus, kind: &str) -> Option<Told> {
 }
 
 fn status(scene: &Scene, refused_by_storage: Option<&str>) -> PleoConnectionStatus {
-    status::of(&scene.observed, &PleoConnectionStatus::default(), refused_by_storage, scene.now, PACE)
+    status::of(&scene.snapshot, &PleoConnectionStatus::default(), refused_by_storage, scene.now, PACE)
 }
 
 fn ready(scene: &Scene) -> Told {
@@ -73,7 +73,7 @@ fn waiting(tried: &mut pleo_operator::domain::ledger::grant::Attempts) {
 }
 
 fn shared(mut scene: Scene) -> Scene {
-    let InitialGrant::Present(token) = &mut scene.observed.initial else { panic!("a consent") };
+    let InitialGrant::Present(token) = &mut scene.snapshot.initial else { panic!("a consent") };
     token.sharing = Sharing::With("finance/other".into());
     scene
 }
@@ -82,7 +82,7 @@ fn predecessor(scene: Scene) -> Scene {
     scene.seeing(|seen| {
         let mut old = Grant::new("another uid", 30);
         old.live = Some(live("refresh-30", PRODUCTION, at(0), secs(900)));
-        seen.grant = GrantSecret::Predecessor(Versioned { value: old, version: "7".into() });
+        seen.grant = GrantSecret::Stale(Versioned { value: old, version: "7".into() });
     })
 }
 
@@ -146,27 +146,31 @@ fn table() -> Vec<Row> {
     use ReadyReason as R;
     let invalid = SpecProblem::Invalid("spec.server.caBundle is not PEM: put the CA's certificates there".into());
     let forbidden = SpecProblem::NotAllowed("https://auth.example.com".into());
-    let suspended = |scene: Scene| scene.wishing(|wish| wish.suspend = true);
+    let suspended = |scene: Scene| scene.with_spec(|spec| spec.suspend = true);
     vec![
         row(
             R::Refreshed,
             Scene::living(),
             &["usable until 2026-03-02T12:15:00Z", "next refresh is due at 2026-03-02T12:13"],
         ),
-        row(R::InvalidSpec, Scene::new().wishing(|wish| wish.server = Err(invalid)), &["spec.server.caBundle", "put"]),
+        row(
+            R::InvalidSpec,
+            Scene::new().with_spec(|spec| spec.server = Err(invalid)),
+            &["spec.server.caBundle", "put"],
+        ),
         row(
             R::ServerNotAllowed,
-            Scene::new().wishing(|wish| wish.server = Err(forbidden)),
+            Scene::new().with_spec(|spec| spec.server = Err(forbidden)),
             &["--allowed-server https://auth.example.com"],
         ),
         row(
             R::SecretConflict,
-            Scene::new().seeing(|seen| seen.token = TokenSecret::Foreign),
+            Scene::new().seeing(|seen| seen.token = TokenSecret::NotOwned),
             &["Secret acme-token", "spec.secretName", "remove"],
         ),
         row(
             R::SecretConflict,
-            pending(Scene::new()).seeing(|seen| seen.grant = GrantSecret::Foreign),
+            pending(Scene::new()).seeing(|seen| seen.grant = GrantSecret::NotOwned),
             &["Secret pleo-grant-acme", "rename", "remove"],
         ),
         row(
@@ -220,7 +224,7 @@ fn table() -> Vec<Row> {
         ),
         row(
             R::RefreshInDoubt,
-            Scene::adopted().with_claim("consent-1", at(0), Claimant::Elsewhere, 0),
+            Scene::adopted().with_claim("consent-1", at(0), ClaimOwner::Elsewhere, 0),
             &["may have spent", "by itself"],
         ),
         row(R::Progressing, Scene::adopted(), &["first exchange"]),
@@ -260,10 +264,10 @@ fn every_reason_of_ready_has_a_row() {
 fn every_reason_of_reauth_required_is_told_with_its_status_and_its_way_back() {
     use ReauthReason as R;
     let put = "put a new refresh token into the Secret acme-grant, key refresh_token";
-    let moved = Scene::living().wishing(|wish| wish.server = Ok(server(STAGING)));
+    let moved = Scene::living().with_spec(|spec| spec.server = Ok(server(STAGING)));
     let unproved_and_moved = Scene::adopted()
-        .seeing(|seen| seen.initial = Scene::new().observed.initial)
-        .wishing(|wish| wish.server = Ok(server(STAGING)));
+        .seeing(|seen| seen.initial = Scene::new().snapshot.initial)
+        .with_spec(|spec| spec.server = Ok(server(STAGING)));
     let doubtful = Scene::adopted().with_grant(|grant| {
         grant.bind(Which::Candidate, &our_id());
         grant.attempts_mut(Which::Candidate).expect("a candidate").in_doubt = true;
@@ -315,7 +319,7 @@ fn every_reason_of_reauth_required_is_told_with_its_status_and_its_way_back() {
 
 #[test]
 fn every_reason_for_a_new_consent_but_the_first_makes_ready_say_so() {
-    let moved = Scene::living().at(1000).wishing(|wish| wish.server = Ok(server(STAGING)));
+    let moved = Scene::living().at(1000).with_spec(|spec| spec.server = Ok(server(STAGING)));
     for scene in [
         Scene::dead(RefusedReason::GrantRefused),
         Scene::dead(RefusedReason::TokenInvalid),
@@ -331,11 +335,11 @@ fn every_reason_for_a_new_consent_but_the_first_makes_ready_say_so() {
 
 #[test]
 fn the_message_names_the_key_that_the_spec_names_or_asks_for_one() {
-    let other = Scene::dead(RefusedReason::GrantRefused).wishing(|wish| {
-        wish.initial_grant.as_mut().unwrap().key = "token".into();
+    let other = Scene::dead(RefusedReason::GrantRefused).with_spec(|spec| {
+        spec.initial_grant.as_mut().unwrap().key = "token".into();
     });
     assert!(consent(&other).message.contains("Secret acme-grant, key token"));
-    let none = Scene::dead(RefusedReason::GrantRefused).wishing(|wish| wish.initial_grant = None);
+    let none = Scene::dead(RefusedReason::GrantRefused).with_spec(|spec| spec.initial_grant = None);
     assert!(consent(&none).message.contains("spec.initialGrant.secretRef"));
 }
 
@@ -343,13 +347,14 @@ fn the_message_names_the_key_that_the_spec_names_or_asks_for_one() {
 #[test]
 fn of_several_reasons_the_first_is_told() {
     let spec_wrong = |scene: Scene| {
-        scene.wishing(|wish| wish.server = Err(SpecProblem::Invalid("spec.server.caBundle is not PEM".into())))
+        scene.with_spec(|spec| spec.server = Err(SpecProblem::Invalid("spec.server.caBundle is not PEM".into())))
     };
-    let not_allowed =
-        |scene: Scene| scene.wishing(|wish| wish.server = Err(SpecProblem::NotAllowed("https://evil.example".into())));
-    let conflict = |scene: Scene| scene.seeing(|seen| seen.token = TokenSecret::Foreign);
+    let not_allowed = |scene: Scene| {
+        scene.with_spec(|spec| spec.server = Err(SpecProblem::NotAllowed("https://evil.example".into())))
+    };
+    let conflict = |scene: Scene| scene.seeing(|seen| seen.token = TokenSecret::NotOwned);
     let unreadable = |scene: Scene| scene.seeing(|seen| seen.grant = GrantSecret::Unreadable(Unreadable::Newer(2)));
-    let suspended = |scene: Scene| scene.wishing(|wish| wish.suspend = true);
+    let suspended = |scene: Scene| scene.with_spec(|spec| spec.suspend = true);
     let invalid = |scene: Scene| scene.seeing(|seen| seen.initial = InitialGrant::Invalid("no token".into()));
     let dead = || Scene::dead(RefusedReason::GrantRefused);
     let doubtful = |scene: Scene| scene.with_live_tried(|tried| tried.in_doubt = true);
@@ -400,7 +405,7 @@ fn a_candidate_of_another_server_is_not_under_way() {
 #[test]
 fn nobody_is_asked_for_a_consent_that_stands_there_because_the_spec_is_wrong() {
     let nowhere = |scene: Scene| {
-        scene.wishing(|wish| wish.server = Err(SpecProblem::NotAllowed("https://auth.example.com".into())))
+        scene.with_spec(|spec| spec.server = Err(SpecProblem::NotAllowed("https://auth.example.com".into())))
     };
     for scene in [Scene::new(), Scene::dead(RefusedReason::GrantRefused), predecessor(Scene::new())] {
         assert_eq!(consent(&nowhere(scene.consent("consent-2"))).status, "Unknown");
@@ -414,18 +419,18 @@ fn a_usable_token_is_ready_whatever_else_is_wrong() {
     for (scene, problem, stalls) in [
         (without_client(Scene::living()), "pleo-client", Some("ClientSecretMissing")),
         (Scene::living().client("another"), "put the old client_id back", Some("ReauthRequired")),
-        (Scene::living().wishing(|wish| wish.suspend = true), "spec.suspend", None),
+        (Scene::living().with_spec(|spec| spec.suspend = true), "spec.suspend", None),
         (
-            Scene::living().wishing(|wish| wish.server = Err(SpecProblem::NotAllowed("https://evil.example".into()))),
+            Scene::living().with_spec(|spec| spec.server = Err(SpecProblem::NotAllowed("https://evil.example".into()))),
             "https://evil.example",
             Some("ServerNotAllowed"),
         ),
         (
-            Scene::living().wishing(|wish| wish.server = Ok(server(STAGING))),
+            Scene::living().with_spec(|spec| spec.server = Ok(server(STAGING))),
             "change the spec back",
             Some("ReauthRequired"),
         ),
-        (Scene::living().seeing(|seen| seen.grant = GrantSecret::Foreign), "pleo-grant-acme", Some("SecretConflict")),
+        (Scene::living().seeing(|seen| seen.grant = GrantSecret::NotOwned), "pleo-grant-acme", Some("SecretConflict")),
         (
             Scene::living().seeing(|seen| seen.grant = GrantSecret::Unreadable(Unreadable::Newer(2))),
             "upgrade",
@@ -460,7 +465,7 @@ fn a_usable_token_is_ready_whatever_else_is_wrong() {
 
 #[test]
 fn a_token_stops_being_usable_at_its_very_end() {
-    let scene = Scene::living().wishing(|wish| wish.suspend = true);
+    let scene = Scene::living().with_spec(|spec| spec.suspend = true);
     assert_eq!(ready(&scene.clone().at(899)).status, "True");
     assert_eq!(ready(&scene.at(900)).reason, "Suspended");
 }
@@ -566,7 +571,7 @@ fn the_same_state_gives_the_same_status_at_every_look() {
 fn a_storage_that_refuses_is_told_once() {
     for scene in [Scene::adopted(), Scene::living().at(850)] {
         let told = |scene: &Scene, previous: &PleoConnectionStatus| {
-            status::of(&scene.observed, previous, Some(FORBIDDEN), scene.now, PACE)
+            status::of(&scene.snapshot, previous, Some(FORBIDDEN), scene.now, PACE)
         };
         let first = told(&scene, &PleoConnectionStatus::default());
         let mut later = scene;
@@ -585,9 +590,9 @@ fn the_rest_of_the_status_is_a_picture_of_the_ledger() {
     assert_eq!((status.secret_name.as_deref(), status.last_failure), (Some("acme-token"), None));
     assert!(status.conditions.iter().all(|condition| condition.observed_generation == Some(1)));
 
-    let mut scene = Scene::living().at(850).wishing(|wish| {
-        wish.generation = 4;
-        wish.refresh_request = Some("monday".into());
+    let mut scene = Scene::living().at(850).with_spec(|spec| {
+        spec.generation = 4;
+        spec.refresh_request = Some("monday".into());
     });
     scene.exchange(reply(503, ""));
     let status = scene.status();
@@ -610,10 +615,10 @@ fn what_the_ledger_told_stays_when_the_grant_is_gone() {
 #[test]
 fn the_name_of_the_old_secret_is_not_forgotten_while_the_new_one_cannot_be_written() {
     let before = Scene::living().status();
-    for token in [TokenSecret::Foreign, TokenSecret::Absent] {
+    for token in [TokenSecret::NotOwned, TokenSecret::Absent] {
         let renamed = Scene::living()
             .at(100)
-            .wishing(|wish| wish.secret_name = "taken".into())
+            .with_spec(|spec| spec.secret_name = "taken".into())
             .seeing(|seen| (seen.token, seen.retired) = (token, Some("acme-token".into())));
         assert_eq!(renamed.status_after(&before).secret_name.as_deref(), Some("acme-token"));
     }
@@ -667,7 +672,7 @@ fn no_status_and_no_event_holds_a_secret() {
                 scene.with_grant(|grant| grant.refused = Some(refused("consent-0", RefusedReason::GrantRefused)));
             let status = scene.status();
             let events = status::transitions(&PleoConnectionStatus::default(), &status);
-            let all = format!("{} {events:?} {:?}", serde_json::to_string(&status).unwrap(), scene.observed);
+            let all = format!("{} {events:?} {:?}", serde_json::to_string(&status).unwrap(), scene.snapshot);
             for secret in ["refresh-7", "refresh-8", "access-7", "access-8", "consent-1", "consent-0", "client-secret"]
             {
                 assert!(!all.contains(secret), "{secret} in {all}");

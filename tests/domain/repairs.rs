@@ -4,7 +4,7 @@
 use pleo_operator::domain::{
     plan::{adoption, decide::Decision, projection, restarts},
     snapshot::{
-        observed::TokenSecret,
+        TokenSecret,
         repair::{PATIENT, Repaired, Repairs, URGENT},
     },
     token::AccessToken,
@@ -23,7 +23,7 @@ fn returned(times: u32, ago: u64) -> Scene {
 /// Another program has changed what pods get, after this process had written it so often.
 fn edited(times: u32, ago: u64) -> Scene {
     let scene = Scene::living().at(100);
-    let what = projection::written(scene.content(), &scene.observed.wish);
+    let what = projection::written(scene.content(), &scene.snapshot.spec);
     scene.seeing(|seen| {
         seen.repairs = Repairs { removal: None, publication: Some(Repaired { what, times, ago: secs(ago) }) };
         let TokenSecret::Ours(published) = &mut seen.token else { panic!("a token Secret") };
@@ -38,7 +38,7 @@ fn a_token_that_comes_back_is_removed_after_minutes() {
         let waits = returned(times, 20);
         let until = waits.waits().until.expect("it is removed again");
         let due = at(i64::from(pause) - 20);
-        assert!(until <= due && adoption::next(&waits.observed, waits.now) == Some(due), "after {times}");
+        assert!(until <= due && adoption::next(&waits.snapshot, waits.now) == Some(due), "after {times}");
         assert!(matches!(returned(times, u64::try_from(pause).unwrap()).decide(), Decision::Tidy(_)), "after {times}");
     }
 }
@@ -49,13 +49,13 @@ fn another_token_is_removed_at_once() {
         seen.repairs.removal.as_mut().unwrap().what = fingerprint("an earlier consent");
     });
     assert!(matches!(scene.decide(), Decision::Tidy(_)));
-    assert_eq!(adoption::returned(&scene.observed), None);
+    assert_eq!(adoption::returned(&scene.snapshot), None);
 }
 
 #[test]
 fn who_puts_a_token_back_is_told_how_to_keep_it() {
     let scene = returned(1, 1);
-    let (token, message) = adoption::returned(&scene.observed).expect("it is back");
+    let (token, message) = adoption::returned(&scene.snapshot).expect("it is back");
     assert_eq!(*token, fingerprint("consent-1"));
     assert!(message.contains("spec.initialGrant.keep") && message.contains("Secret acme-grant"), "{message}");
 }
@@ -100,17 +100,17 @@ fn a_token_secret_that_is_deleted_is_back_soon() {
 /// What pods have is somebody else's: no restart and no word to them brings them ours.
 #[test]
 fn nobody_is_sent_to_read_what_another_program_wrote() {
-    let with_web = |scene: Scene| scene.seeing(|seen| seen.wish.restart_targets = [deployment("web")].into());
+    let with_web = |scene: Scene| scene.seeing(|seen| seen.spec.restart_targets = [deployment("web")].into());
     let (ours, theirs) = (with_web(edited(0, 1)), with_web(edited(1, 1)));
-    assert!(restarts::due(&ours.observed, ours.now).is_some() && projection::news(&ours.observed, ours.now).is_some());
-    assert_eq!(restarts::due(&theirs.observed, theirs.now), None);
-    assert!(projection::news(&theirs.observed, theirs.now).is_none());
+    assert!(restarts::due(&ours.snapshot, ours.now).is_some() && projection::news(&ours.snapshot, ours.now).is_some());
+    assert_eq!(restarts::due(&theirs.snapshot, theirs.now), None);
+    assert!(projection::news(&theirs.snapshot, theirs.now).is_none());
     assert_eq!(theirs.status().expiration_time, None);
 }
 
 /// With `keep` it is never removed: that it is there is as the spec says.
 #[test]
 fn a_token_that_is_kept_does_not_return() {
-    let kept = returned(1, 1).wishing(|wish| wish.initial_grant.as_mut().unwrap().keep = true);
-    assert_eq!(adoption::returned(&kept.observed), None);
+    let kept = returned(1, 1).with_spec(|spec| spec.initial_grant.as_mut().unwrap().keep = true);
+    assert_eq!(adoption::returned(&kept.snapshot), None);
 }

@@ -12,7 +12,7 @@ use pleo_operator::{
     domain::{
         commit::{
             attempt::{Attempt, Claiming, Terms, claim},
-            settlement::{Ending, Settlement, settle},
+            settlement::{AttemptResult, Settlement, settle},
         },
         failure::{Failure, FailureKind, Outcome},
         ledger::{
@@ -23,22 +23,20 @@ use pleo_operator::{
             },
         },
         plan::{
-            decide::{Decision, Rotation, Turn, Wait, decide, turn},
+            decide::{Decision, NextRefresh, Rotation, Wait, decide, turn},
             link, projection,
             restarts::{self, Tried},
             schedule::Pace,
         },
         report::status,
         snapshot::{
-            observed::{
-                Claimant, ClientSecretState, GrantSecret, InitialGrant, InitialToken, Observed, PutOff, Sharing,
-                Sighting, TokenSecret, Told, Versioned,
-            },
+            ClaimOwner, ClientSecretState, Deferred, GrantSecret, InitialGrant, InitialToken, LocalObservations,
+            Sharing, Snapshot, TokenSecret, Told, Versioned,
             published::{Content, Published},
             repair::Repairs,
         },
+        spec::{InitialGrantRef, ResolvedSpec, Server, TokenUrl},
         token::{AccessToken, ClientCredentials, ClientSecret, Fingerprint, LinkKey, RefreshToken},
-        wish::{InitialGrantRef, Server, TokenUrl, Wish},
     },
     pleo::answer::interpret,
 };
@@ -209,8 +207,8 @@ pub fn claimed(grant: &Grant, which: Which, id: &str, now: Timestamp) -> (Grant,
 }
 
 /// The request left as soon as it was started.
-pub fn ending(outcome: Outcome, started_at: Timestamp, ended_at: Timestamp) -> Ending {
-    Ending { outcome, started_at, sent_at: started_at, ended_at }
+pub fn ending(outcome: Outcome, started_at: Timestamp, ended_at: Timestamp) -> AttemptResult {
+    AttemptResult { outcome, started_at, sent_at: started_at, ended_at }
 }
 
 /// The grant that is to be written.
@@ -225,7 +223,7 @@ pub fn written(settlement: Settlement) -> Grant {
 /// One connection, and a world in which its decisions come true.
 #[derive(Clone, Debug)]
 pub struct Scene {
-    pub observed: Observed,
+    pub snapshot: Snapshot,
     pub now: Timestamp,
     /// Every token that was sent, with its server.
     pub sent: Vec<(String, TokenUrl)>,
@@ -237,7 +235,7 @@ pub struct Scene {
 impl Scene {
     /// At noon: a connection `acme` with a client, an empty Secret `acme-grant` for the first token, and nothing of ours.
     pub fn new() -> Self {
-        let wish = Wish {
+        let spec = ResolvedSpec {
             uid: UID.into(),
             namespace: "finance".into(),
             name: "acme".into(),
@@ -261,8 +259,8 @@ impl Scene {
             refresh_request: None,
             restart_targets: BTreeSet::new(),
         };
-        let observed = Observed {
-            wish,
+        let snapshot = Snapshot {
+            spec,
             client: ClientSecretState::Present(client("acme-client")),
             initial: InitialGrant::Missing("the Secret acme-grant has no key refresh_token".into()),
             grant: GrantSecret::Absent,
@@ -270,11 +268,11 @@ impl Scene {
             retired: None,
             told: Told::default(),
             links: None,
-            put_off: PutOff::default(),
-            sighting: Sighting::default(),
+            deferred: Deferred::default(),
+            sighting: LocalObservations::default(),
             repairs: Repairs::default(),
         };
-        Self { observed, now: at(0), sent: Vec::new(), done: Vec::new(), attempts: 0 }
+        Self { snapshot, now: at(0), sent: Vec::new(), done: Vec::new(), attempts: 0 }
     }
 
     /// A connection in the best of health: `refresh-7` was issued at noon for 15 minutes, and pods have `access-7`.
@@ -301,17 +299,17 @@ impl Scene {
     }
 
     pub fn holding(mut self, grant: Grant) -> Self {
-        self.observed.grant = GrantSecret::Ours(Versioned { value: grant, version: "1".into() });
+        self.snapshot.grant = GrantSecret::Ours(Versioned { value: grant, version: "1".into() });
         self
     }
 
-    pub fn wishing(mut self, change: impl FnOnce(&mut Wish)) -> Self {
-        change(&mut self.observed.wish);
+    pub fn with_spec(mut self, change: impl FnOnce(&mut ResolvedSpec)) -> Self {
+        change(&mut self.snapshot.spec);
         self
     }
 
-    pub fn seeing(mut self, change: impl FnOnce(&mut Observed)) -> Self {
-        change(&mut self.observed);
+    pub fn seeing(mut self, change: impl FnOnce(&mut Snapshot)) -> Self {
+        change(&mut self.snapshot);
         self
     }
 
@@ -330,14 +328,14 @@ impl Scene {
 
     /// Another client stands in the client Secret.
     pub fn client(mut self, id: &str) -> Self {
-        self.observed.client = ClientSecretState::Present(client(id));
+        self.snapshot.client = ClientSecretState::Present(client(id));
         self
     }
 
     /// A user puts a refresh token into the initial grant.
     pub fn consent(mut self, token: &str) -> Self {
         let token = RefreshToken::new(token);
-        self.observed.initial = InitialGrant::Present(InitialToken {
+        self.snapshot.initial = InitialGrant::Present(InitialToken {
             fingerprint: token.fingerprint(),
             token,
             version: "initial-1".into(),
@@ -348,16 +346,19 @@ impl Scene {
     }
 
     /// A claim on a token stands there, seen for so long.
-    pub fn with_claim(mut self, token: &str, started_at: Timestamp, whose: Claimant, seen_for: u64) -> Self {
+    pub fn with_claim(mut self, token: &str, started_at: Timestamp, whose: ClaimOwner, seen_for: u64) -> Self {
         self.grant_mut().claim = Some(claim_of(token, started_at));
-        self.observed.sighting =
-            Sighting { claimant: Some(whose), claim_seen_for: secs(seen_for), ..Sighting::default() };
+        self.snapshot.sighting = LocalObservations {
+            claim_owner: Some(whose),
+            claim_seen_for: secs(seen_for),
+            ..LocalObservations::default()
+        };
         self
     }
 
     /// The token Secret says what the grant says.
     pub fn published(mut self) -> Self {
-        let content = projection::desired(&self.observed, self.now).expect("a grant that may be published");
+        let content = projection::desired(&self.snapshot, self.now).expect("a grant that may be published");
         self.publish(&content);
         self
     }
@@ -370,37 +371,37 @@ impl Scene {
 
     pub fn go_to(&mut self, time: Timestamp) {
         let passed = Duration::try_from(time.duration_since(self.now)).unwrap_or_default();
-        self.observed.sighting.claim_seen_for += passed;
-        self.observed.sighting.candidate_failure_seen_for += passed;
-        self.observed.sighting.live_failure_seen_for += passed;
-        if self.observed.grant.ours().is_some_and(|grant| grant.value.code.is_some()) {
-            self.observed.sighting.code_seen_for += passed;
+        self.snapshot.sighting.claim_seen_for += passed;
+        self.snapshot.sighting.candidate_failure_seen_for += passed;
+        self.snapshot.sighting.live_failure_seen_for += passed;
+        if self.snapshot.grant.ours().is_some_and(|grant| grant.value.code.is_some()) {
+            self.snapshot.sighting.code_seen_for += passed;
         }
         self.now = time;
     }
 
     pub fn grant(&self) -> &Grant {
-        &self.observed.grant.ours().expect("a grant of ours").value
+        &self.snapshot.grant.ours().expect("a grant of ours").value
     }
 
     pub fn grant_mut(&mut self) -> &mut Grant {
-        match &mut self.observed.grant {
+        match &mut self.snapshot.grant {
             GrantSecret::Ours(grant) => &mut grant.value,
             other => panic!("no grant of ours: {other:?}"),
         }
     }
 
     pub fn content(&self) -> &Content {
-        let published = self.observed.token.published().expect("a token Secret of ours");
+        let published = self.snapshot.token.published().expect("a token Secret of ours");
         published.content.as_ref().expect("a token Secret that can be read")
     }
 
     pub fn decide(&self) -> Decision {
-        decide(&self.observed, self.now, PACE)
+        decide(&self.snapshot, self.now, PACE)
     }
 
-    pub fn turn(&self) -> Turn {
-        turn(&self.observed, self.now, PACE)
+    pub fn turn(&self) -> NextRefresh {
+        turn(&self.snapshot, self.now, PACE)
     }
 
     /// What it waits for.
@@ -423,7 +424,7 @@ impl Scene {
 
     /// Whether a token is to be sent at this moment.
     pub fn is_sending(&self) -> bool {
-        matches!(self.turn(), Turn::Now(_))
+        matches!(self.turn(), NextRefresh::Now(_))
     }
 
     pub fn status(&self) -> PleoConnectionStatus {
@@ -431,7 +432,7 @@ impl Scene {
     }
 
     pub fn status_after(&self, previous: &PleoConnectionStatus) -> PleoConnectionStatus {
-        status::of(&self.observed, previous, None, self.now, PACE)
+        status::of(&self.snapshot, previous, None, self.now, PACE)
     }
 
     /// Makes decisions come true until there is nothing left but to wait, to leave or to send.
@@ -449,16 +450,16 @@ impl Scene {
                 }
                 Decision::Retire(_) => {
                     self.done.push("retire");
-                    self.observed.retired = None;
+                    self.snapshot.retired = None;
                 }
                 Decision::Tidy(tidying) => {
                     self.done.push("tidy");
-                    self.observed.initial = InitialGrant::Missing(format!("{} is tidy", tidying.secret));
+                    self.snapshot.initial = InitialGrant::Missing(format!("{} is tidy", tidying.secret));
                 }
                 Decision::Restart(restart) => {
                     self.done.push("restart");
                     let tried = Tried { done: restart.targets, perhaps: Vec::new() };
-                    let grant = restarts::note(&self.observed, &tried, self.now).expect("a grant");
+                    let grant = restarts::note(&self.snapshot, &tried, self.now).expect("a grant");
                     self.store(grant);
                 }
                 Decision::Forget(grant) => {
@@ -468,7 +469,7 @@ impl Scene {
                 Decision::Invite => {
                     self.done.push("invite");
                     let key = LinkKey::new(format!("key-{}", self.now));
-                    let (grant, _) = link::invite(&self.observed, key, self.now).expect("a grant");
+                    let (grant, _) = link::invite(&self.snapshot, key, self.now).expect("a grant");
                     self.store(grant);
                 }
                 end @ (Decision::Rotate(_) | Decision::Wait(_) | Decision::Leave) => return end,
@@ -484,7 +485,7 @@ impl Scene {
         let ending = ending(outcome, started_at, self.now);
         let grant = written(settle(self.grant(), &attempt, &ending));
         self.store(grant);
-        self.observed.sighting = Sighting::default();
+        self.snapshot.sighting = LocalObservations::default();
         self.rest()
     }
 
@@ -494,13 +495,13 @@ impl Scene {
         let Decision::Rotate(rotation) = self.rest() else { panic!("nothing is due: {:?}", self.decide()) };
         self.attempts += 1;
         let id = AttemptId(format!("here-{}", self.attempts));
-        let wish = &self.observed.wish;
-        let ClientSecretState::Present(client) = &self.observed.client else { panic!("no client") };
+        let spec = &self.snapshot.spec;
+        let ClientSecretState::Present(client) = &self.snapshot.client else { panic!("no client") };
         let terms = Terms {
-            client: client.fingerprint(&wish.uid),
+            client: client.fingerprint(&spec.uid),
             client_id: client.id_fingerprint(),
-            generation: wish.generation,
-            retry_timeout: wish.retry_timeout,
+            generation: spec.generation,
+            retry_timeout: spec.retry_timeout,
             ..terms()
         };
         let Claiming { attempt, token } = claim(self.grant(), &rotation, id, self.now, terms).expect("a token");
@@ -511,17 +512,17 @@ impl Scene {
     }
 
     pub fn store(&mut self, grant: Grant) {
-        self.observed.grant = GrantSecret::Ours(Versioned { value: grant, version: "next".into() });
+        self.snapshot.grant = GrantSecret::Ours(Versioned { value: grant, version: "next".into() });
     }
 
     pub fn publish(&mut self, content: &Content) {
-        let wish = &self.observed.wish;
+        let spec = &self.snapshot.spec;
         let published = Published::read(
             content.encode(),
-            projection::labels(wish),
-            wish.secret_annotations.clone(),
-            Some(wish.uid.clone()),
+            projection::labels(spec),
+            spec.secret_annotations.clone(),
+            Some(spec.uid.clone()),
         );
-        self.observed.token = TokenSecret::Ours(Versioned { value: published, version: "next".into() });
+        self.snapshot.token = TokenSecret::Ours(Versioned { value: published, version: "next".into() });
     }
 }

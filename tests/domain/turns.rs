@@ -10,11 +10,11 @@ use pleo_operator::{
             record::Unreadable,
         },
         plan::{
-            decide::{Decision, Turn, WaitReason},
+            decide::{Decision, NextRefresh, WaitReason},
             schedule::Pace,
         },
-        snapshot::observed::{ClientSecretState, GrantSecret, Sighting, TokenSecret},
-        wish::SpecProblem,
+        snapshot::{ClientSecretState, GrantSecret, LocalObservations, TokenSecret},
+        spec::SpecProblem,
     },
 };
 
@@ -47,7 +47,7 @@ fn nothing_is_sent_while_there_is_no_token_secret() {
     let mut scene = Scene::living().at(850);
     assert!(scene.is_sending());
     scene = scene.seeing(|seen| seen.token = TokenSecret::Absent);
-    assert_eq!(scene.turn(), Turn::Never);
+    assert_eq!(scene.turn(), NextRefresh::Never);
     assert!(matches!(scene.decide(), Decision::Publish(_)));
     assert!(matches!(scene.rest(), Decision::Rotate(_)), "and goes on once it is there");
 }
@@ -106,7 +106,7 @@ fn a_candidate_that_is_halted_does_not_hold_up_the_live_token() {
 /// I1 figure: min(5 s, half the life) apart.
 #[test]
 fn two_exchanges_are_kept_apart_whatever_is_asked() {
-    let asking = Scene::living().wishing(|wish| wish.refresh_request = Some("now!".into()));
+    let asking = Scene::living().with_spec(|spec| spec.refresh_request = Some("now!".into()));
     let wait = asking.clone().at(4).waits();
     assert_eq!(wait.until, Some(at(5)));
     assert!(asking.at(5).is_sending());
@@ -124,39 +124,39 @@ fn two_exchanges_are_kept_apart_whatever_is_asked() {
 
 #[test]
 fn a_suspended_connection_sends_nothing_and_marks_its_token_as_expired_when_it_is() {
-    let scene = Scene::living().wishing(|wish| wish.suspend = true);
+    let scene = Scene::living().with_spec(|spec| spec.suspend = true);
     let wait = scene.waits();
     assert_eq!((wait.reason, wait.until), (WaitReason::Change, Some(at(900))));
-    let mut expired = scene.at(900).wishing(|wish| wish.refresh_request = Some("now!".into()));
+    let mut expired = scene.at(900).with_spec(|spec| spec.refresh_request = Some("now!".into()));
     assert!(matches!(expired.rest(), Decision::Wait(wait) if wait.until == Some(first_warning())));
     assert_eq!(expired.done, ["publish"]);
     assert_eq!(expired.content().state, TokenState::Expired);
     assert!(expired.content().access.is_some(), "an expired token stays, so that mounts do not break");
-    assert!(expired.wishing(|wish| wish.suspend = false).is_sending(), "and unset it goes on");
+    assert!(expired.with_spec(|spec| spec.suspend = false).is_sending(), "and unset it goes on");
 }
 
 #[test]
 fn a_connection_that_is_being_deleted_is_left() {
     for scene in [Scene::living().at(850), Scene::new().consent("consent-1"), Scene::new()] {
-        let scene = scene.wishing(|wish| wish.deleting = true);
-        assert_eq!((scene.decide(), scene.turn()), (Decision::Leave, Turn::Never));
+        let scene = scene.with_spec(|spec| spec.deleting = true);
+        assert_eq!((scene.decide(), scene.turn()), (Decision::Leave, NextRefresh::Never));
     }
 }
 
 #[test]
 fn a_foreign_secret_stops_everything_and_nothing_is_touched() {
     for scene in [
-        Scene::living().at(850).seeing(|seen| seen.token = TokenSecret::Foreign),
-        Scene::new().consent("consent-1").seeing(|seen| seen.token = TokenSecret::Foreign),
-        Scene::new().consent("consent-1").seeing(|seen| seen.grant = GrantSecret::Foreign),
+        Scene::living().at(850).seeing(|seen| seen.token = TokenSecret::NotOwned),
+        Scene::new().consent("consent-1").seeing(|seen| seen.token = TokenSecret::NotOwned),
+        Scene::new().consent("consent-1").seeing(|seen| seen.grant = GrantSecret::NotOwned),
         Scene::living()
             .seeing(|seen| seen.retired = Some("old".into()))
-            .seeing(|seen| seen.token = TokenSecret::Foreign),
+            .seeing(|seen| seen.token = TokenSecret::NotOwned),
     ] {
         let mut scene = scene;
-        let until = scene.observed.grant.ours().map(|_| first_warning());
+        let until = scene.snapshot.grant.ours().map(|_| first_warning());
         assert!(matches!(scene.rest(), Decision::Wait(wait) if wait.until == until));
-        assert_eq!((scene.done.len(), scene.turn()), (0, Turn::Never));
+        assert_eq!((scene.done.len(), scene.turn()), (0, NextRefresh::Never));
     }
 }
 
@@ -177,46 +177,46 @@ fn nothing_is_sent_without_a_client() {
         .at(850)
         .seeing(|seen| seen.client = ClientSecretState::Missing("there is no Secret pleo-client".into()));
     assert!(matches!(scene.rest(), Decision::Wait(wait) if wait.reason == WaitReason::Change));
-    assert_eq!(scene.turn(), Turn::Never);
+    assert_eq!(scene.turn(), NextRefresh::Never);
 }
 
 #[test]
 fn nothing_is_written_or_sent_for_a_server_that_is_not_allowed() {
     let forbidden = || Err(SpecProblem::NotAllowed("https://evil.example".into()));
-    let mut fresh = Scene::new().consent("consent-1").wishing(|wish| wish.server = forbidden());
+    let mut fresh = Scene::new().consent("consent-1").with_spec(|spec| spec.server = forbidden());
     assert!(matches!(fresh.rest(), Decision::Wait(_)));
     assert!(fresh.done.is_empty());
-    let mut living = Scene::living().at(850).wishing(|wish| wish.server = forbidden());
+    let mut living = Scene::living().at(850).with_spec(|spec| spec.server = forbidden());
     assert!(matches!(living.rest(), Decision::Wait(wait) if wait.until == Some(at(900))));
-    assert_eq!(living.turn(), Turn::Never);
+    assert_eq!(living.turn(), NextRefresh::Never);
 }
 
 /// I8: kept, and good again when the spec is changed back.
 #[test]
 fn a_grant_of_another_server_is_kept_and_not_sent() {
-    let mut scene = Scene::living().at(850).wishing(|wish| wish.server = Ok(server(STAGING)));
+    let mut scene = Scene::living().at(850).with_spec(|spec| spec.server = Ok(server(STAGING)));
     assert!(matches!(scene.rest(), Decision::Wait(wait) if wait.reason == WaitReason::Change));
-    assert_eq!(scene.turn(), Turn::Never);
-    let asked = scene.clone().wishing(|wish| wish.refresh_request = Some("now!".into()));
-    assert_eq!(asked.turn(), Turn::Never, "not even when asked");
-    let mut back = scene.wishing(|wish| wish.server = Ok(server(PRODUCTION)));
+    assert_eq!(scene.turn(), NextRefresh::Never);
+    let asked = scene.clone().with_spec(|spec| spec.refresh_request = Some("now!".into()));
+    assert_eq!(asked.turn(), NextRefresh::Never, "not even when asked");
+    let mut back = scene.with_spec(|spec| spec.server = Ok(server(PRODUCTION)));
     back.exchange(pair("8"));
     assert_eq!(back.sent[0].0, "refresh-7");
 }
 
 #[test]
 fn a_refresh_request_is_answered_once() {
-    let mut scene = Scene::living().at(100).wishing(|wish| wish.refresh_request = Some("monday".into()));
+    let mut scene = Scene::living().at(100).with_spec(|spec| spec.refresh_request = Some("monday".into()));
     assert_eq!(scene.sends().request.as_deref(), Some("monday"));
     scene.exchange(pair("8"));
     assert_eq!(scene.grant().handled_request.as_deref(), Some("monday"));
     assert_eq!(scene.waits().reason, WaitReason::NextRefresh);
-    assert!(scene.wishing(|wish| wish.refresh_request = Some("tuesday".into())).at(110).is_sending());
+    assert!(scene.with_spec(|spec| spec.refresh_request = Some("tuesday".into())).at(110).is_sending());
 }
 
 #[test]
 fn a_refresh_request_that_was_answered_by_a_failure_is_answered() {
-    let mut scene = Scene::living().at(100).wishing(|wish| wish.refresh_request = Some("monday".into()));
+    let mut scene = Scene::living().at(100).with_spec(|spec| spec.refresh_request = Some("monday".into()));
     scene.exchange(no_connection());
     assert_eq!(scene.grant().handled_request.as_deref(), Some("monday"));
     assert_eq!(scene.waits().reason, WaitReason::Retry);
@@ -228,7 +228,7 @@ fn a_refresh_request_skips_the_backoff_and_not_the_settle_time() {
         tried.failures = 9;
         tried.retry = retry(0, 256, 0);
     });
-    let asking = |scene: Scene| scene.wishing(|wish| wish.refresh_request = Some("now!".into()));
+    let asking = |scene: Scene| scene.with_spec(|spec| spec.refresh_request = Some("now!".into()));
     assert!(!failing.clone().at(100).is_sending());
     assert!(asking(failing.at(100)).is_sending());
 
@@ -246,7 +246,7 @@ fn a_refresh_request_skips_the_backoff_and_not_the_settle_time() {
 fn a_refresh_request_never_makes_a_refused_token_be_sent() {
     let mut scene = Scene::living().at(850);
     scene.exchange(invalid_grant());
-    let mut scene = scene.at(1000).wishing(|wish| wish.refresh_request = Some("please!".into()));
+    let mut scene = scene.at(1000).with_spec(|spec| spec.refresh_request = Some("please!".into()));
     assert!(matches!(scene.rest(), Decision::Wait(wait) if wait.until.is_none()));
     assert_eq!(scene.grant().handled_request, None);
 }
@@ -298,7 +298,7 @@ fn a_token_secret_that_somebody_edited_is_repaired() {
     for edit in edits {
         for seconds in [10, 850] {
             let mut scene = Scene::living().at(seconds);
-            let TokenSecret::Ours(published) = &mut scene.observed.token else { panic!("ours") };
+            let TokenSecret::Ours(published) = &mut scene.snapshot.token else { panic!("ours") };
             edit(&mut published.value);
             assert!(matches!(scene.decide(), Decision::Publish(_)));
             scene.rest();
@@ -321,14 +321,14 @@ fn what_others_put_on_the_token_secret_stays() {
 
 #[test]
 fn a_template_is_written_and_the_operators_own_labels_win() {
-    let mut scene = Scene::living().wishing(|wish| {
-        wish.secret_labels.insert("team".into(), "finance".into());
-        wish.secret_labels.insert("pleo.io/connection".into(), "another".into());
-        wish.secret_annotations.insert("note".into(), "for pods".into());
+    let mut scene = Scene::living().with_spec(|spec| {
+        spec.secret_labels.insert("team".into(), "finance".into());
+        spec.secret_labels.insert("pleo.io/connection".into(), "another".into());
+        spec.secret_annotations.insert("note".into(), "for pods".into());
     });
     scene.rest();
     assert_eq!(scene.done, ["publish"]);
-    let published = scene.observed.token.published().unwrap();
+    let published = scene.snapshot.token.published().unwrap();
     assert_eq!(published.labels["team"], "finance");
     assert_eq!(published.labels["pleo.io/connection"], "acme");
     assert_eq!(published.annotations["note"], "for pods");
@@ -338,7 +338,7 @@ fn a_template_is_written_and_the_operators_own_labels_win() {
 fn after_a_rename_the_new_secret_is_published_before_the_old_one_goes() {
     let mut scene = Scene::living()
         .at(850)
-        .wishing(|wish| wish.secret_name = "renamed".into())
+        .with_spec(|spec| spec.secret_name = "renamed".into())
         .seeing(|seen| (seen.token, seen.retired) = (TokenSecret::Absent, Some("acme-token".into())));
     scene.exchange(pair("8"));
     assert_eq!(scene.done, ["publish", "retire", "send", "publish"]);
@@ -374,7 +374,7 @@ fn a_token_whose_grant_is_gone_stays_until_it_ends_and_the_count_goes_on() {
 fn two_looks_at_the_same_scene_decide_the_same() {
     for scene in [Scene::new(), Scene::living(), Scene::adopted().at(7), Scene::living().at(850)] {
         assert_eq!((scene.decide(), scene.turn()), (scene.decide(), scene.turn()));
-        assert_eq!(scene.clone().seeing(|seen| seen.sighting = Sighting::default()).decide(), scene.decide());
+        assert_eq!(scene.clone().seeing(|seen| seen.sighting = LocalObservations::default()).decide(), scene.decide());
     }
 }
 

@@ -8,7 +8,7 @@ use pleo_operator::domain::{
     failure::{Failure, FailureKind, Misconfiguration, Outcome},
     ledger::grant::Which,
     plan::decide::Decision,
-    snapshot::observed::ClientSecretState,
+    snapshot::ClientSecretState,
 };
 use proptest::{prelude::*, proptest, sample::select};
 
@@ -94,7 +94,7 @@ struct Books {
 }
 
 fn client_id(scene: &Scene) -> String {
-    match &scene.observed.client {
+    match &scene.snapshot.client {
         ClientSecretState::Present(client) => client.id.clone(),
         ClientSecretState::Missing(why) => panic!("no client: {why}"),
     }
@@ -120,19 +120,19 @@ fn live_one_life(events: Vec<(Event, u64)>) -> Result<(), TestCaseError> {
             }
             Event::MendsClient => {
                 clients += 1;
-                scene.observed.client = ClientSecretState::Present(with_secret(&format!("secret-{clients}")));
+                scene.snapshot.client = ClientSecretState::Present(with_secret(&format!("secret-{clients}")));
             }
             Event::SwitchesClient => scene = scene.client("another-client"),
             Event::SwitchesBack => scene = scene.client("acme-client"),
-            Event::EditsSpec => scene.observed.wish.generation += 1,
+            Event::EditsSpec => scene.snapshot.spec.generation += 1,
             Event::Asks => {
                 request += 1;
-                scene.observed.wish.refresh_request = Some(format!("request-{request}"));
+                scene.snapshot.spec.refresh_request = Some(format!("request-{request}"));
             }
-            Event::MovesToStaging => scene.observed.wish.server = Ok(server(STAGING)),
-            Event::MovesBack => scene.observed.wish.server = Ok(server(PRODUCTION)),
-            Event::Suspends => scene.observed.wish.suspend = true,
-            Event::Resumes => scene.observed.wish.suspend = false,
+            Event::MovesToStaging => scene.snapshot.spec.server = Ok(server(STAGING)),
+            Event::MovesBack => scene.snapshot.spec.server = Ok(server(PRODUCTION)),
+            Event::Suspends => scene.snapshot.spec.suspend = true,
+            Event::Resumes => scene.snapshot.spec.suspend = false,
             Event::Revokes => pleo.alive.clear(),
             Event::Answers
             | Event::AnswerLost
@@ -157,7 +157,7 @@ fn exchange_if_due(scene: &mut Scene, event: Event, pleo: &mut Server, books: &m
     }
     .expect("what is sent is held");
     let token = token.expose().to_owned();
-    let to = scene.observed.wish.token_url().expect("a server").as_str().to_owned();
+    let to = scene.snapshot.spec.token_url().expect("a server").as_str().to_owned();
     let id = client_id(scene);
     prop_assert!(!books.refused.contains(&(token.clone(), to.clone(), id.clone())), "I3: {token} was refused");
     prop_assert!(!books.spent.contains(&token), "I1: {token} was answered with a new pair");
@@ -194,7 +194,7 @@ fn exchange_if_due(scene: &mut Scene, event: Event, pleo: &mut Server, books: &m
 /// I4: pods have the access token of the grant, or none; its number never goes back.
 fn check_pods(scene: &mut Scene) -> Result<(), TestCaseError> {
     scene.rest();
-    let Some(grant) = scene.observed.grant.ours() else { return Ok(()) };
+    let Some(grant) = scene.snapshot.grant.ours() else { return Ok(()) };
     let content = scene.content();
     prop_assert_eq!(content.rotation, grant.value.rotation);
     let access = grant.value.live.as_ref().and_then(|live| live.access.as_ref());

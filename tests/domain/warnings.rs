@@ -15,8 +15,8 @@ use pleo_operator::{
             signal::{Edit, Signal, signals},
             status,
         },
-        snapshot::observed::{GrantSecret, InitialGrant, Sharing, TokenSecret},
-        wish::SpecProblem,
+        snapshot::{GrantSecret, InitialGrant, Sharing, TokenSecret},
+        spec::SpecProblem,
     },
 };
 
@@ -25,7 +25,7 @@ use super::scenes::{PRODUCTION, Scene, adopted, at, candidate, claimed, ending, 
 const DAY: i64 = 24 * 3600;
 
 fn suspended() -> Scene {
-    Scene::living().wishing(|wish| wish.suspend = true)
+    Scene::living().with_spec(|spec| spec.suspend = true)
 }
 
 fn warning(scene: &Scene) -> Option<(String, String)> {
@@ -68,7 +68,7 @@ fn a_suspended_connection_wakes_up_for_its_warnings_only() {
         assert_eq!((wait.until, wait.reason), (wake_up.map(at), WaitReason::Change));
         scene.go_to(wait.until.unwrap_or(Timestamp::MAX));
     }
-    let mut foreign = suspended().seeing(|seen| seen.token = TokenSecret::Foreign);
+    let mut foreign = suspended().seeing(|seen| seen.token = TokenSecret::NotOwned);
     assert!(matches!(foreign.rest(), Decision::Wait(wait) if wait.until == Some(at(46 * DAY))), "nothing else is told");
 }
 
@@ -86,8 +86,8 @@ fn refused_after(seconds: i64) -> Vec<Signal> {
     let before = scene.status();
     scene.exchange(invalid_grant());
     let after = scene.status_after(&before);
-    assert_eq!(signals(&scene.observed, &after, &after, scene.now, &[]), [], "once");
-    signals(&scene.observed, &before, &after, scene.now, &[])
+    assert_eq!(signals(&scene.snapshot, &after, &after, scene.now, &[]), [], "once");
+    signals(&scene.snapshot, &before, &after, scene.now, &[])
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_bad_consent_is_no_signal() {
         });
         scene.exchange(invalid_grant());
         let after = scene.status_after(&before);
-        assert_eq!(signals(&scene.observed, &before, &after, scene.now, &[]), []);
+        assert_eq!(signals(&scene.snapshot, &before, &after, scene.now, &[]), []);
     }
 }
 
@@ -128,7 +128,7 @@ fn a_young_grant_that_is_refused_is_a_signal_whatever_else_is_told() {
     scene.store(written(settle(&claimed, &attempt, &ending(invalid_grant(), at(900), at(901)))));
     let after = scene.status_after(&before);
     assert!(after.conditions.iter().any(|found| found.reason == "NotTried"));
-    let told = signals(&scene.observed, &before, &after, scene.now, &[]);
+    let told = signals(&scene.snapshot, &before, &after, scene.now, &[]);
     assert_eq!(told.iter().map(|signal| signal.kind).collect::<Vec<_>>(), [SecuritySignal::RefusedEarly]);
 }
 
@@ -140,17 +140,17 @@ fn a_lost_rotation_is_no_signal() {
     scene.exchange(invalid_grant());
     let after = scene.status_after(&before);
     assert!(after.conditions.iter().any(|found| found.reason == "RotationLost"));
-    assert_eq!(signals(&scene.observed, &before, &after, scene.now, &[]), []);
+    assert_eq!(signals(&scene.snapshot, &before, &after, scene.now, &[]), []);
 }
 
 #[test]
 fn a_grant_that_somebody_changed_is_a_signal_once() {
-    let damaged = |seen: &mut pleo_operator::domain::snapshot::observed::Observed| {
+    let damaged = |seen: &mut pleo_operator::domain::snapshot::Snapshot| {
         seen.grant = GrantSecret::Unreadable(Unreadable::Damaged("its ledger is no JSON"));
     };
-    let restored = |seen: &mut pleo_operator::domain::snapshot::observed::Observed| {
+    let restored = |seen: &mut pleo_operator::domain::snapshot::Snapshot| {
         let GrantSecret::Ours(grant) = seen.grant.clone() else { panic!("a grant") };
-        seen.grant = GrantSecret::Predecessor(grant);
+        seen.grant = GrantSecret::Stale(grant);
     };
     let newer = Scene::living().seeing(|seen| seen.grant = GrantSecret::Unreadable(Unreadable::Newer(2)));
     for (scene, count) in [
@@ -161,12 +161,12 @@ fn a_grant_that_somebody_changed_is_a_signal_once() {
     ] {
         let before = Scene::living().status();
         let after = scene.status_after(&before);
-        let told = signals(&scene.observed, &before, &after, scene.now, &[]);
+        let told = signals(&scene.snapshot, &before, &after, scene.now, &[]);
         assert_eq!(told.len(), count, "{told:?}");
         assert!(told.iter().all(|signal| signal.kind == SecuritySignal::SecretEdited));
-        assert_eq!(signals(&scene.observed, &after, &after, scene.now, &[]), [], "once");
+        assert_eq!(signals(&scene.snapshot, &after, &after, scene.now, &[]), [], "once");
         let edit = Edit { secret: "pleo-grant-acme".into(), by: "kubectl-\u{1b}edit".into(), at: Some(at(60)) };
-        let told = signals(&scene.observed, &before, &after, scene.now, &[edit]);
+        let told = signals(&scene.snapshot, &before, &after, scene.now, &[edit]);
         assert_eq!(told.len(), 1, "who did it is known, and told in one signal");
         assert!(
             told[0].message.starts_with("kubectl-edit wrote into the Secret pleo-grant-acme at 2026-03-02T12:01:00Z")
@@ -182,14 +182,14 @@ fn a_shared_grant_is_a_signal_once() {
     });
     let before = Scene::living().status();
     let after = shared.status_after(&before);
-    let told = signals(&shared.observed, &before, &after, shared.now, &[]);
+    let told = signals(&shared.snapshot, &before, &after, shared.now, &[]);
     assert_eq!(told.iter().map(|signal| signal.kind).collect::<Vec<_>>(), [SecuritySignal::GrantShared]);
     assert!(told[0].message.contains("finance/other"));
-    assert_eq!(signals(&shared.observed, &after, &after, shared.now, &[]), []);
+    assert_eq!(signals(&shared.snapshot, &after, &after, shared.now, &[]), []);
     // Where another reason comes first, too; and the way back says whose the token is.
-    let dead = Scene::dead(RefusedReason::GrantRefused).seeing(|seen| seen.initial = shared.observed.initial.clone());
+    let dead = Scene::dead(RefusedReason::GrantRefused).seeing(|seen| seen.initial = shared.snapshot.initial.clone());
     let status = dead.status();
-    assert_eq!(signals(&dead.observed, &status, &status, dead.now, &[]).len(), 1, "the caller tells it once");
+    assert_eq!(signals(&dead.snapshot, &status, &status, dead.now, &[]).len(), 1, "the caller tells it once");
     let told = status.conditions.iter().find(|found| found.type_ == "ReauthRequired").unwrap();
     assert!(told.message.contains("(the one that stands there is the connection finance/other's)"), "{}", told.message);
 }
@@ -217,8 +217,8 @@ fn others_hear_when_a_human_is_needed_and_when_all_is_well_again() {
     let mut before = PleoConnectionStatus::default();
     let mut step = |scene: &Scene| {
         let after = scene.status_after(&before);
-        told.extend(notice(&scene.observed.wish, &before, &after, scene.now));
-        assert_eq!(notice(&scene.observed.wish, &after, &after, scene.now), None, "once");
+        told.extend(notice(&scene.snapshot.spec, &before, &after, scene.now));
+        assert_eq!(notice(&scene.snapshot.spec, &after, &after, scene.now), None, "once");
         before = after;
     };
     scene.rest();
@@ -253,7 +253,7 @@ fn a_new_reason_is_news() {
     let mut other = dead.clone();
     let told = other.conditions.iter_mut().find(|found| found.type_ == "ReauthRequired").unwrap();
     told.reason = "GrantRestored".into();
-    let heard = notice(&Scene::new().observed.wish, &dead, &other, at(0)).expect("a notice");
+    let heard = notice(&Scene::new().snapshot.spec, &dead, &other, at(0)).expect("a notice");
     assert_eq!((heard.kind, heard.reason.as_str()), (NoticeKind::ReauthRequired, "GrantRestored"));
 }
 
@@ -262,7 +262,7 @@ fn a_new_reason_is_news() {
 fn a_notice_is_a_cloud_event() {
     let scene = Scene::dead(RefusedReason::GrantRefused);
     let after = scene.status();
-    let event = notice(&scene.observed.wish, &PleoConnectionStatus::default(), &after, scene.now).unwrap().event();
+    let event = notice(&scene.snapshot.spec, &PleoConnectionStatus::default(), &after, scene.now).unwrap().event();
     let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
     assert_eq!((text("specversion"), text("datacontenttype")), ("1.0".into(), "application/json".into()));
     assert_eq!(text("type"), "io.pleo.connection.reauth-required");
@@ -292,17 +292,17 @@ fn the_message_names_the_link_where_there_is_one() {
         assert!(with.contains(link) && with.contains(plugin) && with.contains(by_hand), "{with}");
     }
     let no_page = linked(Scene::dead(RefusedReason::GrantRefused))
-        .wishing(|wish| wish.server.as_mut().unwrap().authorization_url = Err("spec.server.… is missing".into()));
+        .with_spec(|spec| spec.server.as_mut().unwrap().authorization_url = Err("spec.server.… is missing".into()));
     let without_links = no_page.clone().seeing(|seen| seen.links = None);
     assert!(!message(&without_links).contains("there is no link"), "nobody serves links at all");
-    let no_server = Scene::new().wishing(|wish| wish.server = Err(SpecProblem::NotAllowed("https://x".into())));
+    let no_server = Scene::new().with_spec(|spec| spec.server = Err(SpecProblem::NotAllowed("https://x".into())));
     assert!(!message(&no_server).contains("kubectl pleo"), "{}", message(&no_server));
     assert!(message(&no_page).contains("(there is no link: spec.server.… is missing)"), "{}", message(&no_page));
     let restored = linked(Scene::living()).seeing(|seen| {
         let GrantSecret::Ours(grant) = seen.grant.clone() else { panic!("a grant") };
-        seen.grant = GrantSecret::Predecessor(grant);
+        seen.grant = GrantSecret::Stale(grant);
     });
-    let suspended = linked(Scene::dead(RefusedReason::GrantRefused)).wishing(|wish| wish.suspend = true);
+    let suspended = linked(Scene::dead(RefusedReason::GrantRefused)).with_spec(|spec| spec.suspend = true);
     for scene in [restored, suspended] {
         assert!(!message(&scene).contains(link) && message(&scene).contains(plugin), "{}", message(&scene));
     }

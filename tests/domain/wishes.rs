@@ -3,13 +3,13 @@
 
 use pleo_operator::{
     api::PleoConnection,
-    domain::wish::{AllowedServers, Server, SpecProblem, Wish},
+    domain::spec::{AllowedServers, ResolvedSpec, Server, SpecProblem},
 };
 use serde_json::{Value, json};
 
 const SERVER: &str = "https://auth.example.com/oauth/token";
 
-fn read(spec: Value) -> Wish {
+fn read(spec: Value) -> ResolvedSpec {
     let mut whole = json!({"client": {"secretRef": {"name": "client"}}});
     whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
     let connection = json!({
@@ -17,7 +17,10 @@ fn read(spec: Value) -> Wish {
     });
     let connection: PleoConnection = serde_json::from_value(connection).expect("a connection");
     let servers = ["https://auth.example.com", "https://auth.pleo.io", "https://auth.staging.pleo.io"];
-    Wish::read(&connection, &AllowedServers::new(servers.iter().map(|server| server.parse().unwrap()).collect()))
+    ResolvedSpec::read(
+        &connection,
+        &AllowedServers::new(servers.iter().map(|server| server.parse().unwrap()).collect()),
+    )
 }
 
 fn server(token_url: &str) -> Result<Server, SpecProblem> {

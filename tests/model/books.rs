@@ -215,7 +215,7 @@ impl State {
                 books.blame(Fault::SentWithoutClaim);
             }
             let is_at_home = to == family.home || family.current == 0 && token.number == 0;
-            if !is_at_home || !family.named[to as usize] || job.scene.wish.token_url() != Some(&to.url()) {
+            if !is_at_home || !family.named[to as usize] || job.scene.spec.token_url() != Some(&to.url()) {
                 books.blame(Fault::WrongServer);
             }
             let known = if is_bereft { Known::May } else { Known::Open };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pleo_operator::domain::{
     commit::{
         attempt::{self, Attempt, Claiming, Terms},
-        settlement::{Ending, Settlement, settle},
+        settlement::{AttemptResult, Settlement, settle},
     },
     failure::{Failure, FailureKind, Issued, Outcome, Refusal},
     ledger::{
@@ -14,13 +14,13 @@ use pleo_operator::domain::{
         grant::{Grant, Which},
     },
     plan::{
-        adoption::{Adoption, Tidying},
+        adoption::{Adoption, TokenRemoval},
         decide::{Decision, Rotation},
         link, projection,
         schedule::SEND_WITHIN,
     },
     snapshot::{
-        observed::{ClientSecretState, GrantSecret, InitialGrant, Observed, TokenSecret, Versioned},
+        ClientSecretState, GrantSecret, InitialGrant, Snapshot, TokenSecret, Versioned,
         published::{Content, Published},
     },
     token::LinkKey,
@@ -52,32 +52,32 @@ impl World {
     /// The write that was decided on.
     pub fn act(&self, state: &mut State, pod: usize, fate: Fate) {
         let Doing::Decided(decided) = &state.pods[pod].doing else { return };
-        let (observed, decision) = <(Observed, Decision)>::clone(decided);
+        let (snapshot, decision) = <(Snapshot, Decision)>::clone(decided);
         match decision {
-            Decision::Publish(content) => self.publish(state, pod, observed, &content, fate),
-            Decision::Adopt(adoption) => self.adopt(state, pod, &observed, *adoption, fate),
-            Decision::Tidy(tidying) => self.tidy(state, pod, observed, &tidying, fate),
+            Decision::Publish(content) => self.publish(state, pod, snapshot, &content, fate),
+            Decision::Adopt(adoption) => self.adopt(state, pod, &snapshot, *adoption, fate),
+            Decision::Tidy(tidying) => self.tidy(state, pod, snapshot, &tidying, fate),
             Decision::Rotate(rotation) => {
                 state.goes_on(pod, Doing::Idle);
-                self.begin(state, pod, observed, &rotation);
+                self.begin(state, pod, snapshot, &rotation);
                 if !self.scenario.fine {
                     self.claim(state, pod, fate);
                 }
             }
             Decision::Forget(grant) => {
-                let replaces = observed.grant.ours().map(|grant| grant.version.clone());
+                let replaces = snapshot.grant.ours().map(|grant| grant.version.clone());
                 if grant.visit.as_ref().and_then(|visit| visit.end) == Some(VisitEnd::Lost) {
                     state.keep_books(|books| books.mark(Mark::CodeLost));
                 }
-                self.write_down(state, pod, observed, *grant, replaces, fate);
+                self.write_down(state, pod, snapshot, *grant, replaces, fate);
             }
             Decision::Invite => {
                 let key = LinkKey::new(format!("key {}", state.versions.grant));
                 let now = at(state.tick, self.scenario.skew[pod]);
-                let Some((grant, replaces)) = link::invite(&observed, key, now) else {
+                let Some((grant, replaces)) = link::invite(&snapshot, key, now) else {
                     return self.breaks_off(state, pod, fate);
                 };
-                self.write_down(state, pod, observed, grant, replaces, fate);
+                self.write_down(state, pod, snapshot, grant, replaces, fate);
             }
             Decision::Leave | Decision::Wait(_) | Decision::Retire(_) | Decision::Restart(_) => {
                 unreachable!("nothing of this kind is in the model: {decision:?}")
@@ -85,35 +85,35 @@ impl World {
         }
     }
 
-    fn publish(&self, state: &mut State, pod: usize, mut observed: Observed, content: &Content, fate: Fate) {
-        let replaces = match &observed.token {
+    fn publish(&self, state: &mut State, pod: usize, mut snapshot: Snapshot, content: &Content, fate: Fate) {
+        let replaces = match &snapshot.token {
             TokenSecret::Ours(published) => Some(published.version.parse().unwrap()),
-            TokenSecret::Absent | TokenSecret::Foreign => None,
+            TokenSecret::Absent | TokenSecret::NotOwned => None,
         };
         if state.token.as_ref().map(|token| token.version) != replaces {
             return self.breaks_off(state, pod, fate);
         }
-        let wish = &observed.wish;
+        let spec = &snapshot.spec;
         let published = Published::read(
             content.encode(),
-            projection::labels(wish),
-            wish.secret_annotations.clone(),
-            Some(wish.uid.clone()),
+            projection::labels(spec),
+            spec.secret_annotations.clone(),
+            Some(spec.uid.clone()),
         );
         state.note_token(content);
         state.versions.token += 1;
         let stored = Stored { value: Shared::new(published), version: state.versions.token };
-        observed.token = TokenSecret::Ours(stored.versioned());
+        snapshot.token = TokenSecret::Ours(stored.versioned());
         state.token = Some(stored);
         match fate {
-            Fate::Answered => self.goes_over(state, pod, observed),
+            Fate::Answered => self.goes_over(state, pod, snapshot),
             Fate::AnswerLost | Fate::Silence | Fate::Late => self.breaks_off(state, pod, fate),
         }
     }
 
-    fn adopt(&self, state: &mut State, pod: usize, observed: &Observed, adoption: Adoption, fate: Fate) {
+    fn adopt(&self, state: &mut State, pod: usize, snapshot: &Snapshot, adoption: Adoption, fate: Fate) {
         let replaces = adoption.replaces.map(|version| version.parse().unwrap());
-        let moves = observed.grant.ours().is_some_and(|grant| grant.value.holding(&adoption.fingerprint).is_some());
+        let moves = snapshot.grant.ours().is_some_and(|grant| grant.value.holding(&adoption.fingerprint).is_some());
         let written = self.write(state, adoption.grant, replaces, fate);
         if written && moves {
             state.keep_books(|books| books.mark(Mark::Moved));
@@ -127,7 +127,7 @@ impl World {
         &self,
         state: &mut State,
         pod: usize,
-        mut observed: Observed,
+        mut snapshot: Snapshot,
         grant: Grant,
         replaces: Option<String>,
         fate: Fate,
@@ -138,23 +138,23 @@ impl World {
             return self.breaks_off(state, pod, fate);
         }
         let version = state.versions.grant.to_string();
-        observed.grant = GrantSecret::Ours(Versioned { value: grant, version });
-        self.goes_over(state, pod, observed);
+        snapshot.grant = GrantSecret::Ours(Versioned { value: grant, version });
+        self.goes_over(state, pod, snapshot);
     }
 
-    fn tidy(&self, state: &mut State, pod: usize, mut observed: Observed, tidying: &Tidying, fate: Fate) {
+    fn tidy(&self, state: &mut State, pod: usize, mut snapshot: Snapshot, tidying: &TokenRemoval, fate: Fate) {
         if state.initial.version.to_string() != tidying.version {
             return self.breaks_off(state, pod, fate);
         }
         state.put_initial(None);
         match fate {
-            Fate::Answered => observed.initial = InitialGrant::Missing("it was adopted and removed".into()),
+            Fate::Answered => snapshot.initial = InitialGrant::Missing("it was adopted and removed".into()),
             Fate::AnswerLost | Fate::Silence | Fate::Late => {
                 self.outage(state, pod);
-                observed.put_off.tidying = true;
+                snapshot.deferred.tidying = true;
             }
         }
-        self.goes_over(state, pod, observed);
+        self.goes_over(state, pod, snapshot);
     }
 
     /// The pass is over, or broken off; the next one looks again.
@@ -194,7 +194,7 @@ impl World {
     }
 
     /// Makes a claim, to be written next.
-    fn begin(&self, state: &mut State, pod: usize, scene: Observed, rotation: &Rotation) {
+    fn begin(&self, state: &mut State, pod: usize, scene: Snapshot, rotation: &Rotation) {
         let (GrantSecret::Ours(grant), ClientSecretState::Present(client)) = (&scene.grant, &scene.client) else {
             return;
         };
@@ -202,10 +202,10 @@ impl World {
         let name = Name { pod, process: process.process, number: process.attempts + 1 };
         let terms = Terms {
             holder: process.holder(pod),
-            client: client.fingerprint(&scene.wish.uid),
+            client: client.fingerprint(&scene.spec.uid),
             client_id: client.id_fingerprint(),
-            generation: scene.wish.generation,
-            retry_timeout: scene.wish.retry_timeout,
+            generation: scene.spec.generation,
+            retry_timeout: scene.spec.retry_timeout,
             pace: PACE,
         };
         let now = at(state.tick, self.scenario.skew[pod]);
@@ -325,7 +325,7 @@ impl World {
     fn ends(&self, state: &mut State, pod: usize, job: Shared<Job>, sent: u16, outcome: Outcome) {
         let (skew, tick, version) = (self.scenario.skew[pod], state.tick, job.version);
         let started_at = at(sent, skew);
-        let ending = Shared::new(Ending { outcome, started_at, sent_at: started_at, ended_at: at(tick, skew) });
+        let ending = Shared::new(AttemptResult { outcome, started_at, sent_at: started_at, ended_at: at(tick, skew) });
         state.goes_on(pod, Doing::Ended { job, ending, over: Some(version), since: tick });
     }
 }
@@ -368,7 +368,7 @@ impl World {
     }
 
     /// The outcome is stored, or what is stored is newer. The pass goes on with what is stored.
-    fn has_stored(&self, state: &mut State, pod: usize, job: &Job, ending: &Ending, stored: Versioned<Grant>) {
+    fn has_stored(&self, state: &mut State, pod: usize, job: &Job, ending: &AttemptResult, stored: Versioned<Grant>) {
         if let Some(pair) = pair_in(&ending.outcome) {
             if tokens::live(&stored.value) != Some(pair) {
                 state.note_dropped(job, pair);
@@ -390,7 +390,7 @@ impl World {
     }
 
     /// There is nothing to store: somebody newer has won.
-    fn lets_go(&self, state: &mut State, pod: usize, job: &Job, ending: &Ending) {
+    fn lets_go(&self, state: &mut State, pod: usize, job: &Job, ending: &AttemptResult) {
         if let Some(pair) = pair_in(&ending.outcome) {
             state.note_dropped(job, pair);
         }
@@ -408,7 +408,7 @@ impl World {
 }
 
 /// What stands there now, after a conflict or a lost answer; nothing if there is nothing left to say.
-fn reread(state: &State, attempt: &Attempt, ending: &Ending) -> Option<Versioned<Grant>> {
+fn reread(state: &State, attempt: &Attempt, ending: &AttemptResult) -> Option<Versioned<Grant>> {
     let in_hand = |version: String| Versioned { value: attempt.claimed.clone(), version };
     let claimed = &attempt.claimed;
     let is_older = |stored: &Grant| {

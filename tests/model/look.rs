@@ -3,13 +3,10 @@
 use pleo_operator::domain::{
     plan::decide::{Decision, decide},
     snapshot::{
-        observed::{
-            ClientSecretState, GrantSecret, InitialGrant, InitialToken, Observed, PutOff, Sharing, Sighting,
-            TokenSecret, Told,
-        },
-        repair::Repairs,
+        ClientSecretState, Deferred, GrantSecret, InitialGrant, InitialToken, LocalObservations, Sharing, Snapshot,
+        TokenSecret, Told, repair::Repairs,
     },
-    wish::Wish,
+    spec::ResolvedSpec,
 };
 
 use crate::{
@@ -26,8 +23,8 @@ impl World {
             _ => Look::default(),
         };
         loop {
-            if let Some(observed) = self.read(state, pod, &mut look) {
-                return self.goes_over(state, pod, observed);
+            if let Some(snapshot) = self.read(state, pod, &mut look) {
+                return self.goes_over(state, pod, snapshot);
             }
             if self.scenario.fine {
                 return state.goes_on(pod, Doing::Looking(look));
@@ -36,7 +33,7 @@ impl World {
     }
 
     /// One read: the Secrets that we write first, the initial grant last.
-    pub fn read(&self, state: &mut State, pod: usize, look: &mut Look) -> Option<Observed> {
+    pub fn read(&self, state: &mut State, pod: usize, look: &mut Look) -> Option<Snapshot> {
         if look.token.is_none() {
             let token = state.token.as_ref().map(|token| TokenSecret::Ours(token.versioned()));
             look.token = Some(token.unwrap_or(TokenSecret::Absent));
@@ -51,11 +48,11 @@ impl World {
             look.connection = Some((cached.unwrap_or(state.spec), state.told));
             return None;
         };
-        let (wish, token) = (self.wish(spec), look.token.take()?);
+        let (spec, token) = (self.spec(spec), look.token.take()?);
         let (grant, told) = judge(state, look.grant.take()?, &token, told);
         let sighting = self.sight(state, pod, &grant);
-        Some(Observed {
-            wish,
+        Some(Snapshot {
+            spec,
             client: ClientSecretState::Present(state.client.credentials()),
             initial: self.initial(state),
             grant,
@@ -63,19 +60,19 @@ impl World {
             retired: None,
             told,
             links: (self.scenario.budget.visits > 0).then(|| "https://pleo.example.com".to_owned()),
-            put_off: PutOff::default(),
+            deferred: Deferred::default(),
             sighting,
             // Nobody undoes here what was written.
             repairs: Repairs::default(),
         })
     }
 
-    fn wish(&self, spec: Spec) -> Wish {
-        Wish {
+    fn spec(&self, spec: Spec) -> ResolvedSpec {
+        ResolvedSpec {
             generation: spec.generation,
             server: Ok(spec.server.server()),
             suspend: spec.suspended,
-            ..self.wish.clone()
+            ..self.spec.clone()
         }
     }
 
@@ -94,40 +91,40 @@ impl World {
     }
 
     /// What this process remembers of the claim and the failure in a grant.
-    pub fn sight(&self, state: &mut State, pod: usize, grant: &GrantSecret) -> Sighting {
-        let Some(grant) = grant.ours() else { return Sighting::default() };
+    pub fn sight(&self, state: &mut State, pod: usize, grant: &GrantSecret) -> LocalObservations {
+        let Some(grant) = grant.ours() else { return LocalObservations::default() };
         let (tick, clocks_are_wrong) = (state.tick, self.scenario.skew != [0, 0]);
-        let (me, mut sighting) = (state.pods[pod].holder(pod), Sighting::default());
+        let (me, mut sighting) = (state.pods[pod].holder(pod), LocalObservations::default());
         state.remember(pod, |memory| sighting = memory.sight(&grant.value, &me, tick, clocks_are_wrong));
         sighting
     }
 
     /// A pass has seen all there is, or has made a step and goes on with what it knows.
-    pub fn goes_over(&self, state: &mut State, pod: usize, observed: Observed) {
+    pub fn goes_over(&self, state: &mut State, pod: usize, snapshot: Snapshot) {
         if self.scenario.fine {
-            return state.goes_on(pod, Doing::Looked(Shared::new(observed)));
+            return state.goes_on(pod, Doing::Looked(Shared::new(snapshot)));
         }
-        self.decide(state, pod, observed);
+        self.decide(state, pod, snapshot);
     }
 
     /// The real decision.
-    pub fn decide(&self, state: &mut State, pod: usize, observed: Observed) {
+    pub fn decide(&self, state: &mut State, pod: usize, snapshot: Snapshot) {
         let now = at(state.tick, self.scenario.skew[pod]);
-        match decide(&observed, now, PACE) {
+        match decide(&snapshot, now, PACE) {
             Decision::Leave => state.goes_on(pod, Doing::Idle),
             Decision::Wait(_) => {
-                self.tell(state, &observed);
+                self.tell(state, &snapshot);
                 state.goes_on(pod, Doing::Idle);
             }
-            decision => state.goes_on(pod, Doing::Decided(Shared::new((observed, decision)))),
+            decision => state.goes_on(pod, Doing::Decided(Shared::new((snapshot, decision)))),
         }
     }
 
     /// The status tells of the rotation, and of its end. One that somebody else wrote meanwhile is newer.
-    fn tell(&self, state: &mut State, observed: &Observed) {
+    fn tell(&self, state: &mut State, snapshot: &Snapshot) {
         let meddles = self.scenario.budget.deletions + self.scenario.budget.restores > 0;
-        if meddles && observed.told == state.told.and_by(&observed.token, &observed.grant, UID) {
-            state.told = observed.told.next(observed.grant.ours().map(|grant| &grant.value));
+        if meddles && snapshot.told == state.told.and_by(&snapshot.token, &snapshot.grant, UID) {
+            state.told = snapshot.told.next(snapshot.grant.ours().map(|grant| &grant.value));
         }
     }
 }

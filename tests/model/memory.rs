@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use pleo_operator::domain::{
     ledger::grant::{AttemptId, Attempts, Claim, Grant, Holder},
-    snapshot::observed::{Claimant, Sighting},
+    snapshot::{ClaimOwner, LocalObservations},
     token::Fingerprint,
 };
 
@@ -71,8 +71,8 @@ impl Memory {
 
     /// What is remembered of this grant. For how long a pair was seen counts only where clocks are wrong; elsewhere it is
     /// left out, so that states which differ in nothing else are one.
-    pub fn sight(&mut self, grant: &Grant, me: &Holder, tick: u16, clocks_are_wrong: bool) -> Sighting {
-        let claimant = grant.claim.as_ref().map(|claim| self.claimant(claim, me));
+    pub fn sight(&mut self, grant: &Grant, me: &Holder, tick: u16, clocks_are_wrong: bool) -> LocalObservations {
+        let claim_owner = grant.claim.as_ref().map(|claim| self.claim_owner(claim, me));
         let claimed = first_seen(&mut self.claim, grant.claim.as_ref().map(|claim| &claim.attempt), tick);
         let [candidate, live] = failures(grant);
         let candidate_failed = first_seen(&mut self.candidate_failure, candidate, tick);
@@ -84,8 +84,8 @@ impl Memory {
             self.last_outage = None;
         }
         let claimed = self.last_outage.map_or(claimed, |outage| claimed.max(outage));
-        Sighting {
-            claimant,
+        LocalObservations {
+            claim_owner,
             claim_seen_for: since(claimed, tick),
             candidate_failure_seen_for: since(candidate_failed, tick),
             live_failure_seen_for: since(live_failed, tick),
@@ -95,13 +95,13 @@ impl Memory {
     }
 
     /// A pass never meets an attempt of its own process that is under way: here a process makes one pass at a time.
-    fn claimant(&self, claim: &Claim, me: &Holder) -> Claimant {
+    fn claim_owner(&self, claim: &Claim, me: &Holder) -> ClaimOwner {
         if claim.holder.identity != me.identity {
-            Claimant::Elsewhere
+            ClaimOwner::Elsewhere
         } else if self.never_sent.contains(&claim.attempt) {
-            Claimant::NeverSentHere
+            ClaimOwner::NeverSentHere
         } else {
-            Claimant::DeadHere
+            ClaimOwner::DeadHere
         }
     }
 }

@@ -10,8 +10,8 @@ use pleo_operator::{
     api::Authentication,
     domain::{
         ledger::grant::Grant,
-        snapshot::observed::Observed,
-        wish::{InitialGrantRef, Wish},
+        snapshot::Snapshot,
+        spec::{InitialGrantRef, ResolvedSpec},
     },
 };
 use stateright::{Model, Property};
@@ -80,14 +80,14 @@ pub enum Action {
 /// A scenario, and what all its states have in common.
 pub struct World {
     pub scenario: Scenario,
-    pub wish: Wish,
+    pub spec: ResolvedSpec,
     /// What was found so far. The search goes on for a while after a discovery; only the first is the shortest.
     found: AtomicU32,
 }
 
 impl World {
     pub fn new(scenario: Scenario) -> Self {
-        let wish = Wish {
+        let spec = ResolvedSpec {
             uid: UID.into(),
             namespace: "finance".into(),
             name: "acme".into(),
@@ -111,7 +111,7 @@ impl World {
             suspend: false,
             refresh_request: None,
         };
-        Self { scenario, wish, found: AtomicU32::new(0) }
+        Self { scenario, spec, found: AtomicU32::new(0) }
     }
 
     fn is_first(&self, bit: u16) -> bool {
@@ -254,8 +254,8 @@ impl Model for World {
                 self.look(&mut state, pod);
             }
             Action::Decide(pod) => {
-                let Doing::Looked(observed) = &before.pods[pod].doing else { return None };
-                self.decide(&mut state, pod, Observed::clone(observed));
+                let Doing::Looked(snapshot) = &before.pods[pod].doing else { return None };
+                self.decide(&mut state, pod, Snapshot::clone(snapshot));
             }
             Action::Act(pod, fate) => self.act(&mut state, pod, fate),
             Action::Claim(pod, fate) => self.claim(&mut state, pod, fate),

@@ -1,7 +1,7 @@
 //! The scenarios: each is small enough to be explored to its end, and lets other things go wrong. What may go wrong is
 //! counted; whatever order it goes wrong in is tried.
 
-use pleo_operator::domain::snapshot::observed::Told;
+use pleo_operator::domain::snapshot::Told;
 use stateright::Model;
 
 use crate::{

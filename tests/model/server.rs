@@ -2,7 +2,7 @@
 //! kills its family. And the wire to them, which loses things.
 
 use pleo_operator::domain::{
-    plan::link::{self, Arrival},
+    plan::link::{self, AuthorizationResponse},
     token::{AuthorizationCode, CodeVerifier, Fingerprint},
 };
 
@@ -116,7 +116,7 @@ impl State {
         named[home as usize] = true;
         let client = self.client;
         self.families.push(Family { home, client, current: 0, alive: true, named, by_link: true, excused: false });
-        let arrival = Arrival {
+        let arrival = AuthorizationResponse {
             id: format!("visit {code}"),
             browser: Fingerprint::of(&["browser"]),
             code: AuthorizationCode::new(code.to_string()),

@@ -5,13 +5,10 @@ use std::{fmt, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use pleo_operator::domain::{
-    commit::{attempt::Attempt, settlement::Ending},
+    commit::{attempt::Attempt, settlement::AttemptResult},
     ledger::grant::{AttemptId, Grant, Holder},
     plan::{decide::Decision, schedule::Pace},
-    snapshot::{
-        observed::{GrantSecret, Observed, TokenSecret, Told, Versioned},
-        published::Published,
-    },
+    snapshot::{GrantSecret, Snapshot, TokenSecret, Told, Versioned, published::Published},
 };
 
 use crate::{
@@ -212,9 +209,9 @@ pub enum Doing {
     /// In the middle of its reads.
     Looking(Look),
     /// It has seen all, and decides next.
-    Looked(Shared<Observed>),
+    Looked(Shared<Snapshot>),
     /// It has decided, and acts next.
-    Decided(Shared<(Observed, Decision)>),
+    Decided(Shared<(Snapshot, Decision)>),
     /// Its claim is made, and not yet written.
     Claiming(Shared<Job>),
     /// Its claim is stored, and nothing was sent.
@@ -222,7 +219,7 @@ pub enum Doing {
     /// It waits for the answer since that tick.
     Sent(Shared<Job>, u16),
     /// It knows the outcome, since that tick, and has to store it: over this version, or over what it reads anew.
-    Ended { job: Shared<Job>, ending: Shared<Ending>, over: Option<u16>, since: u16 },
+    Ended { job: Shared<Job>, ending: Shared<AttemptResult>, over: Option<u16>, since: u16 },
 }
 
 /// What was read so far.
@@ -241,7 +238,7 @@ pub struct Job {
     pub attempt: Attempt,
     pub token: Token,
     /// What it was decided on: the pass goes on with it.
-    pub scene: Observed,
+    pub scene: Snapshot,
     /// The version of the grant: before the claim is written the one that it replaces, afterwards its own.
     pub version: u16,
     /// When its claim was begun.

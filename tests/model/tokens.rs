@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fmt, sync::LazyLock};
 
 use pleo_operator::domain::{
     ledger::grant::Grant,
+    spec::{Server, TokenUrl},
     token::{AccessToken, ClientCredentials, ClientSecret, Fingerprint, RefreshToken},
-    wish::{Server, TokenUrl},
 };
 
 /// Where a family lives.

@@ -131,8 +131,8 @@ impl World {
     fn glance(&self, state: &State, pod: usize) -> Decision {
         let (mut copy, mut look) = (state.clone(), Look::default());
         loop {
-            if let Some(observed) = self.read(&mut copy, pod, &mut look) {
-                return decide(&observed, at(state.tick, self.scenario.skew[pod]), PACE);
+            if let Some(snapshot) = self.read(&mut copy, pod, &mut look) {
+                return decide(&snapshot, at(state.tick, self.scenario.skew[pod]), PACE);
             }
         }
     }

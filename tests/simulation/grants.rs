@@ -3,7 +3,7 @@
 use base64::prelude::{BASE64_STANDARD, Engine};
 use pleo_operator::domain::{
     ledger::record,
-    snapshot::observed::{GrantSecret, Versioned},
+    snapshot::{GrantSecret, Versioned},
 };
 use serde_json::Value;
 

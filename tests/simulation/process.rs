@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use pleo_operator::{
     clock::{Clock, WallClock},
     cluster::{Store, lease::LeaseConfig},
-    domain::{ledger::grant::Holder, plan::schedule::Pace, report::notice::Notice, wish::AllowedServers},
+    domain::{ledger::grant::Holder, plan::schedule::Pace, report::notice::Notice, spec::AllowedServers},
     notify::Outbox,
     operator::{context::Policy, run::Operator},
     telemetry::metrics::Metrics,

@@ -7,7 +7,7 @@ use pleo_operator::{
     api::names,
     domain::{
         ledger::grant::{Claim, Holder},
-        snapshot::observed::GrantSecret,
+        snapshot::GrantSecret,
         token::Fingerprint,
     },
     pleo::Exchange,

@@ -11,9 +11,9 @@ use crate::domain::{
         grant::{AttemptId, Attempts, Claim, Grant, Holder, Which},
     },
     plan::{decide::Rotation, schedule::Pace},
+    spec::TokenUrl,
     time::later,
     token::{Fingerprint, Presented},
-    wish::TokenUrl,
 };
 
 /// An attempt under way: all that is needed to write down how it ended, even if the grant Secret was deleted meanwhile.

@@ -22,7 +22,7 @@ use crate::domain::{
 
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Ending {
+pub struct AttemptResult {
     /// What the server said, or did not say.
     pub outcome: Outcome,
     /// When the request was started: a token's life counts from here.
@@ -46,7 +46,7 @@ pub enum Settlement {
 }
 
 /// The end of an attempt, against the grant as it stands now. Decided by token, never by rotation number.
-pub fn settle(now_stored: &Grant, attempt: &Attempt, ending: &Ending) -> Settlement {
+pub fn settle(now_stored: &Grant, attempt: &Attempt, ending: &AttemptResult) -> Settlement {
     let mut grant = now_stored.clone();
     let claim_was_ours = grant.claim.as_ref().is_some_and(|claim| claim.attempt == attempt.id);
     if claim_was_ours {
@@ -73,7 +73,7 @@ pub fn settle(now_stored: &Grant, attempt: &Attempt, ending: &Ending) -> Settlem
     }
 }
 
-fn commit(grant: &mut Grant, attempt: &Attempt, issued: &Issued, ending: &Ending) -> Settled {
+fn commit(grant: &mut Grant, attempt: &Attempt, issued: &Issued, ending: &AttemptResult) -> Settled {
     if grant.live.as_ref().is_some_and(|live| live.record.attempt == attempt.id) {
         return Settled::StoredBefore;
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{token::Fingerprint, wish::TokenUrl};
+use crate::domain::{spec::TokenUrl, token::Fingerprint};
 
 /// A token that is not to be taken from the initial grant again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -11,9 +11,9 @@ use subtle::ConstantTimeEq;
 use url::Url;
 
 use crate::domain::{
+    spec::{ResolvedSpec, TokenUrl},
     time::later,
     token::{AuthorizationCode, ClientCredentials, CodeVerifier, Fingerprint, LinkKey},
-    wish::{TokenUrl, Wish},
 };
 
 /// How long a link is good.
@@ -23,17 +23,17 @@ pub const VISIT_LIFE: Duration = Duration::from_secs(15 * 60);
 
 /// While a human is needed: what links are made from. Without it they are void.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Invitation {
+pub struct AuthorizationLink {
     /// 244 random bits or more.
     pub key: LinkKey,
     /// All about it that is no secret.
-    pub record: InvitationRecord,
+    pub record: AuthorizationLinkRecord,
 }
 
 /// All about an invitation that is no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct InvitationRecord {
+pub struct AuthorizationLinkRecord {
     /// When its key was made.
     pub made_at: Timestamp,
 }
@@ -138,7 +138,7 @@ impl VisitEnd {
     }
 }
 
-impl Invitation {
+impl AuthorizationLink {
     /// When its links end.
     pub fn ends_at(&self) -> Timestamp {
         later(self.record.made_at, LINK_LIFE)
@@ -155,8 +155,8 @@ impl Invitation {
     }
 
     /// The link below this address, as long as it is good.
-    pub fn link(&self, base: &str, wish: &Wish, now: Timestamp) -> Option<String> {
-        let Wish { namespace, name, uid, .. } = wish;
+    pub fn link(&self, base: &str, spec: &ResolvedSpec, now: Timestamp) -> Option<String> {
+        let ResolvedSpec { namespace, name, uid, .. } = spec;
         let ticket = self.ticket(uid);
         (now < self.ends_at()).then(|| format!("{base}/authorize/{namespace}/{name}?ticket={ticket}"))
     }
@@ -168,7 +168,7 @@ impl Invitation {
         client_id: &str,
         redirect_uri: &str,
         scopes: &[String],
-        way: &Way<'_>,
+        way: &AuthorizationSession<'_>,
     ) -> Option<String> {
         let (state, challenge, scopes) = (self.state(way), challenge(&self.verifier(way)), scopes.join(" "));
         let asking = [
@@ -184,24 +184,24 @@ impl Invitation {
     }
 
     /// What ties a human's way to the server and back together.
-    pub fn state(&self, way: &Way<'_>) -> String {
-        let VisitId { id, ends_at, client_id } = way.visit;
+    pub fn state(&self, way: &AuthorizationSession<'_>) -> String {
+        let SessionId { id, ends_at, client_id } = way.visit;
         format!("{id}.{ends_at:x}.{client_id}.{}", self.mac("state", way))
     }
 
     /// Whether this state was made by us, for this way.
-    pub fn knows(&self, state: &str, way: &Way<'_>) -> bool {
+    pub fn knows(&self, state: &str, way: &AuthorizationSession<'_>) -> bool {
         is_equal(&self.state(way), state)
     }
 
     /// RFC 7636 section 4.1: 43 characters.
-    pub fn verifier(&self, way: &Way<'_>) -> CodeVerifier {
+    pub fn verifier(&self, way: &AuthorizationSession<'_>) -> CodeVerifier {
         CodeVerifier::new(self.mac("verifier", way))
     }
 
-    fn mac(&self, what: &str, way: &Way<'_>) -> String {
-        let Way { uid, visit, browser, server } = way;
-        let VisitId { id, ends_at, client_id } = visit;
+    fn mac(&self, what: &str, way: &AuthorizationSession<'_>) -> String {
+        let AuthorizationSession { uid, visit, browser, server } = way;
+        let SessionId { id, ends_at, client_id } = visit;
         self.seal(&[what, uid, id, &ends_at.to_string(), client_id.as_str(), browser, server.as_str()])
     }
 
@@ -218,11 +218,11 @@ impl Invitation {
 
 /// A human's way to the server and back: for one connection, in one browser, to one server (I8).
 #[derive(Clone, Copy, Debug)]
-pub struct Way<'a> {
+pub struct AuthorizationSession<'a> {
     /// The connection's.
     pub uid: &'a str,
     /// The visit.
-    pub visit: &'a VisitId,
+    pub visit: &'a SessionId,
     /// What the browser's cookie holds.
     pub browser: &'a str,
     /// Where the code will be exchanged.
@@ -240,7 +240,7 @@ pub fn challenge(verifier: &CodeVerifier) -> String {
 
 /// Names one human's way to the server and back, and says until when, and for which client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VisitId {
+pub struct SessionId {
     /// Random letters and digits.
     pub id: String,
     /// Seconds since 1970.
@@ -249,7 +249,7 @@ pub struct VisitId {
     pub client_id: Fingerprint,
 }
 
-impl VisitId {
+impl SessionId {
     /// A visit that begins now, for this client. `id` is random.
     pub fn new(id: String, client: &ClientCredentials, now: Timestamp) -> Self {
         Self { id, ends_at: later(now, VISIT_LIFE).as_second(), client_id: client.id_fingerprint() }

@@ -5,7 +5,7 @@ use super::{
     adopted::Adopted,
     grant::{CandidateRecord, Grant, Which},
 };
-use crate::domain::{token::Fingerprint, wish::TokenUrl};
+use crate::domain::{spec::TokenUrl, token::Fingerprint};
 
 /// Where a consent belongs. One that follows the spec to another server is older than those that were given there since it
 /// came and wait to be proved. Those that were proved there before are dead, or it would not follow; it goes after them.

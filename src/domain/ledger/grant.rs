@@ -9,14 +9,14 @@ use serde_json::{Map, Value};
 
 use super::{
     adopted::Adopted,
-    authorization::{Code, Invitation, Visit, VisitEnd},
+    authorization::{AuthorizationLink, Code, Visit, VisitEnd},
 };
 use crate::{
     api::{FailureReason, ReauthReason, RestartTarget},
     domain::{
+        spec::TokenUrl,
         time::later,
         token::{AccessToken, Fingerprint, RefreshToken},
-        wish::TokenUrl,
     },
 };
 
@@ -47,7 +47,7 @@ pub struct Grant {
     /// When the last request was started of which a byte may have left.
     pub last_sent_at: Option<Timestamp>,
     /// While a human is needed: what links are made from.
-    pub invitation: Option<Invitation>,
+    pub invitation: Option<AuthorizationLink>,
     /// The last consent by link, and what became of it.
     pub visit: Option<Visit>,
     /// For which rotation each workload was restarted last.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{
     adopted::Adopted,
-    authorization::{Code, CodeRecord, Invitation, InvitationRecord, Visit},
+    authorization::{AuthorizationLink, AuthorizationLinkRecord, Code, CodeRecord, Visit},
     grant::{Candidate, CandidateRecord, Claim, FailureRecord, Grant, Live, LiveRecord, Refused, Restarted},
 };
 use crate::domain::token::{AccessToken, AuthorizationCode, CodeVerifier, LinkKey, RefreshToken};
@@ -64,7 +64,7 @@ struct Stored {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_sent_at: Option<jiff::Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    invitation: Option<InvitationRecord>,
+    invitation: Option<AuthorizationLinkRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "understood")]
     visit: Option<Visit>,
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "known")]
@@ -181,7 +181,7 @@ pub fn decode(mut data: Data) -> Result<Grant, Unreadable> {
     // What a human can bring again is worth nothing if it is damaged, and costs nothing.
     let code = read_code(stored.code, token(CODE)?, token(VERIFIER)?);
     let key = token(LINK_KEY)?.map(LinkKey::new);
-    let invitation = stored.invitation.zip(key).map(|(record, key)| Invitation { key, record });
+    let invitation = stored.invitation.zip(key).map(|(record, key)| AuthorizationLink { key, record });
     Ok(Grant {
         connection: stored.connection,
         rotation: stored.rotation,

@@ -8,12 +8,9 @@ use crate::domain::{
         adopted::Adopted,
         grant::{Attempts, Candidate, CandidateRecord, Grant},
     },
-    snapshot::{
-        observed::{ClientSecretState, GrantSecret, InitialGrant, InitialToken, Observed, Sharing, Versioned},
-        repair,
-    },
+    snapshot::{ClientSecretState, GrantSecret, InitialGrant, InitialToken, Sharing, Snapshot, Versioned, repair},
+    spec::{InitialGrantRef, TokenUrl},
     token::Fingerprint,
-    wish::{InitialGrantRef, TokenUrl},
 };
 
 /// A grant to write, and the fingerprint that no other connection may have.
@@ -29,7 +26,7 @@ pub struct Adoption {
 
 /// The key of a user's Secret that is to be removed, now that its token is spent.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Tidying {
+pub struct TokenRemoval {
     /// The token.
     pub fingerprint: Fingerprint,
     /// The Secret.
@@ -57,18 +54,18 @@ pub fn news<'a>(
             let is_known = grant.knows(&token.fingerprint, server, client_id.as_ref());
             !is_known && !grant.outdoes(&token.fingerprint, server)
         }
-        GrantSecret::Predecessor(known) => !known.value.knows(&token.fingerprint, server, client_id.as_ref()),
-        GrantSecret::Foreign | GrantSecret::Unreadable(_) => false,
+        GrantSecret::Stale(known) => !known.value.knows(&token.fingerprint, server, client_id.as_ref()),
+        GrantSecret::NotOwned | GrantSecret::Unreadable(_) => false,
     };
     is_news.then_some(token)
 }
 
 /// The adoption that is due, if one is.
-pub fn due(observed: &Observed) -> Option<Adoption> {
-    let server = observed.wish.token_url()?;
-    let news = news(&observed.initial, &observed.grant, server, &observed.client);
+pub fn due(snapshot: &Snapshot) -> Option<Adoption> {
+    let server = snapshot.spec.token_url()?;
+    let news = news(&snapshot.initial, &snapshot.grant, server, &snapshot.client);
     let token = news.filter(|token| token.sharing == Sharing::Alone)?;
-    let (mut grant, replaces) = base(observed)?;
+    let (mut grant, replaces) = base(snapshot)?;
     let fingerprint = token.fingerprint.clone();
     grant.drop_candidate(None);
     grant.note_consent(&fingerprint, server);
@@ -86,12 +83,12 @@ pub fn due(observed: &Observed) -> Option<Adoption> {
 
 /// The grant to go on from, and the version of its Secret to replace (none: create it). None where there is a Secret that is
 /// not ours to write.
-pub fn base(observed: &Observed) -> Option<(Grant, Option<String>)> {
-    let uid = &observed.wish.uid;
-    match &observed.grant {
-        GrantSecret::Absent => Some((Grant::new(uid, rotation_so_far(observed)), None)),
+pub fn base(snapshot: &Snapshot) -> Option<(Grant, Option<String>)> {
+    let uid = &snapshot.spec.uid;
+    match &snapshot.grant {
+        GrantSecret::Absent => Some((Grant::new(uid, rotation_so_far(snapshot)), None)),
         GrantSecret::Ours(known) => Some((known.value.clone(), Some(known.version.clone()))),
-        GrantSecret::Predecessor(known) => {
+        GrantSecret::Stale(known) => {
             // Nothing of it is used but the memory of what must not be adopted again, its living token included, and what
             // became of its candidate.
             let mut old = known.value.clone();
@@ -105,36 +102,36 @@ pub fn base(observed: &Observed) -> Option<(Grant, Option<String>)> {
                 in_doubt: false,
             });
             let adopted = old.adopted.iter().cloned().chain(live).collect();
-            Some((Grant { adopted, ..Grant::new(uid, rotation_so_far(observed)) }, Some(known.version.clone())))
+            Some((Grant { adopted, ..Grant::new(uid, rotation_so_far(snapshot)) }, Some(known.version.clone())))
         }
-        GrantSecret::Foreign | GrantSecret::Unreadable(_) => None,
+        GrantSecret::NotOwned | GrantSecret::Unreadable(_) => None,
     }
 }
 
 /// What pods and users were told last, so that the number never goes back for them when a grant begins anew.
-fn rotation_so_far(observed: &Observed) -> u64 {
-    observed.told.and_by(&observed.token, &observed.grant, &observed.wish.uid).rotation
+fn rotation_so_far(snapshot: &Snapshot) -> u64 {
+    snapshot.told.and_by(&snapshot.token, &snapshot.grant, &snapshot.spec.uid).rotation
 }
 
 /// The key to remove, if it is time.
-pub fn tidying(observed: &Observed, now: Timestamp) -> Option<Tidying> {
-    removable(observed).filter(|tidying| removed_again_at(observed, tidying, now).is_none())
+pub fn tidying(snapshot: &Snapshot, now: Timestamp) -> Option<TokenRemoval> {
+    removable(snapshot).filter(|tidying| removed_again_at(snapshot, tidying, now).is_none())
 }
 
 /// When a key is to be removed that another program put back.
-pub fn next(observed: &Observed, now: Timestamp) -> Option<Timestamp> {
-    removed_again_at(observed, &removable(observed)?, now)
+pub fn next(snapshot: &Snapshot, now: Timestamp) -> Option<Timestamp> {
+    removed_again_at(snapshot, &removable(snapshot)?, now)
 }
 
-fn removed_again_at(observed: &Observed, tidying: &Tidying, now: Timestamp) -> Option<Timestamp> {
-    observed.repairs.removal.as_ref()?.again_at(&tidying.fingerprint, repair::PATIENT, now)
+fn removed_again_at(snapshot: &Snapshot, tidying: &TokenRemoval, now: Timestamp) -> Option<Timestamp> {
+    snapshot.repairs.removal.as_ref()?.again_at(&tidying.fingerprint, repair::PATIENT, now)
 }
 
 /// A token that was removed and is back: who puts it there, and how that ends.
-pub fn returned(observed: &Observed) -> Option<(&Fingerprint, String)> {
-    let reference = observed.wish.initial_grant.as_ref().filter(|reference| !reference.keep)?;
-    let InitialGrant::Present(token) = &observed.initial else { return None };
-    let removed = observed.repairs.removal.as_ref().filter(|removed| removed.what == token.fingerprint)?;
+pub fn returned(snapshot: &Snapshot) -> Option<(&Fingerprint, String)> {
+    let reference = snapshot.spec.initial_grant.as_ref().filter(|reference| !reference.keep)?;
+    let InitialGrant::Present(token) = &snapshot.initial else { return None };
+    let removed = snapshot.repairs.removal.as_ref().filter(|removed| removed.what == token.fingerprint)?;
     let message = format!(
         "the refresh token that was adopted and removed is in the Secret {} again, key {}: another program puts it back; set spec.initialGrant.keep to true, or remove it where that program takes it from. It is used up and not sent again",
         reference.secret, reference.key
@@ -144,14 +141,14 @@ pub fn returned(observed: &Observed) -> Option<(&Fingerprint, String)> {
 
 /// The key whose token was just accepted, where it may be removed: not for ever after, so that a GitOps tool that puts it back
 /// later is not fought.
-fn removable(observed: &Observed) -> Option<Tidying> {
-    let removable = |reference: &&InitialGrantRef| !reference.keep && !observed.put_off.tidying;
-    let reference = observed.wish.initial_grant.as_ref().filter(removable)?;
-    let InitialGrant::Present(token) = &observed.initial else { return None };
-    let grant = &observed.grant.ours()?.value;
+fn removable(snapshot: &Snapshot) -> Option<TokenRemoval> {
+    let removable = |reference: &&InitialGrantRef| !reference.keep && !snapshot.deferred.tidying;
+    let reference = snapshot.spec.initial_grant.as_ref().filter(removable)?;
+    let InitialGrant::Present(token) = &snapshot.initial else { return None };
+    let grant = &snapshot.grant.ours()?.value;
     let just_accepted =
         |old: &Adopted| old.fingerprint == token.fingerprint && old.accepted_as == Some(grant.rotation) && !old.refused;
-    grant.adopted.iter().any(just_accepted).then(|| Tidying {
+    grant.adopted.iter().any(just_accepted).then(|| TokenRemoval {
         fingerprint: token.fingerprint.clone(),
         secret: reference.secret.clone(),
         key: reference.key.clone(),

@@ -9,7 +9,7 @@ use super::projection::whole_seconds;
 use crate::{
     api::{AgingReason, PleoConnectionStatus, ReauthReason},
     domain::{
-        snapshot::observed::Observed,
+        snapshot::Snapshot,
         time::{earlier, later},
     },
 };
@@ -36,12 +36,12 @@ pub fn end_of_life(issued_at: Timestamp) -> Timestamp {
 }
 
 /// What is to be said of the age of the living grant; none: it is young, or there is none.
-pub fn aging(observed: &Observed, now: Timestamp) -> Option<Aging> {
-    let what_to_do = match observed.wish.suspend {
+pub fn aging(snapshot: &Snapshot, now: Timestamp) -> Option<Aging> {
+    let what_to_do = match snapshot.spec.suspend {
         true => "unset spec.suspend",
         false => "mend what the other conditions tell of",
     };
-    aged(issued_at(observed)?, what_to_do, now)
+    aged(issued_at(snapshot)?, what_to_do, now)
 }
 
 /// The same of a grant that cannot be read, by what was told of it last.
@@ -52,12 +52,12 @@ pub fn aging_unseen(previous: &PleoConnectionStatus, now: Timestamp) -> Option<A
 }
 
 /// When there is something new to be said.
-pub fn next(observed: &Observed, now: Timestamp) -> Option<Timestamp> {
-    steps(issued_at(observed)?).into_iter().map(|(_, from)| from).find(|from| *from > now)
+pub fn next(snapshot: &Snapshot, now: Timestamp) -> Option<Timestamp> {
+    steps(issued_at(snapshot)?).into_iter().map(|(_, from)| from).find(|from| *from > now)
 }
 
-fn issued_at(observed: &Observed) -> Option<Timestamp> {
-    Some(observed.grant.ours()?.value.live.as_ref()?.record.issued_at)
+fn issued_at(snapshot: &Snapshot) -> Option<Timestamp> {
+    Some(snapshot.grant.ours()?.value.live.as_ref()?.record.issued_at)
 }
 
 fn aged(issued_at: Timestamp, what_to_do: &str, now: Timestamp) -> Option<Aging> {

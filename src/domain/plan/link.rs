@@ -9,13 +9,13 @@ use jiff::Timestamp;
 use super::{adoption, reauth};
 use crate::domain::{
     ledger::{
-        authorization::{Code, CodeRecord, Invitation, InvitationRecord, Visit, VisitEnd},
+        authorization::{AuthorizationLink, AuthorizationLinkRecord, Code, CodeRecord, Visit, VisitEnd},
         grant::Grant,
     },
-    snapshot::observed::{GrantSecret, Observed},
+    snapshot::{GrantSecret, Snapshot},
+    spec::TokenUrl,
     time::{between, later},
     token::{AuthorizationCode, CodeVerifier, Fingerprint, LinkKey},
-    wish::TokenUrl,
 };
 
 /// How long a leader lets a code wait for its exchange. Servers let it live for ten minutes at most (RFC 6749 section 4.1.2).
@@ -24,7 +24,7 @@ pub const CODE_LIFE: Duration = Duration::from_secs(5 * 60);
 pub const CODE_TOLERANCE: Duration = Duration::from_secs(24 * 3600);
 
 /// A code as it comes with a callback whose state was checked.
-pub struct Arrival {
+pub struct AuthorizationResponse {
     /// As it stands in the state.
     pub id: String,
     /// Of what the browser's cookie holds.
@@ -42,43 +42,43 @@ pub struct Arrival {
 }
 
 /// Whether an invitation is to be written: a human is needed, and the links are none or too old.
-pub fn is_due(observed: &Observed, now: Timestamp) -> bool {
-    let stands = observed.grant.ours().and_then(|grant| grant.value.invitation.as_ref());
-    is_wanted(observed) && stands.is_none_or(|invitation| invitation.ends_at() <= now)
+pub fn is_due(snapshot: &Snapshot, now: Timestamp) -> bool {
+    let stands = snapshot.grant.ours().and_then(|grant| grant.value.invitation.as_ref());
+    is_wanted(snapshot) && stands.is_none_or(|invitation| invitation.ends_at() <= now)
 }
 
 /// When the links are to be made anew, or a code is too old.
-pub fn next(observed: &Observed, now: Timestamp) -> Option<Timestamp> {
-    let grant = &observed.grant.ours()?.value;
-    let links = grant.invitation.as_ref().filter(|_| is_wanted(observed)).map(Invitation::ends_at);
-    let code = grant.code.as_ref().map(|_| later(now, CODE_LIFE.saturating_sub(observed.sighting.code_seen_for)));
+pub fn next(snapshot: &Snapshot, now: Timestamp) -> Option<Timestamp> {
+    let grant = &snapshot.grant.ours()?.value;
+    let links = grant.invitation.as_ref().filter(|_| is_wanted(snapshot)).map(AuthorizationLink::ends_at);
+    let code = grant.code.as_ref().map(|_| later(now, CODE_LIFE.saturating_sub(snapshot.sighting.code_seen_for)));
     [links, code].into_iter().flatten().min()
 }
 
 /// Whether a human is needed, and a link could help.
-fn is_wanted(observed: &Observed) -> bool {
-    observed.can_have_link() && reauth::consent(observed).reason.status() == "True"
+fn is_wanted(snapshot: &Snapshot) -> bool {
+    snapshot.can_have_link() && reauth::consent(snapshot).reason.status() == "True"
 }
 
 /// The link of a connection that needs a human, as long as it is good.
-pub fn url(observed: &Observed, now: Timestamp) -> Option<String> {
-    let base = observed.links.as_ref()?;
-    let invitation = observed.grant.ours()?.value.invitation.as_ref()?;
-    is_wanted(observed).then(|| invitation.link(base, &observed.wish, now))?
+pub fn url(snapshot: &Snapshot, now: Timestamp) -> Option<String> {
+    let base = snapshot.links.as_ref()?;
+    let invitation = snapshot.grant.ours()?.value.invitation.as_ref()?;
+    is_wanted(snapshot).then(|| invitation.link(base, &snapshot.spec, now))?
 }
 
 /// The grant with an invitation, and the version of the Secret to replace (none: create it). None where there is nothing
 /// that it could be written to.
-pub fn invite(observed: &Observed, key: LinkKey, now: Timestamp) -> Option<(Grant, Option<String>)> {
-    let (mut grant, replaces) = adoption::base(observed)?;
-    grant.invitation = Some(Invitation { key, record: InvitationRecord { made_at: now } });
+pub fn invite(snapshot: &Snapshot, key: LinkKey, now: Timestamp) -> Option<(Grant, Option<String>)> {
+    let (mut grant, replaces) = adoption::base(snapshot)?;
+    grant.invitation = Some(AuthorizationLink { key, record: AuthorizationLinkRecord { made_at: now } });
     Some((grant, replaces))
 }
 
 /// The grant with a code that a browser brought. The links, and every state that was made from their key, are void from
 /// here on: a callback counts once.
-pub fn accept(grant: &Grant, arrival: Arrival, now: Timestamp) -> Grant {
-    let Arrival { id, browser, code, verifier, server, client_id, redirect_uri } = arrival;
+pub fn accept(grant: &Grant, arrival: AuthorizationResponse, now: Timestamp) -> Grant {
+    let AuthorizationResponse { id, browser, code, verifier, server, client_id, redirect_uri } = arrival;
     let fingerprint = code.fingerprint();
     let mut grant = grant.clone();
     grant.invitation = None;
@@ -100,11 +100,11 @@ pub fn ended(before: &Grant, after: &Grant) -> Option<VisitEnd> {
 /// The grant without a code that nobody may or can exchange any more; none if there is no such code. How long a code has
 /// waited is told by times of day only roughly: the replica that took it in may have another clock.
 /// `abandoned`: the claim that stands there may be taken over.
-pub fn forgotten(observed: &Observed, abandoned: bool, now: Timestamp) -> Option<Grant> {
-    let GrantSecret::Ours(grant) = &observed.grant else { return None };
+pub fn forgotten(snapshot: &Snapshot, abandoned: bool, now: Timestamp) -> Option<Grant> {
+    let GrantSecret::Ours(grant) = &snapshot.grant else { return None };
     let mut grant = grant.value.clone();
-    let is_elsewhere = |code: &Code| observed.wish.token_url().is_some_and(|url| *url != code.record.server);
-    let aged = observed.sighting.code_seen_for >= CODE_LIFE;
+    let is_elsewhere = |code: &Code| snapshot.spec.token_url().is_some_and(|url| *url != code.record.server);
+    let aged = snapshot.sighting.code_seen_for >= CODE_LIFE;
     let is_old = |code: &Code| {
         let received_at = code.record.received_at;
         between(received_at, now).max(between(now, received_at)) > CODE_TOLERANCE

@@ -6,9 +6,9 @@ use crate::domain::{
         authorization::Code,
         grant::{Candidate, Claim, Live},
     },
-    snapshot::observed::{Claimant, Observed},
+    snapshot::{ClaimOwner, Snapshot},
+    spec::TokenUrl,
     token::Fingerprint,
-    wish::TokenUrl,
 };
 
 /// Whether the connection as it is now may present a token.
@@ -26,18 +26,18 @@ pub enum Ownership {
 
 impl Ownership {
     /// Whose the live pair is.
-    pub fn of_live(live: &Live, observed: &Observed) -> Self {
+    pub fn of_live(live: &Live, snapshot: &Snapshot) -> Self {
         let record = &live.record;
-        Self::of(&record.server, record.client_id.as_ref(), &record.fingerprint, observed)
+        Self::of(&record.server, record.client_id.as_ref(), &record.fingerprint, snapshot)
     }
 
     /// Whose the candidate is.
-    pub fn of_candidate(candidate: &Candidate, observed: &Observed) -> Self {
+    pub fn of_candidate(candidate: &Candidate, snapshot: &Snapshot) -> Self {
         let record = &candidate.record;
-        let ownership = Self::of(&record.server, record.client_id.as_ref(), &record.fingerprint, observed);
-        let client_id = observed.client.id();
+        let ownership = Self::of(&record.server, record.client_id.as_ref(), &record.fingerprint, snapshot);
+        let client_id = snapshot.client.id();
         let rejected = |client_id: &Fingerprint| {
-            let grant = observed.grant.ours().map(|grant| &grant.value);
+            let grant = snapshot.grant.ours().map(|grant| &grant.value);
             grant.is_some_and(|grant| grant.was_rejected_from(&record.fingerprint, &record.server, client_id))
         };
         match ownership {
@@ -47,18 +47,18 @@ impl Ownership {
     }
 
     /// Whose a code is.
-    pub fn of_code(code: &Code, observed: &Observed) -> Self {
+    pub fn of_code(code: &Code, snapshot: &Snapshot) -> Self {
         let record = &code.record;
-        Self::of(&record.server, record.client_id.as_ref(), &record.fingerprint, observed)
+        Self::of(&record.server, record.client_id.as_ref(), &record.fingerprint, snapshot)
     }
 
     /// Where the spec names no usable server, or there is no client Secret, nothing speaks against it; nor is anything sent.
-    fn of(server: &TokenUrl, client_id: Option<&Fingerprint>, token: &Fingerprint, observed: &Observed) -> Self {
-        if observed.wish.token_url().is_some_and(|wanted| wanted != server) {
+    fn of(server: &TokenUrl, client_id: Option<&Fingerprint>, token: &Fingerprint, snapshot: &Snapshot) -> Self {
+        if snapshot.spec.token_url().is_some_and(|wanted| wanted != server) {
             return Self::OtherServer;
         }
-        let owner = client_id.or_else(|| claimed_by(token, observed));
-        match (owner, observed.client.id()) {
+        let owner = client_id.or_else(|| claimed_by(token, snapshot));
+        match (owner, snapshot.client.id()) {
             (Some(owner), Some(client_id)) if *owner != client_id => Self::OtherClient,
             _ => Self::Ours,
         }
@@ -66,10 +66,10 @@ impl Ownership {
 }
 
 /// The client of a claim that may have presented this token.
-fn claimed_by<'a>(token: &Fingerprint, observed: &'a Observed) -> Option<&'a Fingerprint> {
-    if observed.sighting.claimant == Some(Claimant::NeverSentHere) {
+fn claimed_by<'a>(token: &Fingerprint, snapshot: &'a Snapshot) -> Option<&'a Fingerprint> {
+    if snapshot.sighting.claim_owner == Some(ClaimOwner::NeverSentHere) {
         return None;
     }
-    let claim: &Claim = observed.grant.ours()?.value.claim.as_ref()?;
+    let claim: &Claim = snapshot.grant.ours()?.value.claim.as_ref()?;
     claim.client_id.as_ref().filter(|_| claim.fingerprint == *token)
 }

@@ -10,27 +10,27 @@ use crate::{
     domain::{
         ledger::grant::Grant,
         snapshot::{
-            observed::{GrantSecret, Observed},
+            GrantSecret, Snapshot,
             published::{Access, Content, Published},
             repair,
         },
+        spec::ResolvedSpec,
         time::between,
         token::Fingerprint,
-        wish::Wish,
     },
 };
 
 /// What the token Secret should say, or nothing where it must be left alone.
-pub fn desired(observed: &Observed, now: Timestamp) -> Option<Content> {
-    let own = observed.token.published().filter(|published| published.owner.as_deref() == Some(&observed.wish.uid));
+pub fn desired(snapshot: &Snapshot, now: Timestamp) -> Option<Content> {
+    let own = snapshot.token.published().filter(|published| published.owner.as_deref() == Some(&snapshot.spec.uid));
     // Without a grant of ours, the token in the pods' hands is as good as before, until it ends.
     let kept = own.and_then(|published| published.content.clone());
     let rotation = kept.as_ref().map_or(0, |content| content.rotation);
     let living = kept.filter(|content| content.access.is_some()).map(|content| content.at(now));
-    match &observed.grant {
-        GrantSecret::Foreign | GrantSecret::Unreadable(_) => None,
+    match &snapshot.grant {
+        GrantSecret::NotOwned | GrantSecret::Unreadable(_) => None,
         GrantSecret::Ours(grant) => Some(of_grant(&grant.value).at(now)),
-        GrantSecret::Predecessor(_) => {
+        GrantSecret::Stale(_) => {
             Some(living.unwrap_or_else(|| Content::without_token(TokenState::ReauthRequired, rotation)))
         }
         GrantSecret::Absent => Some(living.unwrap_or_else(|| Content::without_token(TokenState::Pending, rotation))),
@@ -50,10 +50,10 @@ pub struct News {
 const KUBELET_DELAY: Duration = Duration::from_secs(120);
 
 /// What pods are to be told; nothing before there was a token.
-pub fn news(observed: &Observed, now: Timestamp) -> Option<News> {
-    let is_ours = contested(observed, now).is_none();
-    let content = observed.token.published()?.content.as_ref().filter(|_| is_ours)?;
-    let grant = observed.grant.ours().map(|grant| &grant.value);
+pub fn news(snapshot: &Snapshot, now: Timestamp) -> Option<News> {
+    let is_ours = contested(snapshot, now).is_none();
+    let content = snapshot.token.published()?.content.as_ref().filter(|_| is_ours)?;
+    let grant = snapshot.grant.ours().map(|grant| &grant.value);
     let since = match content.state {
         TokenState::Pending => return None,
         TokenState::Ready => grant.and_then(|grant| grant.live.as_ref()).map(|live| live.record.issued_at),
@@ -84,19 +84,19 @@ pub fn whole_seconds(time: Timestamp) -> Timestamp {
 }
 
 /// Whether what stands there is what should stand there. Labels that others added are theirs.
-pub fn is_intact(published: &Published, desired: &Content, wish: &Wish) -> bool {
+pub fn is_intact(published: &Published, desired: &Content, spec: &ResolvedSpec) -> bool {
     let holds = |have: &BTreeMap<String, String>, want: BTreeMap<String, String>| {
         want.iter().all(|(key, value)| have.get(key) == Some(value))
     };
     published.content.as_ref() == Some(desired)
         && published.surplus.is_empty()
-        && published.owner.as_deref() == Some(&wish.uid)
-        && holds(&published.labels, labels(wish))
-        && holds(&published.annotations, wish.secret_annotations.clone())
+        && published.owner.as_deref() == Some(&spec.uid)
+        && holds(&published.labels, labels(spec))
+        && holds(&published.annotations, spec.secret_annotations.clone())
 }
 
 /// Names what a token Secret is to hold: to write the same once more is a repair.
-pub fn written(desired: &Content, wish: &Wish) -> Fingerprint {
+pub fn written(desired: &Content, spec: &ResolvedSpec) -> Fingerprint {
     let Content { access, rotation, state } = desired;
     let (token, kind, end) = match access {
         Some(access) => {
@@ -105,31 +105,31 @@ pub fn written(desired: &Content, wish: &Wish) -> Fingerprint {
         None => Default::default(),
     };
     let (rotation, state) = (rotation.to_string(), state.as_str());
-    let metadata = labels(wish).into_iter().chain(wish.secret_annotations.clone());
+    let metadata = labels(spec).into_iter().chain(spec.secret_annotations.clone());
     let metadata: Vec<String> = metadata.flat_map(|(key, value)| [key, value]).collect();
-    let parts = ["written", &wish.secret_name, &wish.uid, &token, kind, &end, &rotation, state];
+    let parts = ["written", &spec.secret_name, &spec.uid, &token, kind, &end, &rotation, state];
     Fingerprint::of(&parts.into_iter().chain(metadata.iter().map(String::as_str)).collect::<Vec<_>>())
 }
 
 /// When what pods get may be put right, where another program changes it all the time; none: now.
-pub fn repaired_again_at(observed: &Observed, desired: &Content, now: Timestamp) -> Option<Timestamp> {
-    let longest = if observed.token.published().is_some() { repair::PATIENT } else { repair::URGENT };
-    observed.repairs.publication.as_ref()?.again_at(&written(desired, &observed.wish), longest, now)
+pub fn repaired_again_at(snapshot: &Snapshot, desired: &Content, now: Timestamp) -> Option<Timestamp> {
+    let longest = if snapshot.token.published().is_some() { repair::PATIENT } else { repair::URGENT };
+    snapshot.repairs.publication.as_ref()?.again_at(&written(desired, &snapshot.spec), longest, now)
 }
 
 /// Until when pods get something else than they should, because another program keeps changing it.
-pub fn contested(observed: &Observed, now: Timestamp) -> Option<Timestamp> {
-    let desired = desired(observed, now)?;
-    let published = observed.token.published().and_then(|published| published.content.as_ref());
+pub fn contested(snapshot: &Snapshot, now: Timestamp) -> Option<Timestamp> {
+    let desired = desired(snapshot, now)?;
+    let published = snapshot.token.published().and_then(|published| published.content.as_ref());
     let is_right =
         published.is_some_and(|content| content.access == desired.access && content.rotation == desired.rotation);
-    repaired_again_at(observed, &desired, now).filter(|_| !is_right)
+    repaired_again_at(snapshot, &desired, now).filter(|_| !is_right)
 }
 
 /// The labels of the token Secret: the operator's own win over the template's.
-pub fn labels(wish: &Wish) -> BTreeMap<String, String> {
-    let mut labels = wish.secret_labels.clone();
-    labels.extend(own_labels(&wish.name));
+pub fn labels(spec: &ResolvedSpec) -> BTreeMap<String, String> {
+    let mut labels = spec.secret_labels.clone();
+    labels.extend(own_labels(&spec.name));
     labels
 }
 

@@ -5,8 +5,8 @@ use crate::{
     api::{ReauthReason, names},
     domain::{
         ledger::grant::{Grant, Refused},
-        snapshot::observed::{GrantSecret, InitialGrant, InitialToken, Observed, Sharing},
-        wish::{Server, Wish},
+        snapshot::{GrantSecret, InitialGrant, InitialToken, Sharing, Snapshot},
+        spec::{ResolvedSpec, Server},
     },
 };
 
@@ -20,41 +20,41 @@ pub struct Consent {
 }
 
 /// Whether a human must consent (again), and why.
-pub fn consent(observed: &Observed) -> Consent {
-    let news = new_token(observed).is_some();
-    match &observed.grant {
-        GrantSecret::Ours(grant) => consent_of_grant(&grant.value, observed, news),
-        GrantSecret::Predecessor(_) if news => not_tried(),
-        GrantSecret::Predecessor(_) => Consent {
+pub fn consent(snapshot: &Snapshot) -> Consent {
+    let news = new_token(snapshot).is_some();
+    match &snapshot.grant {
+        GrantSecret::Ours(grant) => consent_of_grant(&grant.value, snapshot, news),
+        GrantSecret::Stale(_) if news => not_tried(),
+        GrantSecret::Stale(_) => Consent {
             reason: ReauthReason::GrantRestored,
             message: format!(
                 "the Secret {} is older than this connection (restored from a backup, or a deleted namesake's); an old token presented now could kill a living authorisation: {}",
-                names::grant_secret(&observed.wish.name),
-                way_back(observed)
+                names::grant_secret(&snapshot.spec.name),
+                way_back(snapshot)
             ),
         },
         GrantSecret::Absent if news => not_tried(),
-        GrantSecret::Absent => not_authorized(observed),
-        GrantSecret::Foreign | GrantSecret::Unreadable(_) => Consent {
+        GrantSecret::Absent => not_authorized(snapshot),
+        GrantSecret::NotOwned | GrantSecret::Unreadable(_) => Consent {
             reason: ReauthReason::NotTried,
             message: "the grant cannot be read; see the condition Ready".to_owned(),
         },
     }
 }
 
-fn consent_of_grant(grant: &Grant, observed: &Observed, news: bool) -> Consent {
-    let live = grant.live.as_ref().map(|live| (Ownership::of_live(live, observed), live.record.server.as_str()));
+fn consent_of_grant(grant: &Grant, snapshot: &Snapshot, news: bool) -> Consent {
+    let live = grant.live.as_ref().map(|live| (Ownership::of_live(live, snapshot), live.record.server.as_str()));
     if live.is_some_and(|(ownership, _)| ownership == Ownership::Ours) {
         let message = "the server accepted the grant when it was last asked".to_owned();
         return Consent { reason: ReauthReason::GrantValid, message };
     }
     let candidate = grant.candidate.as_ref();
-    let candidate = candidate.map(|held| (Ownership::of_candidate(held, observed), held.record.server.as_str()));
-    let code = grant.code.as_ref().map(|code| Ownership::of_code(code, observed));
+    let candidate = candidate.map(|held| (Ownership::of_candidate(held, snapshot), held.record.server.as_str()));
+    let code = grant.code.as_ref().map(|code| Ownership::of_code(code, snapshot));
     let waits = grant.visit.as_ref().is_some_and(|visit| visit.end.is_none());
     let is_ours = candidate.is_some_and(|(ownership, _)| ownership == Ownership::Ours);
     if code == Some(Ownership::OtherClient) && !is_ours && !news {
-        return client_changed("the code that a browser brought was issued to", observed);
+        return client_changed("the code that a browser brought was issued to", snapshot);
     }
     if is_ours || code == Some(Ownership::Ours) || waits || news {
         return not_tried();
@@ -66,27 +66,27 @@ fn consent_of_grant(grant: &Grant, observed: &Observed, news: bool) -> Consent {
             reason: ReauthReason::ServerChanged,
             message: format!(
                 "the grant belongs to {other}, and the spec names another server; it is kept: change the spec back, or {}",
-                way_back(observed)
+                way_back(snapshot)
             ),
         },
-        Some((Ownership::OtherClient, _)) => client_changed(whose, observed),
+        Some((Ownership::OtherClient, _)) => client_changed(whose, snapshot),
         Some((Ownership::Ours | Ownership::Rejected, _)) | None => match &grant.refused {
-            Some(refused) => rejected(refused, observed),
-            None => not_authorized(observed),
+            Some(refused) => rejected(refused, snapshot),
+            None => not_authorized(snapshot),
         },
     }
 }
 
-fn client_changed(whose: &str, observed: &Observed) -> Consent {
+fn client_changed(whose: &str, snapshot: &Snapshot) -> Consent {
     let message = format!(
         "{whose} another client than the client_id in the Secret {}, and nothing is sent; it is kept: put the old client_id back if it was the right one, or {}",
-        observed.wish.client_secret_name,
-        way_back(observed)
+        snapshot.spec.client_secret_name,
+        way_back(snapshot)
     );
     Consent { reason: ReauthReason::ClientChanged, message }
 }
 
-fn rejected(refused: &Refused, observed: &Observed) -> Consent {
+fn rejected(refused: &Refused, snapshot: &Snapshot) -> Consent {
     let what = match refused.reason.reauth() {
         ReauthReason::RotationLost => {
             "the server refused the refresh token after an attempt whose answer was lost on the way: the new pair was lost with it, which is not your doing"
@@ -102,7 +102,7 @@ fn rejected(refused: &Refused, observed: &Observed) -> Consent {
             "the server refused the grant (invalid_grant): it has expired, was revoked, or was issued to another client"
         }
     };
-    let message = format!("{what}; it was wiped and is not sent again by this client: {}", way_back(observed));
+    let message = format!("{what}; it was wiped and is not sent again by this client: {}", way_back(snapshot));
     Consent { reason: refused.reason.reauth(), message }
 }
 
@@ -111,33 +111,33 @@ fn not_tried() -> Consent {
     Consent { reason: ReauthReason::NotTried, message }
 }
 
-fn not_authorized(observed: &Observed) -> Consent {
-    let message = match &observed.initial {
-        InitialGrant::Missing(why) => match in_a_browser(observed) {
+fn not_authorized(snapshot: &Snapshot) -> Consent {
+    let message = match &snapshot.initial {
+        InitialGrant::Missing(why) => match in_a_browser(snapshot) {
             Ok(browser) => format!("{why}; or {}", browser.trim_end_matches(',')),
             Err(Some(no_link)) => format!("{why} (there is no link: {no_link})"),
             Err(None) => why.clone(),
         },
         InitialGrant::Invalid(why) => why.clone(),
-        InitialGrant::Present(_) => format!("there is no grant of this connection's own: {}", way_back(observed)),
+        InitialGrant::Present(_) => format!("there is no grant of this connection's own: {}", way_back(snapshot)),
     };
     Consent { reason: ReauthReason::NotAuthorized, message }
 }
 
 /// What brings a connection back whose grant is gone.
-pub fn way_back(observed: &Observed) -> String {
-    let wish = &observed.wish;
-    let whose = match news(observed).map(|token| &token.sharing) {
+pub fn way_back(snapshot: &Snapshot) -> String {
+    let spec = &snapshot.spec;
+    let whose = match news(snapshot).map(|token| &token.sharing) {
         Some(Sharing::With(other)) => format!(" (the one that stands there is the connection {other}'s)"),
         Some(Sharing::Alone | Sharing::Unchecked(_)) | None => String::new(),
     };
-    let by_hand = match &wish.initial_grant {
+    let by_hand = match &spec.initial_grant {
         Some(initial) => {
             format!("put a new refresh token into the Secret {}, key {}{whose}", initial.secret, initial.key)
         }
         None => "put a new refresh token into a Secret and name it in spec.initialGrant.secretRef".to_owned(),
     };
-    match in_a_browser(observed) {
+    match in_a_browser(snapshot) {
         Ok(browser) => format!("{browser} or {by_hand}"),
         Err(Some(why)) => format!("{by_hand} (there is no link: {why})"),
         Err(None) => by_hand,
@@ -145,41 +145,41 @@ pub fn way_back(observed: &Observed) -> String {
 }
 
 /// How to consent without a token in hand; or why there is no link, where others have one.
-fn in_a_browser(observed: &Observed) -> Result<String, Option<&str>> {
-    let Wish { namespace, name, server, .. } = &observed.wish;
+fn in_a_browser(snapshot: &Snapshot) -> Result<String, Option<&str>> {
+    let ResolvedSpec { namespace, name, server, .. } = &snapshot.spec;
     match server {
         Ok(Server { authorization_url: Ok(_), .. }) => {
-            let is_called = consent_is_due(observed);
-            let has_link = is_called && observed.can_have_link();
+            let is_called = consent_is_due(snapshot);
+            let has_link = is_called && snapshot.can_have_link();
             let link = if has_link { "open the link in status.authorizationURL, " } else { "" };
             Ok(format!("{link}run `kubectl pleo connect {name} -n {namespace}`,"))
         }
-        Ok(Server { authorization_url: Err(why), .. }) => Err(observed.links.as_ref().map(|_| why.as_str())),
+        Ok(Server { authorization_url: Err(why), .. }) => Err(snapshot.links.as_ref().map(|_| why.as_str())),
         Err(_) => Err(None),
     }
 }
 
 /// There is a link only where no grant lives.
-fn consent_is_due(observed: &Observed) -> bool {
-    let live = observed.grant.ours().and_then(|grant| grant.value.live.as_ref());
-    live.is_none_or(|live| Ownership::of_live(live, observed) != Ownership::Ours)
+fn consent_is_due(snapshot: &Snapshot) -> bool {
+    let live = snapshot.grant.ours().and_then(|grant| grant.value.live.as_ref());
+    live.is_none_or(|live| Ownership::of_live(live, snapshot) != Ownership::Ours)
 }
 
 /// The token in the initial grant that is about to be adopted.
-pub fn new_token(observed: &Observed) -> Option<&InitialToken> {
-    news(observed).filter(|token| token.sharing == Sharing::Alone)
+pub fn new_token(snapshot: &Snapshot) -> Option<&InitialToken> {
+    news(snapshot).filter(|token| token.sharing == Sharing::Alone)
 }
 
 /// The token in the initial grant, where it is news; for a spec without a usable server, where it was never adopted.
-pub fn news(observed: &Observed) -> Option<&InitialToken> {
-    if let Some(server) = observed.wish.token_url() {
-        return adoption::news(&observed.initial, &observed.grant, server, &observed.client);
+pub fn news(snapshot: &Snapshot) -> Option<&InitialToken> {
+    if let Some(server) = snapshot.spec.token_url() {
+        return adoption::news(&snapshot.initial, &snapshot.grant, server, &snapshot.client);
     }
-    let InitialGrant::Present(token) = &observed.initial else { return None };
-    let known = match &observed.grant {
+    let InitialGrant::Present(token) = &snapshot.initial else { return None };
+    let known = match &snapshot.grant {
         GrantSecret::Absent => false,
-        GrantSecret::Ours(grant) | GrantSecret::Predecessor(grant) => grant.value.remembers(&token.fingerprint),
-        GrantSecret::Foreign | GrantSecret::Unreadable(_) => true,
+        GrantSecret::Ours(grant) | GrantSecret::Stale(grant) => grant.value.remembers(&token.fingerprint),
+        GrantSecret::NotOwned | GrantSecret::Unreadable(_) => true,
     };
     (!known).then_some(token)
 }

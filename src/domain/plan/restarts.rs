@@ -11,7 +11,7 @@ use crate::{
     api::RestartTarget,
     domain::{
         ledger::grant::{Grant, Restarted},
-        snapshot::observed::Observed,
+        snapshot::Snapshot,
         time::later,
     },
 };
@@ -29,17 +29,17 @@ pub struct Restart {
 }
 
 /// The workloads that are due, if some are.
-pub fn due(observed: &Observed, now: Timestamp) -> Option<Restart> {
-    let grant = current(observed, now)?;
+pub fn due(snapshot: &Snapshot, now: Timestamp) -> Option<Restart> {
+    let grant = current(snapshot, now)?;
     let is_due = |target: &&RestartTarget| at(grant, target, now).is_some_and(|at| at <= now);
-    let targets: Vec<RestartTarget> = observed.wish.restart_targets.iter().filter(is_due).cloned().collect();
-    (!targets.is_empty()).then(|| Restart { mark: mark(&observed.wish.name, grant), targets })
+    let targets: Vec<RestartTarget> = snapshot.spec.restart_targets.iter().filter(is_due).cloned().collect();
+    (!targets.is_empty()).then(|| Restart { mark: mark(&snapshot.spec.name, grant), targets })
 }
 
 /// When the next workload is due.
-pub fn next(observed: &Observed, now: Timestamp) -> Option<Timestamp> {
-    let grant = current(observed, now)?;
-    observed.wish.restart_targets.iter().filter_map(|target| at(grant, target, now)).min()
+pub fn next(snapshot: &Snapshot, now: Timestamp) -> Option<Timestamp> {
+    let grant = current(snapshot, now)?;
+    snapshot.spec.restart_targets.iter().filter_map(|target| at(grant, target, now)).min()
 }
 
 /// What became of some restarts.
@@ -60,14 +60,14 @@ impl Tried {
 
 /// The grant with these restarts noted for its rotation. Workloads that are not wished for any more are forgotten, but not
 /// within a minute: one that comes and goes is not restarted each time.
-pub fn note(observed: &Observed, tried: &Tried, now: Timestamp) -> Option<Grant> {
-    let mut grant = observed.grant.ours()?.value.clone();
+pub fn note(snapshot: &Snapshot, tried: &Tried, now: Timestamp) -> Option<Grant> {
+    let mut grant = snapshot.grant.ours()?.value.clone();
     let rotation_before = |target: &RestartTarget| last(&grant, target).map_or(0, |last| last.rotation);
     let done = tried.done.iter().map(|target| (target, grant.rotation));
     let perhaps = tried.perhaps.iter().map(|target| (target, rotation_before(target)));
     let noted = |(target, rotation): (&RestartTarget, u64)| Restarted { target: target.clone(), rotation, at: now };
     let noted: Vec<Restarted> = done.chain(perhaps).map(noted).collect();
-    let wished = &observed.wish.restart_targets;
+    let wished = &snapshot.spec.restart_targets;
     let is_recent = |old: &Restarted| old.at <= now && now < later(old.at, SPACING);
     grant.restarts.retain(|old| {
         let is_noted = noted.iter().any(|new| new.target == old.target);
@@ -83,12 +83,12 @@ fn last<'a>(grant: &'a Grant, target: &RestartTarget) -> Option<&'a Restarted> {
 
 /// The grant, if what pods would read after a restart is its newest token, and that is usable. Not while a token is in the
 /// air: another write to the grant would only be in the way.
-fn current(observed: &Observed, now: Timestamp) -> Option<&Grant> {
-    let grant = &observed.grant.ours()?.value;
-    let published = observed.token.published()?;
+fn current(snapshot: &Snapshot, now: Timestamp) -> Option<&Grant> {
+    let grant = &snapshot.grant.ours()?.value;
+    let published = snapshot.token.published()?;
     let newest = published.content.as_ref().is_some_and(|content| content.rotation == grant.rotation);
-    let tried = observed.put_off.restarts.is_some();
-    let is_ours = projection::contested(observed, now).is_none();
+    let tried = snapshot.deferred.restarts.is_some();
+    let is_ours = projection::contested(snapshot, now).is_none();
     (newest && is_ours && grant.claim.is_none() && !tried && published.usable(now).is_some()).then_some(grant)
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{ConditionType, PleoConnectionStatus},
-    domain::wish::Wish,
+    domain::spec::ResolvedSpec,
 };
 
 /// What a notice is about.
@@ -39,7 +39,7 @@ pub struct Notice {
 
 /// What is to be told of a step from one status to the next.
 pub fn notice(
-    wish: &Wish,
+    spec: &ResolvedSpec,
     before: &PleoConnectionStatus,
     after: &PleoConnectionStatus,
     now: Timestamp,
@@ -56,9 +56,9 @@ pub fn notice(
     };
     is_news.then(|| Notice {
         kind,
-        namespace: wish.namespace.clone(),
-        name: wish.name.clone(),
-        uid: wish.uid.clone(),
+        namespace: spec.namespace.clone(),
+        name: spec.name.clone(),
+        uid: spec.uid.clone(),
         reason: after.reason,
         message: after.message,
         at: now,

@@ -12,8 +12,8 @@ use crate::{
             projection::{self, whole_seconds},
             reauth::{Consent, consent, new_token, news, way_back},
         },
-        snapshot::observed::{Claimant, ClientSecretState, GrantSecret, InitialGrant, Observed, Sharing, TokenSecret},
-        wish::SpecProblem,
+        snapshot::{ClaimOwner, ClientSecretState, GrantSecret, InitialGrant, Sharing, Snapshot, TokenSecret},
+        spec::SpecProblem,
     },
 };
 
@@ -27,21 +27,21 @@ pub struct Problem {
 }
 
 /// All that is wrong, the first reason first. `refused_by_storage`: what the API server said to a write of this pass.
-pub fn problems(observed: &Observed, refused_by_storage: Option<&str>, now: Timestamp) -> Vec<Problem> {
+pub fn problems(snapshot: &Snapshot, refused_by_storage: Option<&str>, now: Timestamp) -> Vec<Problem> {
     let checks = [
-        spec(observed),
-        secret_conflict(observed),
-        contested(observed, now),
-        grant_unreadable(observed),
-        refused_by_storage.or_else(|| unchecked(observed)).map(storage_refused),
-        client_secret_missing(observed),
-        reauth_required(observed),
-        initial_grant(observed),
-        halted(observed),
-        suspended(observed),
-        in_doubt(observed),
-        progressing(observed),
-        failing(observed),
+        spec(snapshot),
+        secret_conflict(snapshot),
+        contested(snapshot, now),
+        grant_unreadable(snapshot),
+        refused_by_storage.or_else(|| unchecked(snapshot)).map(storage_refused),
+        client_secret_missing(snapshot),
+        reauth_required(snapshot),
+        initial_grant(snapshot),
+        halted(snapshot),
+        suspended(snapshot),
+        in_doubt(snapshot),
+        progressing(snapshot),
+        failing(snapshot),
     ];
     checks.into_iter().flatten().collect()
 }
@@ -50,15 +50,15 @@ fn problem(reason: ReadyReason, message: impl Into<String>) -> Option<Problem> {
     Some(Problem { reason, message: message.into() })
 }
 
-fn spec(observed: &Observed) -> Option<Problem> {
-    let reason = match observed.wish.server.as_ref().err()? {
+fn spec(snapshot: &Snapshot) -> Option<Problem> {
+    let reason = match snapshot.spec.server.as_ref().err()? {
         SpecProblem::Invalid(_) => ReadyReason::InvalidSpec,
         SpecProblem::NotAllowed(_) => ReadyReason::ServerNotAllowed,
     };
-    problem(reason, observed.wish.server.as_ref().err()?.to_string())
+    problem(reason, snapshot.spec.server.as_ref().err()?.to_string())
 }
 
-fn secret_conflict(observed: &Observed) -> Option<Problem> {
+fn secret_conflict(snapshot: &Snapshot) -> Option<Problem> {
     let conflict = |name: &str, remedy: &str| {
         problem(
             ReadyReason::SecretConflict,
@@ -67,21 +67,21 @@ fn secret_conflict(observed: &Observed) -> Option<Problem> {
             ),
         )
     };
-    if observed.token == TokenSecret::Foreign {
-        return conflict(&observed.wish.secret_name, "set spec.secretName to another name, or remove that Secret");
+    if snapshot.token == TokenSecret::NotOwned {
+        return conflict(&snapshot.spec.secret_name, "set spec.secretName to another name, or remove that Secret");
     }
-    match observed.grant {
-        GrantSecret::Foreign => {
-            conflict(&names::grant_secret(&observed.wish.name), "remove that Secret, or rename the connection")
+    match snapshot.grant {
+        GrantSecret::NotOwned => {
+            conflict(&names::grant_secret(&snapshot.spec.name), "remove that Secret, or rename the connection")
         }
-        GrantSecret::Absent | GrantSecret::Ours(_) | GrantSecret::Predecessor(_) | GrantSecret::Unreadable(_) => None,
+        GrantSecret::Absent | GrantSecret::Ours(_) | GrantSecret::Stale(_) | GrantSecret::Unreadable(_) => None,
     }
 }
 
-fn contested(observed: &Observed, now: Timestamp) -> Option<Problem> {
-    let again = whole_seconds(projection::contested(observed, now)?);
+fn contested(snapshot: &Snapshot, now: Timestamp) -> Option<Problem> {
+    let again = whole_seconds(projection::contested(snapshot, now)?);
     let (secret, verb) =
-        (&observed.wish.secret_name, if observed.token.published().is_some() { "changing" } else { "deleting" });
+        (&snapshot.spec.secret_name, if snapshot.token.published().is_some() { "changing" } else { "deleting" });
     problem(
         ReadyReason::SecretConflict,
         format!(
@@ -90,22 +90,22 @@ fn contested(observed: &Observed, now: Timestamp) -> Option<Problem> {
     )
 }
 
-fn grant_unreadable(observed: &Observed) -> Option<Problem> {
-    match &observed.grant {
+fn grant_unreadable(snapshot: &Snapshot) -> Option<Problem> {
+    match &snapshot.grant {
         GrantSecret::Unreadable(why) => problem(
             ReadyReason::GrantUnreadable,
             format!(
                 "the Secret {} cannot be used: {why}. It is left alone: restore it, upgrade the operator, or delete it and consent anew",
-                names::grant_secret(&observed.wish.name)
+                names::grant_secret(&snapshot.spec.name)
             ),
         ),
-        GrantSecret::Absent | GrantSecret::Ours(_) | GrantSecret::Predecessor(_) | GrantSecret::Foreign => None,
+        GrantSecret::Absent | GrantSecret::Ours(_) | GrantSecret::Stale(_) | GrantSecret::NotOwned => None,
     }
 }
 
 /// Why it could not be found out whether another connection has the same grant.
-fn unchecked(observed: &Observed) -> Option<&str> {
-    match news(observed).map(|token| &token.sharing) {
+fn unchecked(snapshot: &Snapshot) -> Option<&str> {
+    match news(snapshot).map(|token| &token.sharing) {
         Some(Sharing::Unchecked(why)) => Some(why),
         Some(Sharing::Alone | Sharing::With(_)) | None => None,
     }
@@ -113,8 +113,8 @@ fn unchecked(observed: &Observed) -> Option<&str> {
 
 /// Whether time alone will not fix it. A client Secret may come later than its connection; one that is gone stops the next
 /// refresh, though the token that pods have still works.
-pub fn stalls(problem: &Problem, observed: &Observed) -> bool {
-    let has_grant = observed.grant.ours().is_some_and(|grant| grant.value.live.is_some());
+pub fn stalls(problem: &Problem, snapshot: &Snapshot) -> bool {
+    let has_grant = snapshot.grant.ours().is_some_and(|grant| grant.value.live.is_some());
     problem.reason.stalls() || problem.reason == ReadyReason::ClientSecretMissing && has_grant
 }
 
@@ -126,21 +126,21 @@ pub fn storage_refused(why: &str) -> Problem {
     Problem { reason: ReadyReason::StorageRefused, message }
 }
 
-fn client_secret_missing(observed: &Observed) -> Option<Problem> {
-    match &observed.client {
+fn client_secret_missing(snapshot: &Snapshot) -> Option<Problem> {
+    match &snapshot.client {
         ClientSecretState::Missing(why) => problem(ReadyReason::ClientSecretMissing, why),
         ClientSecretState::Present(_) => None,
     }
 }
 
-fn reauth_required(observed: &Observed) -> Option<Problem> {
-    let consent = consent(observed);
+fn reauth_required(snapshot: &Snapshot) -> Option<Problem> {
+    let consent = consent(snapshot);
     let required = consent.reason.status() == "True" && consent.reason != ReauthReason::NotAuthorized;
     required.then_some(Problem { reason: ReadyReason::ReauthRequired, message: consent.message })
 }
 
-fn initial_grant(observed: &Observed) -> Option<Problem> {
-    if let Some(Sharing::With(other)) = news(observed).map(|token| &token.sharing) {
+fn initial_grant(snapshot: &Snapshot) -> Option<Problem> {
+    if let Some(Sharing::With(other)) = news(snapshot).map(|token| &token.sharing) {
         return problem(
             ReadyReason::GrantShared,
             format!(
@@ -148,10 +148,10 @@ fn initial_grant(observed: &Observed) -> Option<Problem> {
             ),
         );
     }
-    match &observed.initial {
+    match &snapshot.initial {
         InitialGrant::Invalid(why) => problem(ReadyReason::InitialGrantInvalid, why),
         InitialGrant::Missing(_) => {
-            let Consent { reason, message } = consent(observed);
+            let Consent { reason, message } = consent(snapshot);
             let is_missed = reason == ReauthReason::NotAuthorized;
             is_missed.then_some(Problem { reason: ReadyReason::InitialGrantMissing, message })
         }
@@ -160,36 +160,36 @@ fn initial_grant(observed: &Observed) -> Option<Problem> {
 }
 
 /// What was tried with the tokens that may be presented, the candidate first.
-fn attempts(observed: &Observed) -> impl Iterator<Item = &Attempts> {
-    let grant = observed.grant.ours().map(|grant| &grant.value);
+fn attempts(snapshot: &Snapshot) -> impl Iterator<Item = &Attempts> {
+    let grant = snapshot.grant.ours().map(|grant| &grant.value);
     let candidate = grant.and_then(|grant| grant.candidate.as_ref());
-    let candidate = candidate.filter(|held| Ownership::of_candidate(held, observed) == Ownership::Ours);
+    let candidate = candidate.filter(|held| Ownership::of_candidate(held, snapshot) == Ownership::Ours);
     let live = grant.and_then(|grant| grant.live.as_ref());
-    let live = live.filter(|held| Ownership::of_live(held, observed) == Ownership::Ours);
+    let live = live.filter(|held| Ownership::of_live(held, snapshot) == Ownership::Ours);
     let (candidate, live) = (candidate.map(|held| &held.record.attempts), live.map(|held| &held.record.attempts));
     candidate.into_iter().chain(live)
 }
 
-fn halted(observed: &Observed) -> Option<Problem> {
-    let halts = attempts(observed).filter_map(|attempts| attempts.halt.as_ref());
-    let problems = halts.map(|halt| halt_problem(halt.reason, observed));
+fn halted(snapshot: &Snapshot) -> Option<Problem> {
+    let halts = attempts(snapshot).filter_map(|attempts| attempts.halt.as_ref());
+    let problems = halts.map(|halt| halt_problem(halt.reason, snapshot));
     problems.min_by_key(|problem| problem.reason)
 }
 
-fn halt_problem(halt: HaltReason, observed: &Observed) -> Problem {
+fn halt_problem(halt: HaltReason, snapshot: &Snapshot) -> Problem {
     let (reason, message) = match halt {
         HaltReason::InvalidClient => (
             ReadyReason::InvalidClient,
             format!(
                 "the server refuses the client; the grant is kept: mend the Secret {} or spec.client",
-                observed.wish.client_secret_name
+                snapshot.spec.client_secret_name
             ),
         ),
         HaltReason::InvalidRequest => (
             ReadyReason::InvalidRequest,
             format!(
                 "the server calls the request wrong; the grant is kept: mend the spec or the Secret {}",
-                observed.wish.client_secret_name
+                snapshot.spec.client_secret_name
             ),
         ),
         HaltReason::RetriesExhausted => (
@@ -203,37 +203,37 @@ fn halt_problem(halt: HaltReason, observed: &Observed) -> Problem {
     Problem { reason, message }
 }
 
-fn suspended(observed: &Observed) -> Option<Problem> {
-    let suspended = observed.wish.suspend;
+fn suspended(snapshot: &Snapshot) -> Option<Problem> {
+    let suspended = snapshot.spec.suspend;
     suspended.then(|| Problem {
         reason: ReadyReason::Suspended,
         message: "spec.suspend is true and nothing is refreshed: unset it".to_owned(),
     })
 }
 
-fn in_doubt(observed: &Observed) -> Option<Problem> {
-    let claimed = observed.grant.ours().is_some_and(|grant| grant.value.claim.is_some())
-        && observed.sighting.claimant != Some(Claimant::UnderWayHere)
-        && observed.sighting.claimant != Some(Claimant::NeverSentHere);
-    let doubtful = attempts(observed).any(|attempts| attempts.in_doubt && attempts.halt.is_none());
+fn in_doubt(snapshot: &Snapshot) -> Option<Problem> {
+    let claimed = snapshot.grant.ours().is_some_and(|grant| grant.value.claim.is_some())
+        && snapshot.sighting.claim_owner != Some(ClaimOwner::UnderWayHere)
+        && snapshot.sighting.claim_owner != Some(ClaimOwner::NeverSentHere);
+    let doubtful = attempts(snapshot).any(|attempts| attempts.in_doubt && attempts.halt.is_none());
     let message =
         "an exchange may have spent the refresh token; it is being found out by itself, with one more exchange";
     if claimed || doubtful { problem(ReadyReason::RefreshInDoubt, message) } else { None }
 }
 
-fn progressing(observed: &Observed) -> Option<Problem> {
-    let candidate = observed.grant.ours().and_then(|grant| grant.value.candidate.as_ref());
-    let is_ours = |held: &&Candidate| Ownership::of_candidate(held, observed) == Ownership::Ours;
+fn progressing(snapshot: &Snapshot) -> Option<Problem> {
+    let candidate = snapshot.grant.ours().and_then(|grant| grant.value.candidate.as_ref());
+    let is_ours = |held: &&Candidate| Ownership::of_candidate(held, snapshot) == Ownership::Ours;
     let fresh = candidate.filter(is_ours).is_some_and(|held| held.record.attempts.failures == 0);
-    if !fresh && new_token(observed).is_none() {
+    if !fresh && new_token(snapshot).is_none() {
         return None;
     }
     problem(ReadyReason::Progressing, "the first exchange with a new refresh token is under way")
 }
 
-fn failing(observed: &Observed) -> Option<Problem> {
-    let failures = attempts(observed).find(|attempts| attempts.failures > 0 && attempts.halt.is_none())?.failures;
-    let last = observed.grant.ours().and_then(|grant| grant.value.last_failure.as_ref());
+fn failing(snapshot: &Snapshot) -> Option<Problem> {
+    let failures = attempts(snapshot).find(|attempts| attempts.failures > 0 && attempts.halt.is_none())?.failures;
+    let last = snapshot.grant.ours().and_then(|grant| grant.value.last_failure.as_ref());
     let last = last.map_or_else(String::new, |last| format!(": {} ({})", last.message, last.reason));
     let row = match failures {
         1 => "an exchange has failed".to_owned(),
@@ -243,12 +243,12 @@ fn failing(observed: &Observed) -> Option<Problem> {
 }
 
 /// A new consent that was refused beside a living grant: nothing is lost, but somebody should know.
-pub fn refused_beside_living(observed: &Observed) -> Option<String> {
-    let grant = &observed.grant.ours()?.value;
+pub fn refused_beside_living(snapshot: &Snapshot) -> Option<String> {
+    let grant = &snapshot.grant.ours()?.value;
     let refused = grant.refused.as_ref().filter(|_| grant.live.is_some())?;
     let at = whole_seconds(refused.at);
     Some(format!(
         "the new consent that was tried at {at} was refused, and the living grant is used on: {}",
-        way_back(observed)
+        way_back(snapshot)
     ))
 }

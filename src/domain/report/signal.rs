@@ -11,7 +11,7 @@ use crate::{
             aging::{FIRST_WARNING, end_of_life},
             projection::whole_seconds,
         },
-        snapshot::observed::{GrantSecret, InitialGrant, InitialToken, Observed, Sharing},
+        snapshot::{GrantSecret, InitialGrant, InitialToken, Sharing, Snapshot},
         time::earlier,
     },
 };
@@ -39,15 +39,15 @@ pub struct Edit {
 /// What a step from one status to the next tells, and what was written by others since. Each is told once, where the
 /// caller sees to it that an edit is, and that a shared grant is.
 pub fn signals(
-    observed: &Observed,
+    snapshot: &Snapshot,
     before: &PleoConnectionStatus,
     after: &PleoConnectionStatus,
     now: Timestamp,
     edits: &[Edit],
 ) -> Vec<Signal> {
     // Where it is known who did it, once is enough.
-    let damaged = damaged(observed, before, after).filter(|_| edits.is_empty());
-    let steps = [refused_early(observed, before, after, now), damaged, shared(observed, before)];
+    let damaged = damaged(snapshot, before, after).filter(|_| edits.is_empty());
+    let steps = [refused_early(snapshot, before, after, now), damaged, shared(snapshot, before)];
     steps.into_iter().flatten().chain(edits.iter().map(edited)).collect()
 }
 
@@ -66,7 +66,7 @@ fn edited(edit: &Edit) -> Signal {
 
 /// The living grant was refused although it was young. What was refused after an answer had been lost was our own loss.
 fn refused_early(
-    observed: &Observed,
+    snapshot: &Snapshot,
     before: &PleoConnectionStatus,
     after: &PleoConnectionStatus,
     now: Timestamp,
@@ -74,7 +74,7 @@ fn refused_early(
     let is_news = after.refused_rotation.is_some() && after.refused_rotation != before.refused_rotation;
     let issued_at = after.last_refresh_time.as_ref()?.0;
     let is_young = now < earlier(end_of_life(issued_at), FIRST_WARNING);
-    let refused = observed.grant.ours().and_then(|grant| grant.value.refused.as_ref());
+    let refused = snapshot.grant.ours().and_then(|grant| grant.value.refused.as_ref());
     let by_the_server = refused.is_some_and(|refused| refused.reason.reauth() != ReauthReason::RotationLost);
     (is_news && is_young && by_the_server).then(|| Signal {
         kind: SecuritySignal::RefusedEarly,
@@ -86,19 +86,19 @@ fn refused_early(
 }
 
 /// The grant Secret was changed so that it cannot be used: edited, or put back from a backup.
-fn damaged(observed: &Observed, before: &PleoConnectionStatus, after: &PleoConnectionStatus) -> Option<Signal> {
-    let (reason, what) = match &observed.grant {
+fn damaged(snapshot: &Snapshot, before: &PleoConnectionStatus, after: &PleoConnectionStatus) -> Option<Signal> {
+    let (reason, what) = match &snapshot.grant {
         GrantSecret::Unreadable(Unreadable::Damaged(why)) => (ReadyReason::GrantUnreadable.as_str(), *why),
-        GrantSecret::Predecessor(grant) if grant.value.connection == observed.wish.uid => {
+        GrantSecret::Stale(grant) if grant.value.connection == snapshot.spec.uid => {
             (ReauthReason::GrantRestored.as_str(), "an older one was put in its place")
         }
         GrantSecret::Unreadable(Unreadable::Newer(_))
-        | GrantSecret::Predecessor(_)
+        | GrantSecret::Stale(_)
         | GrantSecret::Absent
         | GrantSecret::Ours(_)
-        | GrantSecret::Foreign => return None,
+        | GrantSecret::NotOwned => return None,
     };
-    let secret = names::grant_secret(&observed.wish.name);
+    let secret = names::grant_secret(&snapshot.spec.name);
     (bears(after, reason) && !bears(before, reason)).then(|| Signal {
         kind: SecuritySignal::SecretEdited,
         message: format!(
@@ -108,8 +108,8 @@ fn damaged(observed: &Observed, before: &PleoConnectionStatus, after: &PleoConne
 }
 
 /// A token that another connection adopted stands in the initial grant, whatever else is told of this one.
-fn shared(observed: &Observed, before: &PleoConnectionStatus) -> Option<Signal> {
-    let InitialGrant::Present(InitialToken { sharing: Sharing::With(other), .. }) = &observed.initial else {
+fn shared(snapshot: &Snapshot, before: &PleoConnectionStatus) -> Option<Signal> {
+    let InitialGrant::Present(InitialToken { sharing: Sharing::With(other), .. }) = &snapshot.initial else {
         return None;
     };
     let is_news = !bears(before, ReadyReason::GrantShared.as_str());

@@ -10,13 +10,13 @@ use crate::{
     domain::{
         plan::{
             aging::{Aging, aging, aging_unseen},
-            decide::{Turn, turn},
+            decide::{NextRefresh, turn},
             link,
             projection::{self, whole_seconds},
             reauth::{self, Consent},
             schedule::Pace,
         },
-        snapshot::observed::{Claimant, ClientSecretState, Observed, Told},
+        snapshot::{ClaimOwner, ClientSecretState, Snapshot, Told},
     },
 };
 
@@ -34,24 +34,24 @@ pub struct Transition {
 /// The status that follows from what was seen. `previous` gives the times of transitions that did not happen, and what
 /// a grant that is gone cannot tell any more.
 pub fn of(
-    observed: &Observed,
+    snapshot: &Snapshot,
     previous: &PleoConnectionStatus,
     refused_by_storage: Option<&str>,
     now: Timestamp,
     pace: Pace,
 ) -> PleoConnectionStatus {
-    let problems = problem::problems(observed, refused_by_storage, now);
-    let next = match turn(observed, now, pace) {
+    let problems = problem::problems(snapshot, refused_by_storage, now);
+    let next = match turn(snapshot, now, pace) {
         // What the API server refuses has no time of its own.
-        Turn::Now(_) | Turn::At(..) if refused_by_storage.is_some() => None,
+        NextRefresh::Now(_) | NextRefresh::At(..) if refused_by_storage.is_some() => None,
         // Nor has an attempt that is under way: its end is looked for again and again.
-        Turn::At(..) if observed.sighting.claimant == Some(Claimant::UnderWayHere) => None,
-        Turn::Now(_) => Some(now),
-        Turn::At(time, _) => Some(time),
-        Turn::Never => None,
+        NextRefresh::At(..) if snapshot.sighting.claim_owner == Some(ClaimOwner::UnderWayHere) => None,
+        NextRefresh::Now(_) => Some(now),
+        NextRefresh::At(time, _) => Some(time),
+        NextRefresh::Never => None,
     };
-    let consent = consent(observed, previous);
-    let (ready, message) = ready(observed, &problems, next, now);
+    let consent = consent(snapshot, previous);
+    let (ready, message) = ready(snapshot, &problems, next, now);
     let mut conditions = vec![
         Finding { kind: ConditionType::Ready, status: ready.ready_status(), reason: ready.as_str(), message },
         Finding {
@@ -61,7 +61,7 @@ pub fn of(
             message: consent.message,
         },
     ];
-    if let Some(stalling) = problems.iter().find(|problem| problem::stalls(problem, observed)) {
+    if let Some(stalling) = problems.iter().find(|problem| problem::stalls(problem, snapshot)) {
         conditions.push(Finding {
             kind: ConditionType::Stalled,
             status: "True",
@@ -69,35 +69,35 @@ pub fn of(
             message: stalling.message.clone(),
         });
     }
-    conditions.extend(aging(observed, now).map(Finding::from));
-    let generation = observed.wish.generation;
+    conditions.extend(aging(snapshot, now).map(Finding::from));
+    let generation = snapshot.spec.generation;
     PleoConnectionStatus {
         observed_generation: Some(generation),
         conditions: conditions.into_iter().map(|finding| finding.condition(previous, generation, now)).collect(),
         next_refresh_time: next.map(time),
-        authorization_url: link::url(observed, now),
-        secret_name: secret_name(observed, previous),
-        expiration_time: observed
+        authorization_url: link::url(snapshot, now),
+        secret_name: secret_name(snapshot, previous),
+        expiration_time: snapshot
             .token
             .published()
             .and_then(|published| published.content.as_ref())
             .and_then(|content| content.access.as_ref())
-            .filter(|_| projection::contested(observed, now).is_none())
+            .filter(|_| projection::contested(snapshot, now).is_none())
             .map(|access| time(access.expires_at)),
-        ..history(observed, previous)
+        ..history(snapshot, previous)
     }
 }
 
 /// Whether a user must authorize again. Without a client Secret nobody can tell whose the grant is: then what was last told of
 /// another client still holds.
-fn consent(observed: &Observed, previous: &PleoConnectionStatus) -> Consent {
+fn consent(snapshot: &Snapshot, previous: &PleoConnectionStatus) -> Consent {
     let (kind, changed) = (ConditionType::ReauthRequired.as_str(), ReauthReason::ClientChanged);
     let told = previous.conditions.iter().find(|told| told.type_ == kind && told.reason == changed.as_str());
-    match (&observed.client, told) {
-        (ClientSecretState::Missing(_), Some(told)) if observed.grant.ours().is_some() => {
+    match (&snapshot.client, told) {
+        (ClientSecretState::Missing(_), Some(told)) if snapshot.grant.ours().is_some() => {
             Consent { reason: changed, message: told.message.clone() }
         }
-        (ClientSecretState::Missing(_) | ClientSecretState::Present(_), _) => reauth::consent(observed),
+        (ClientSecretState::Missing(_) | ClientSecretState::Present(_), _) => reauth::consent(snapshot),
     }
 }
 
@@ -157,17 +157,17 @@ pub fn tells_of_refused_storage(status: &PleoConnectionStatus) -> bool {
 }
 
 /// The Secret that pods mount; the earlier one as long as it stands, so that it is not forgotten.
-fn secret_name(observed: &Observed, previous: &PleoConnectionStatus) -> Option<String> {
-    if observed.retired.is_some() || observed.token.published().is_none() {
+fn secret_name(snapshot: &Snapshot, previous: &PleoConnectionStatus) -> Option<String> {
+    if snapshot.retired.is_some() || snapshot.token.published().is_none() {
         return previous.secret_name.clone();
     }
-    Some(observed.wish.secret_name.clone())
+    Some(snapshot.spec.secret_name.clone())
 }
 
 /// What the ledger tells of the past; what it told last, where there is none.
-fn history(observed: &Observed, previous: &PleoConnectionStatus) -> PleoConnectionStatus {
-    let grant = observed.grant.ours().map(|grant| &grant.value);
-    let Told { rotation, refused_rotation } = observed.told.next(grant);
+fn history(snapshot: &Snapshot, previous: &PleoConnectionStatus) -> PleoConnectionStatus {
+    let grant = snapshot.grant.ours().map(|grant| &grant.value);
+    let Told { rotation, refused_rotation } = snapshot.told.next(grant);
     let number = |rotation| i64::try_from(rotation).unwrap_or(i64::MAX);
     let (told, refused_rotation) = (number(rotation), refused_rotation.map(number));
     let Some(grant) = grant else {
@@ -192,9 +192,9 @@ fn history(observed: &Observed, previous: &PleoConnectionStatus) -> PleoConnecti
 }
 
 /// True as long as there is a usable token, whatever else is wrong; otherwise the first reason that applies.
-fn ready(observed: &Observed, problems: &[Problem], next: Option<Timestamp>, now: Timestamp) -> (ReadyReason, String) {
-    let is_ours = projection::contested(observed, now).is_none();
-    let usable = observed.token.published().and_then(|published| published.usable(now)).filter(|_| is_ours);
+fn ready(snapshot: &Snapshot, problems: &[Problem], next: Option<Timestamp>, now: Timestamp) -> (ReadyReason, String) {
+    let is_ours = projection::contested(snapshot, now).is_none();
+    let usable = snapshot.token.published().and_then(|published| published.usable(now)).filter(|_| is_ours);
     let Some(access) = usable else {
         let nothing_yet = || (ReadyReason::Progressing, "the next exchange is about to begin".to_owned());
         return problems.first().map_or_else(nothing_yet, |first| (first.reason, first.message.clone()));
@@ -204,7 +204,7 @@ fn ready(observed: &Observed, problems: &[Problem], next: Option<Timestamp>, now
         |next| format!("the next refresh is due at {}", whole_seconds(next)),
     );
     let but = problems.first().map(|first| first.message.clone());
-    let but = but.or_else(|| problem::refused_beside_living(observed)).or_else(|| observed.put_off.restarts.clone());
+    let but = but.or_else(|| problem::refused_beside_living(snapshot)).or_else(|| snapshot.deferred.restarts.clone());
     let but = but.map_or_else(String::new, |but| format!("; {but}"));
     (ReadyReason::Refreshed, format!("the token is usable until {}; {due}{but}", access.expires_at))
 }

@@ -11,16 +11,13 @@ use crate::{
     domain::{
         ledger::grant::Grant,
         plan::{
-            adoption::{Adoption, Tidying},
+            adoption::{Adoption, TokenRemoval},
             link, projection,
         },
-        snapshot::{
-            observed::{GrantSecret, InitialGrant, TokenSecret},
-            published::Content,
-        },
+        snapshot::{GrantSecret, InitialGrant, TokenSecret, published::Content},
         token::LinkKey,
     },
-    operator::context::{Context, Doing, PassError},
+    operator::context::{Context, Doing, ReconcileError},
 };
 
 /// What follows a write.
@@ -29,7 +26,7 @@ pub enum Step {
     /// The scene shows what is stored now.
     Done,
     /// What was seen is old: look again.
-    LookAgain,
+    Reobserve,
     /// The API server does not want it; nothing was spent.
     Refused(String),
 }
@@ -39,17 +36,17 @@ pub enum Step {
 ///
 /// # Errors
 /// If the API server gave no answer.
-pub async fn token(ctx: &Context, scene: &mut Scene, content: &Content) -> Result<Step, PassError> {
-    let replaces = match &scene.observed.token {
+pub async fn token(ctx: &Context, scene: &mut Scene, content: &Content) -> Result<Step, ReconcileError> {
+    let replaces = match &scene.snapshot.token {
         TokenSecret::Ours(published) => Some(published),
-        TokenSecret::Absent | TokenSecret::Foreign => None,
+        TokenSecret::Absent | TokenSecret::NotOwned => None,
     };
-    let wish = &scene.observed.wish;
-    let written = ctx.store.write_token(wish, content, replaces).await;
+    let spec = &scene.snapshot.spec;
+    let written = ctx.store.write_token(spec, content, replaces).await;
     if written.is_ok() {
-        ctx.memory.note_publication(&wish.uid, &projection::written(content, wish));
+        ctx.memory.note_publication(&spec.uid, &projection::written(content, spec));
     }
-    settled(written, "write the token Secret", |token| scene.observed.token = token)
+    settled(written, "write the token Secret", |token| scene.snapshot.token = token)
 }
 
 /// Takes a token from the initial grant. From the look at other connections to the write under one lock: no two
@@ -57,26 +54,26 @@ pub async fn token(ctx: &Context, scene: &mut Scene, content: &Content) -> Resul
 ///
 /// # Errors
 /// If the API server gave no answer.
-pub async fn adopt(ctx: &Context, scene: &Scene, adoption: Adoption) -> Result<Step, PassError> {
-    let wish = &scene.observed.wish;
+pub async fn adopt(ctx: &Context, scene: &Scene, adoption: Adoption) -> Result<Step, ReconcileError> {
+    let spec = &scene.snapshot.spec;
     let _alone = ctx.memory.adoption.lock().await;
-    let other = ctx.store.adopter(&adoption.fingerprint, wish, &ctx.policy.namespaces).await;
+    let other = ctx.store.adopter(&adoption.fingerprint, spec, &ctx.policy.namespaces).await;
     if other.doing("look for another connection with the same grant")?.is_some() {
-        return Ok(Step::LookAgain);
+        return Ok(Step::Reobserve);
     }
-    let written = ctx.store.write_grant(wish, adoption.grant, adoption.replaces.as_deref()).await;
+    let written = ctx.store.write_grant(spec, adoption.grant, adoption.replaces.as_deref()).await;
     let step = settled(written, "write the grant Secret", |_| ())?;
     Ok(match step {
         Step::Done => {
             info!(
-                namespace = wish.namespace,
-                connection = wish.name,
+                namespace = spec.namespace,
+                connection = spec.name,
                 "took a new refresh token from the initial grant"
             );
             // The connection may have been edited meanwhile: nothing is sent on an old look.
-            Step::LookAgain
+            Step::Reobserve
         }
-        Step::LookAgain | Step::Refused(_) => step,
+        Step::Reobserve | Step::Refused(_) => step,
     })
 }
 
@@ -84,60 +81,60 @@ pub async fn adopt(ctx: &Context, scene: &Scene, adoption: Adoption) -> Result<S
 ///
 /// # Errors
 /// If the API server gave no answer.
-pub async fn grant(ctx: &Context, scene: &mut Scene, grant: Grant) -> Result<Step, PassError> {
-    let replaces = scene.observed.grant.ours().map(|grant| grant.version.clone());
-    let written = ctx.store.write_grant(&scene.observed.wish, grant, replaces.as_deref()).await;
-    settled(written, "write the grant Secret", |grant| scene.observed.grant = GrantSecret::Ours(grant))
+pub async fn grant(ctx: &Context, scene: &mut Scene, grant: Grant) -> Result<Step, ReconcileError> {
+    let replaces = scene.snapshot.grant.ours().map(|grant| grant.version.clone());
+    let written = ctx.store.write_grant(&scene.snapshot.spec, grant, replaces.as_deref()).await;
+    settled(written, "write the grant Secret", |grant| scene.snapshot.grant = GrantSecret::Ours(grant))
 }
 
 /// Makes a key for the link by which a human can consent.
 ///
 /// # Errors
 /// If the API server gave no answer.
-pub async fn invite(ctx: &Context, scene: &mut Scene) -> Result<Step, PassError> {
+pub async fn invite(ctx: &Context, scene: &mut Scene) -> Result<Step, ReconcileError> {
     let key = LinkKey::new(format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()));
-    let Some((grant, replaces)) = link::invite(&scene.observed, key, ctx.now()) else { return Ok(Step::LookAgain) };
-    let written = ctx.store.write_grant(&scene.observed.wish, grant, replaces.as_deref()).await;
-    settled(written, "write the grant Secret", |grant| scene.observed.grant = GrantSecret::Ours(grant))
+    let Some((grant, replaces)) = link::invite(&scene.snapshot, key, ctx.now()) else { return Ok(Step::Reobserve) };
+    let written = ctx.store.write_grant(&scene.snapshot.spec, grant, replaces.as_deref()).await;
+    settled(written, "write the grant Secret", |grant| scene.snapshot.grant = GrantSecret::Ours(grant))
 }
 
 /// Deletes the token Secret of an earlier `secretName`. That it does not work keeps nothing else from being done.
 pub async fn retire(ctx: &Context, scene: &mut Scene, name: &str) -> Step {
-    match ctx.store.retire_token(&scene.observed.wish, name).await {
-        Ok(()) => scene.observed.retired = None,
+    match ctx.store.retire_token(&scene.snapshot.spec, name).await {
+        Ok(()) => scene.snapshot.retired = None,
         Err(error) => {
-            put_off(scene, &format!("the token Secret of an earlier name cannot be deleted: {error}"));
-            scene.observed.put_off.retirement = true;
+            deferred(scene, &format!("the token Secret of an earlier name cannot be deleted: {error}"));
+            scene.snapshot.deferred.retirement = true;
         }
     }
     Step::Done
 }
 
 /// Removes the spent token from the user's Secret. That it does not work keeps nothing else from being done.
-pub async fn tidy(ctx: &Context, scene: &mut Scene, tidying: &Tidying) -> Step {
-    match ctx.store.tidy(&scene.observed.wish.namespace, tidying).await {
+pub async fn tidy(ctx: &Context, scene: &mut Scene, tidying: &TokenRemoval) -> Step {
+    match ctx.store.tidy(&scene.snapshot.spec.namespace, tidying).await {
         Ok(()) => {
-            ctx.memory.note_removal(&scene.observed.wish.uid, &tidying.fingerprint);
+            ctx.memory.note_removal(&scene.snapshot.spec.uid, &tidying.fingerprint);
             let why = format!("the refresh token in the Secret {} was adopted and removed", tidying.secret);
-            scene.observed.initial = InitialGrant::Missing(why);
+            scene.snapshot.initial = InitialGrant::Missing(why);
             Step::Done
         }
-        Err(StoreError::Conflict | StoreError::Missing) => Step::LookAgain,
+        Err(StoreError::Conflict | StoreError::Missing) => Step::Reobserve,
         Err(error) => {
-            put_off(
+            deferred(
                 scene,
                 &format!("the spent token stays in the initial grant; remove it by hand or set keep: {error}"),
             );
-            scene.observed.put_off.tidying = true;
+            scene.snapshot.deferred.tidying = true;
             Step::Done
         }
     }
 }
 
 /// A side job did not work; it is tried again.
-pub(super) fn put_off(scene: &Scene, what: &str) {
-    let wish = &scene.observed.wish;
-    warn!(namespace = wish.namespace, connection = wish.name, "{what}");
+pub(super) fn deferred(scene: &Scene, what: &str) {
+    let spec = &scene.snapshot.spec;
+    warn!(namespace = spec.namespace, connection = spec.name, "{what}");
 }
 
 /// What follows from a write of ours.
@@ -145,13 +142,13 @@ pub(super) fn settled<T>(
     written: Result<T, StoreError>,
     doing: &'static str,
     done: impl FnOnce(T),
-) -> Result<Step, PassError> {
+) -> Result<Step, ReconcileError> {
     match written {
         Ok(written) => {
             done(written);
             Ok(Step::Done)
         }
-        Err(StoreError::Conflict | StoreError::Missing) => Ok(Step::LookAgain),
+        Err(StoreError::Conflict | StoreError::Missing) => Ok(Step::Reobserve),
         Err(StoreError::Refused(why)) => Ok(Step::Refused(why)),
         Err(outage @ (StoreError::Unavailable(_) | StoreError::TimedOut)) => Err(outage).doing(doing),
     }

@@ -9,12 +9,13 @@ use crate::{
     cluster::{StoreError, inputs},
     domain::{
         plan::adoption,
-        snapshot::observed::{
-            ClientSecretState, GrantSecret, InitialGrant, Observed, PutOff, Sharing, Sighting, TokenSecret, Told,
+        snapshot::{
+            ClientSecretState, Deferred, GrantSecret, InitialGrant, LocalObservations, Sharing, Snapshot, TokenSecret,
+            Told,
         },
-        wish::Wish,
+        spec::ResolvedSpec,
     },
-    operator::context::{Context, Doing, PassError},
+    operator::context::{Context, Doing, ReconcileError},
 };
 
 /// A connection as it was read, and all that was seen of it.
@@ -22,7 +23,7 @@ pub struct Scene {
     /// The connection, with its status and version.
     pub connection: PleoConnection,
     /// What a decision is made of.
-    pub observed: Observed,
+    pub snapshot: Snapshot,
 }
 
 /// What a look at a connection brought.
@@ -44,11 +45,11 @@ pub enum Sight {
 ///
 /// # Errors
 /// If the API server gave no answer.
-pub async fn observe(ctx: &Context, cached: &PleoConnection) -> Result<Sight, PassError> {
+pub async fn observe(ctx: &Context, cached: &PleoConnection) -> Result<Sight, ReconcileError> {
     match look(ctx, cached).await {
         Ok(Some(scene)) => Ok(Sight::Scene(Box::new(scene))),
         Ok(None) => Ok(Sight::Gone),
-        Err(PassError::Store { doing, source: StoreError::Refused(why) }) => {
+        Err(ReconcileError::Store { doing, source: StoreError::Refused(why) }) => {
             let (namespace, name) = (cached.namespace().unwrap_or_default(), cached.name_any());
             let connection = ctx.store.read_connection(&namespace, &name).await.doing("read the connection")?;
             let refused = |connection| Sight::Refused {
@@ -61,25 +62,25 @@ pub async fn observe(ctx: &Context, cached: &PleoConnection) -> Result<Sight, Pa
     }
 }
 
-async fn look(ctx: &Context, cached: &PleoConnection) -> Result<Option<Scene>, PassError> {
+async fn look(ctx: &Context, cached: &PleoConnection) -> Result<Option<Scene>, ReconcileError> {
     let (namespace, name) = (cached.namespace().unwrap_or_default(), cached.name_any());
-    let mut secret_name = Wish::read(cached, &ctx.policy.allowed).secret_name;
+    let mut secret_name = ResolvedSpec::read(cached, &ctx.policy.allowed).secret_name;
     loop {
         let token = ctx.store.look_at_token(&namespace, &secret_name, &name).await.doing("read the token Secret")?;
         let grant = ctx.store.look_at_grant(&namespace, &name).await.doing("read the grant Secret")?;
         let connection = ctx.store.read_connection(&namespace, &name).await.doing("read the connection")?;
         let Some(connection) = connection else { return Ok(None) };
-        let wish = Wish::read(&connection, &ctx.policy.allowed);
-        if wish.secret_name == secret_name {
+        let spec = ResolvedSpec::read(&connection, &ctx.policy.allowed);
+        if spec.secret_name == secret_name {
             for edit in [token.edit, grant.edit].into_iter().flatten() {
-                ctx.memory.saw_edit(&wish.uid, edit);
+                ctx.memory.saw_edit(&spec.uid, edit);
             }
-            let (grant, told) = judge(ctx, grant.what, &token.what, &connection, &wish).await?;
-            let observed = complete(ctx, wish, token.what, grant, told, &connection).await?;
-            return Ok(Some(Scene { connection, observed }));
+            let (grant, told) = judge(ctx, grant.what, &token.what, &connection, &spec).await?;
+            let snapshot = complete(ctx, spec, token.what, grant, told, &connection).await?;
+            return Ok(Some(Scene { connection, snapshot }));
         }
         // Renamed since: what was read is another Secret.
-        secret_name = wish.secret_name;
+        secret_name = spec.secret_name;
     }
 }
 
@@ -89,15 +90,15 @@ async fn judge(
     grant: GrantSecret,
     token: &TokenSecret,
     connection: &PleoConnection,
-    wish: &Wish,
-) -> Result<(GrantSecret, Told), PassError> {
+    spec: &ResolvedSpec,
+) -> Result<(GrantSecret, Told), ReconcileError> {
     let by_status = connection.status.as_ref().map(Told::by_status).unwrap_or_default();
-    let told = |grant: &GrantSecret| by_status.and_by(token, grant, &wish.uid);
-    let mut grant = grant.as_seen_by(&wish.uid);
+    let told = |grant: &GrantSecret| by_status.and_by(token, grant, &spec.uid);
+    let mut grant = grant.as_seen_by(&spec.uid);
     if grant.ours().is_some_and(|ours| told(&grant).outdates(&ours.value)) {
         // It was read before the connection; somebody may have written both in between.
-        let newer = ctx.store.read_grant(&wish.namespace, &wish.name).await.doing("read the grant Secret")?;
-        grant = newer.as_seen_by(&wish.uid);
+        let newer = ctx.store.read_grant(&spec.namespace, &spec.name).await.doing("read the grant Secret")?;
+        grant = newer.as_seen_by(&spec.uid);
     }
     let told = told(&grant);
     Ok((grant.unless_outdated(told), told))
@@ -105,55 +106,55 @@ async fn judge(
 
 async fn complete(
     ctx: &Context,
-    wish: Wish,
+    spec: ResolvedSpec,
     token: TokenSecret,
     grant: GrantSecret,
     told: Told,
     connection: &PleoConnection,
-) -> Result<Observed, PassError> {
-    let client = client_secret(ctx, &wish).await?;
-    let initial = initial_grant(ctx, &wish, &grant, &client).await?;
+) -> Result<Snapshot, ReconcileError> {
+    let client = client_secret(ctx, &spec).await?;
+    let initial = initial_grant(ctx, &spec, &grant, &client).await?;
     let published_as = connection.status.as_ref().and_then(|status| status.secret_name.clone());
-    let (sighting, repairs) = (sight(ctx, &grant), ctx.memory.repairs(&wish.uid));
-    Ok(Observed {
+    let (sighting, repairs) = (sight(ctx, &grant), ctx.memory.repairs(&spec.uid));
+    Ok(Snapshot {
         client,
         initial,
         grant,
         token,
-        retired: published_as.filter(|old| *old != wish.secret_name),
+        retired: published_as.filter(|old| *old != spec.secret_name),
         told,
         links: ctx.policy.links.clone(),
-        put_off: PutOff::default(),
+        deferred: Deferred::default(),
         sighting,
         repairs,
-        wish,
+        spec,
     })
 }
 
 /// What this process remembers of the claim and the failure in a grant.
-pub fn sight(ctx: &Context, grant: &GrantSecret) -> Sighting {
+pub fn sight(ctx: &Context, grant: &GrantSecret) -> LocalObservations {
     let last_outage = ctx.store.last_failure();
     grant.ours().map(|grant| ctx.memory.sight(grant, &ctx.policy.holder, last_outage)).unwrap_or_default()
 }
 
-async fn client_secret(ctx: &Context, wish: &Wish) -> Result<ClientSecretState, PassError> {
-    let name = &wish.client_secret_name;
-    let secret = ctx.store.read_secret(&wish.namespace, name).await.doing("read the client Secret")?;
+async fn client_secret(ctx: &Context, spec: &ResolvedSpec) -> Result<ClientSecretState, ReconcileError> {
+    let name = &spec.client_secret_name;
+    let secret = ctx.store.read_secret(&spec.namespace, name).await.doing("read the client Secret")?;
     Ok(inputs::credentials(secret.as_ref(), name).map_or_else(ClientSecretState::Missing, ClientSecretState::Present))
 }
 
 async fn initial_grant(
     ctx: &Context,
-    wish: &Wish,
+    spec: &ResolvedSpec,
     grant: &GrantSecret,
     client: &ClientSecretState,
-) -> Result<InitialGrant, PassError> {
-    let Some(reference) = &wish.initial_grant else {
+) -> Result<InitialGrant, ReconcileError> {
+    let Some(reference) = &spec.initial_grant else {
         let why =
             "no grant is there and spec.initialGrant is not set: put a refresh token into a Secret and name it there";
         return Ok(InitialGrant::Missing(why.to_owned()));
     };
-    let secret = match ctx.store.read_secret(&wish.namespace, &reference.secret).await {
+    let secret = match ctx.store.read_secret(&spec.namespace, &reference.secret).await {
         // A Secret that we may not read must not cost the living grant its refresh.
         Err(StoreError::Refused(why)) => {
             return Ok(InitialGrant::Missing(format!("the Secret {} cannot be read: {why}", reference.secret)));
@@ -161,13 +162,13 @@ async fn initial_grant(
         read => read.doing("read the initial-grant Secret")?,
     };
     let mut initial = inputs::initial_token(secret.as_ref(), reference);
-    let server = wish.token_url();
+    let server = spec.token_url();
     let is_news = server.is_some_and(|server| adoption::news(&initial, grant, server, client).is_some());
     if let InitialGrant::Present(token) = &mut initial
         && is_news
     {
         // That it cannot be found out must not cost the living grant its refresh.
-        token.sharing = match ctx.store.adopter(&token.fingerprint, wish, &ctx.policy.namespaces).await {
+        token.sharing = match ctx.store.adopter(&token.fingerprint, spec, &ctx.policy.namespaces).await {
             Ok(None) => Sharing::Alone,
             Ok(Some(other)) => Sharing::With(other),
             Err(why) => Sharing::Unchecked(why.to_string()),

@@ -23,12 +23,12 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Tells the pods what the token Secret says, if they do not know it from us, or may have missed it while nobody led.
 pub fn tell(ctx: &Arc<Context>, scene: &Scene, just_written: bool) {
-    let observed = &scene.observed;
-    let Some(News { mark, is_fresh }) = projection::news(observed, ctx.now()) else { return };
-    if !ctx.notifier.is_news(&observed.wish.uid, &mark, just_written || is_fresh) {
+    let snapshot = &scene.snapshot;
+    let Some(News { mark, is_fresh }) = projection::news(snapshot, ctx.now()) else { return };
+    if !ctx.notifier.is_news(&snapshot.spec.uid, &mark, just_written || is_fresh) {
         return;
     }
-    let key = (observed.wish.namespace.clone(), observed.wish.name.clone());
+    let key = (snapshot.spec.namespace.clone(), snapshot.spec.name.clone());
     if ctx.notifier.begin(&key, mark) {
         let ctx = Arc::clone(ctx);
         ctx.tracker.clone().spawn(async move {

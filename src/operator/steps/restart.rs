@@ -6,7 +6,7 @@ use futures::future::join_all;
 use tracing::{info, warn};
 
 use super::{
-    apply::{Step, put_off, settled},
+    apply::{Step, deferred, settled},
     observe::Scene,
 };
 use crate::{
@@ -14,9 +14,9 @@ use crate::{
     cluster::StoreError,
     domain::{
         plan::restarts::{self, Restart, Tried},
-        snapshot::observed::GrantSecret,
+        snapshot::GrantSecret,
     },
-    operator::context::{Context, PassError},
+    operator::context::{Context, ReconcileError},
 };
 
 /// Restarts workloads, all at once, then notes it in the ledger. In this order a crash in between repeats a mark that is
@@ -24,12 +24,12 @@ use crate::{
 ///
 /// # Errors
 /// If somebody else leads by now, or the API server gave no answer when the ledger was written.
-pub async fn workloads(ctx: &Context, scene: &mut Scene, restart: &Restart) -> Result<Step, PassError> {
+pub async fn workloads(ctx: &Context, scene: &mut Scene, restart: &Restart) -> Result<Step, ReconcileError> {
     if ctx.over.is_cancelled() || !ctx.leadership.is_held() {
         // Whoever leads next does it, perhaps for a newer rotation already.
-        return Err(PassError::NotLeading);
+        return Err(ReconcileError::NotLeading);
     }
-    let namespace = &scene.observed.wish.namespace;
+    let namespace = &scene.snapshot.spec.namespace;
     let restarts = restart.targets.iter().map(|target| ctx.store.restart(namespace, target, &restart.mark));
     let ended = join_all(restarts).await;
     let mut tried = Tried::default();
@@ -39,17 +39,17 @@ pub async fn workloads(ctx: &Context, scene: &mut Scene, restart: &Restart) -> R
     if tried.is_nothing() {
         return Ok(Step::Done);
     }
-    let (Some(grant), Some(stored)) = (restarts::note(&scene.observed, &tried, ctx.now()), scene.observed.grant.ours())
+    let (Some(grant), Some(stored)) = (restarts::note(&scene.snapshot, &tried, ctx.now()), scene.snapshot.grant.ours())
     else {
-        return Ok(Step::LookAgain);
+        return Ok(Step::Reobserve);
     };
-    let written = ctx.store.write_grant(&scene.observed.wish, grant, Some(&stored.version)).await;
-    settled(written, "note a restart in the grant Secret", |grant| scene.observed.grant = GrantSecret::Ours(grant))
+    let written = ctx.store.write_grant(&scene.snapshot.spec, grant, Some(&stored.version)).await;
+    settled(written, "note a restart in the grant Secret", |grant| scene.snapshot.grant = GrantSecret::Ours(grant))
 }
 
 /// What one answer means.
 fn settle(ctx: &Context, scene: &mut Scene, tried: &mut Tried, target: &RestartTarget, ended: Result<(), StoreError>) {
-    let (namespace, connection) = (&scene.observed.wish.namespace, &scene.observed.wish.name);
+    let (namespace, connection) = (&scene.snapshot.spec.namespace, &scene.snapshot.spec.name);
     match ended {
         Ok(()) => {
             ctx.metrics.restart(true);
@@ -69,8 +69,8 @@ fn settle(ctx: &Context, scene: &mut Scene, tried: &mut Tried, target: &RestartT
             let what = format!(
                 "{target} cannot be restarted, and may still use the old token: {error}; tried again every minute. See that the operator may patch it (chart: restartTargets.enabled=true), or restart it by hand"
             );
-            put_off(scene, &what);
-            scene.observed.put_off.restarts = Some(what);
+            deferred(scene, &what);
+            scene.snapshot.deferred.restarts = Some(what);
         }
     }
 }

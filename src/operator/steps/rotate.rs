@@ -18,7 +18,7 @@ use crate::{
     domain::{
         commit::{
             attempt::{self, Attempt, Claiming, Terms},
-            settlement::{Ending, Settlement, settle},
+            settlement::{AttemptResult, Settlement, settle},
         },
         failure::{Failure, FailureKind, Outcome},
         ledger::{
@@ -26,18 +26,18 @@ use crate::{
             record::Unreadable,
         },
         plan::{decide::Rotation, schedule::SEND_WITHIN},
-        snapshot::observed::{GrantSecret, Versioned},
+        snapshot::{GrantSecret, Versioned},
+        spec::{ResolvedSpec, Server},
         token::ClientCredentials,
-        wish::{Server, Wish},
     },
-    operator::context::{Context, Doing, PassError},
+    operator::context::{Context, Doing, ReconcileError},
     pleo::{Exchange, Fence},
 };
 
 /// All that one attempt needs. The grant's version is the ticket for the claim.
 pub struct Job {
     /// What the user wants, read live.
-    pub wish: Wish,
+    pub spec: ResolvedSpec,
     /// Where to send.
     pub server: Server,
     /// As whom.
@@ -53,7 +53,7 @@ pub enum Rotated {
     /// The outcome, success or failure, is stored.
     Stored(Box<Versioned<Grant>>),
     /// Somebody else was faster, or the connection is gone: look again.
-    LookAgain,
+    Reobserve,
     /// The API server refused the claim; nothing was spent.
     Refused(String),
 }
@@ -65,42 +65,42 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// If the claim could not be made. Nothing was sent then.
-pub async fn rotate(ctx: Arc<Context>, job: Job) -> Result<Rotated, PassError> {
+pub async fn rotate(ctx: Arc<Context>, job: Job) -> Result<Rotated, ReconcileError> {
     let stopwatch = Stopwatch::start(&ctx.clock);
     let terms = Terms {
         holder: ctx.policy.holder.clone(),
-        client: job.client.fingerprint(&job.wish.uid),
+        client: job.client.fingerprint(&job.spec.uid),
         client_id: job.client.id_fingerprint(),
-        generation: job.wish.generation,
-        retry_timeout: job.wish.retry_timeout,
+        generation: job.spec.generation,
+        retry_timeout: job.spec.retry_timeout,
         pace: ctx.policy.pace,
     };
     let id = ctx.memory.next_attempt(&ctx.policy.holder);
     let Some(Claiming { attempt, token: presented }) =
         attempt::claim(&job.grant.value, &job.rotation, id, stopwatch.started_at(), terms)
     else {
-        return Ok(Rotated::LookAgain);
+        return Ok(Rotated::Reobserve);
     };
     let _under_way = ctx.memory.begin(&attempt.id);
-    let claimed = match claim(&ctx, &job.wish, &attempt, &job.grant.version).await? {
+    let claimed = match claim(&ctx, &job.spec, &attempt, &job.grant.version).await? {
         Claimed::Won(claimed) => *claimed,
-        Claimed::Lost => return Ok(Rotated::LookAgain),
+        Claimed::Lost => return Ok(Rotated::Reobserve),
         Claimed::Refused(why) => return Ok(Rotated::Refused(why)),
     };
     if attempt.which == Which::Code {
-        ctx.memory.sends_code(&job.wish.uid, &attempt.fingerprint);
+        ctx.memory.sends_code(&job.spec.uid, &attempt.fingerprint);
     }
     let sent_at = SentAt::default();
     let exchange = Exchange {
         server: job.server,
-        authentication: job.wish.authentication,
+        authentication: job.spec.authentication,
         client: job.client,
         presented,
         fence: fence(&ctx, stopwatch, &sent_at),
     };
     let ending = send(&ctx, exchange, &sent_at).await;
-    tell(&job.wish, &attempt, &ending);
-    Ok(store(&ctx, &job.wish, &attempt, &ending, claimed).await)
+    tell(&job.spec, &attempt, &ending);
+    Ok(store(&ctx, &job.spec, &attempt, &ending, claimed).await)
 }
 
 /// The instant of sending must lie within 10 s of the claim's beginning, by both clocks, and within our lease.
@@ -125,14 +125,19 @@ enum Claimed {
 }
 
 /// Step 1: proves that the grant Secret is writable before anything is spent, and lets one process win.
-async fn claim(ctx: &Context, wish: &Wish, attempt: &Attempt, version: &str) -> Result<Claimed, PassError> {
-    let written = ctx.store.write_grant(wish, attempt.claimed.clone(), Some(version)).await;
+async fn claim(
+    ctx: &Context,
+    spec: &ResolvedSpec,
+    attempt: &Attempt,
+    version: &str,
+) -> Result<Claimed, ReconcileError> {
+    let written = ctx.store.write_grant(spec, attempt.claimed.clone(), Some(version)).await;
     match written {
         Ok(claimed) => Ok(Claimed::Won(Box::new(claimed))),
         Err(StoreError::Conflict | StoreError::Missing) => {
             info!(
-                namespace = wish.namespace,
-                connection = wish.name,
+                namespace = spec.namespace,
+                connection = spec.name,
                 "another process wrote the grant first; looking again"
             );
             Ok(Claimed::Lost)
@@ -140,20 +145,20 @@ async fn claim(ctx: &Context, wish: &Wish, attempt: &Attempt, version: &str) -> 
         Err(StoreError::Refused(why)) => Ok(Claimed::Refused(why)),
         Err(outage @ (StoreError::Unavailable(_) | StoreError::TimedOut)) => {
             // It may have been stored, or be stored later. Only what can be read is ours to use.
-            let stored = ctx.store.read_grant(&wish.namespace, &wish.name).await;
+            let stored = ctx.store.read_grant(&spec.namespace, &spec.name).await;
             if let Ok(GrantSecret::Ours(grant)) = stored
                 && grant.value == attempt.claimed
             {
                 return Ok(Claimed::Won(Box::new(grant)));
             }
-            ctx.memory.never_sent(&wish.uid, &attempt.id, version);
+            ctx.memory.never_sent(&spec.uid, &attempt.id, version);
             Err(outage).doing("claim the refresh token")
         }
     }
 }
 
 /// Step 2: one POST, or none if it has become too late.
-async fn send(ctx: &Context, exchange: Exchange, sent_at: &SentAt) -> Ending {
+async fn send(ctx: &Context, exchange: Exchange, sent_at: &SentAt) -> AttemptResult {
     let (started_at, stopwatch) = (ctx.now(), Instant::now());
     let outcome = if exchange.fence.is_open() {
         ctx.endpoint.exchange(exchange).await
@@ -163,17 +168,17 @@ async fn send(ctx: &Context, exchange: Exchange, sent_at: &SentAt) -> Ending {
     };
     ctx.metrics.attempt(&outcome, stopwatch.elapsed());
     let sent_at = sent_at.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(started_at);
-    Ending { outcome, started_at, sent_at, ended_at: ctx.now() }
+    AttemptResult { outcome, started_at, sent_at, ended_at: ctx.now() }
 }
 
 /// A line for every attempt: its outcome and, where there is one, the reason.
-fn tell(wish: &Wish, attempt: &Attempt, ending: &Ending) {
+fn tell(spec: &ResolvedSpec, attempt: &Attempt, ending: &AttemptResult) {
     let which = match attempt.which {
         Which::Candidate => "new consent",
         Which::Live => "live",
         Which::Code => "consent by link",
     };
-    let (namespace, connection, id) = (&wish.namespace, &wish.name, &attempt.id.0);
+    let (namespace, connection, id) = (&spec.namespace, &spec.name, &attempt.id.0);
     let rotation = attempt.claimed.rotation;
     let outcome = ending.outcome.label();
     match &ending.outcome {
@@ -208,7 +213,13 @@ fn tell(wish: &Wish, attempt: &Attempt, ending: &Ending) {
 }
 
 /// Steps 3 and 4: repeated until the outcome is stored, or somebody newer has won.
-async fn store(ctx: &Context, wish: &Wish, attempt: &Attempt, ending: &Ending, claimed: Versioned<Grant>) -> Rotated {
+async fn store(
+    ctx: &Context,
+    spec: &ResolvedSpec,
+    attempt: &Attempt,
+    ending: &AttemptResult,
+    claimed: Versioned<Grant>,
+) -> Rotated {
     let answered = Instant::now();
     let (mut known, mut pause) = (Some(claimed), Duration::from_millis(50));
     loop {
@@ -217,43 +228,43 @@ async fn store(ctx: &Context, wish: &Wish, attempt: &Attempt, ending: &Ending, c
                 Settlement::AlreadyStored => return stored(ctx, ending, current, answered),
                 Settlement::Superseded => {
                     info!(
-                        namespace = wish.namespace,
-                        connection = wish.name,
+                        namespace = spec.namespace,
+                        connection = spec.name,
                         attempt = attempt.id.0,
                         "somebody newer has won"
                     );
-                    return Rotated::LookAgain;
+                    return Rotated::Reobserve;
                 }
                 Settlement::Write(grant) => {
                     let replaces = Some(current.version.as_str()).filter(|version| !version.is_empty());
-                    match ctx.store.write_grant(wish, *grant, replaces).await {
+                    match ctx.store.write_grant(spec, *grant, replaces).await {
                         Ok(written) => return stored(ctx, ending, written, answered),
-                        Err(error) => complain(wish, ending, &error),
+                        Err(error) => complain(spec, ending, &error),
                     }
                 }
             }
         }
         if is_not_worth_more(ctx, ending, answered) {
             warn!(
-                namespace = wish.namespace,
-                connection = wish.name,
+                namespace = spec.namespace,
+                connection = spec.name,
                 "a failure could not be stored; the claim that stays tells of it"
             );
-            return Rotated::LookAgain;
+            return Rotated::Reobserve;
         }
         sleep(pause).await;
         pause = (pause * 2).min(max_pause(ctx, ending, answered));
-        match reread(ctx, wish, attempt, ending).await {
+        match reread(ctx, spec, attempt, ending).await {
             Reread::Now(grant) => known = Some(*grant),
             Reread::NotYet => {}
-            Reread::ConnectionGone => return Rotated::LookAgain,
+            Reread::ConnectionGone => return Rotated::Reobserve,
         }
     }
 }
 
 /// A pair in hand is worth every patience, and so is a refusal, until this process is to end: nobody else knows that this
 /// token must not be sent again. Another failure is not: the claim that stays leads to the same doubt.
-fn is_not_worth_more(ctx: &Context, ending: &Ending, answered: Instant) -> bool {
+fn is_not_worth_more(ctx: &Context, ending: &AttemptResult, answered: Instant) -> bool {
     let is_worth_more = match &ending.outcome {
         Outcome::Issued(_) => true,
         Outcome::Failed(failure) => match failure.kind {
@@ -268,14 +279,14 @@ fn is_not_worth_more(ctx: &Context, ending: &Ending, answered: Instant) -> bool 
 }
 
 /// Pods wait for a pair. For a refusal that cannot be stored for so long, nobody does.
-fn max_pause(ctx: &Context, ending: &Ending, answered: Instant) -> Duration {
+fn max_pause(ctx: &Context, ending: &AttemptResult, answered: Instant) -> Duration {
     match ending.outcome {
         Outcome::Failed(_) if answered.elapsed() > ctx.policy.pace.claim_length() => 15 * MAX_PAUSE,
         Outcome::Issued(_) | Outcome::Failed(_) => MAX_PAUSE,
     }
 }
 
-fn stored(ctx: &Context, ending: &Ending, grant: Versioned<Grant>, answered: Instant) -> Rotated {
+fn stored(ctx: &Context, ending: &AttemptResult, grant: Versioned<Grant>, answered: Instant) -> Rotated {
     match ending.outcome {
         Outcome::Issued(_) => ctx.metrics.commit(answered.elapsed()),
         Outcome::Failed(_) => {}
@@ -290,14 +301,14 @@ enum Reread {
 }
 
 /// What stands there now, after a conflict or a lost answer.
-async fn reread(ctx: &Context, wish: &Wish, attempt: &Attempt, ending: &Ending) -> Reread {
+async fn reread(ctx: &Context, spec: &ResolvedSpec, attempt: &Attempt, ending: &AttemptResult) -> Reread {
     // As if it stood there with our claim: what is in hand is the truth.
     let in_hand = |version: String| Reread::Now(Box::new(Versioned { value: attempt.claimed.clone(), version }));
-    let stored = ctx.store.look_at_grant(&wish.namespace, &wish.name).await.map(|seen| {
+    let stored = ctx.store.look_at_grant(&spec.namespace, &spec.name).await.map(|seen| {
         if let Some(edit) = seen.edit {
-            ctx.memory.saw_edit(&wish.uid, edit);
+            ctx.memory.saw_edit(&spec.uid, edit);
         }
-        seen.what.as_seen_by(&wish.uid)
+        seen.what.as_seen_by(&spec.uid)
     });
     match (stored, &ending.outcome) {
         // Overwritten by a backup of its own: what is in hand is newer.
@@ -305,45 +316,45 @@ async fn reread(ctx: &Context, wish: &Wish, attempt: &Attempt, ending: &Ending) 
             in_hand(backup.version)
         }
         (Ok(GrantSecret::Ours(grant)), _) => Reread::Now(Box::new(grant)),
-        (Ok(GrantSecret::Predecessor(_) | GrantSecret::Absent), Outcome::Failed(_)) => Reread::ConnectionGone,
+        (Ok(GrantSecret::Stale(_) | GrantSecret::Absent), Outcome::Failed(_)) => Reread::ConnectionGone,
         // Deleted, or overwritten by a backup: stored all the same, as long as the connection lives.
-        (Ok(gone @ (GrantSecret::Predecessor(_) | GrantSecret::Absent)), Outcome::Issued(_)) => {
+        (Ok(gone @ (GrantSecret::Stale(_) | GrantSecret::Absent)), Outcome::Issued(_)) => {
             let version = match gone {
-                GrantSecret::Predecessor(backup) => backup.version,
+                GrantSecret::Stale(backup) => backup.version,
                 _absent => String::new(),
             };
-            match lives(ctx, wish).await {
+            match lives(ctx, spec).await {
                 Some(true) => in_hand(version),
                 Some(false) => Reread::ConnectionGone,
                 None => Reread::NotYet,
             }
         }
         (Ok(GrantSecret::Unreadable(Unreadable::Damaged(_))), _) => {
-            match ctx.store.grant_version(&wish.namespace, &wish.name).await {
+            match ctx.store.grant_version(&spec.namespace, &spec.name).await {
                 Ok(Some(version)) => in_hand(version),
                 Ok(None) | Err(_) => Reread::NotYet,
             }
         }
-        (Ok(GrantSecret::Unreadable(Unreadable::Newer(_)) | GrantSecret::Foreign), _) => {
+        (Ok(GrantSecret::Unreadable(Unreadable::Newer(_)) | GrantSecret::NotOwned), _) => {
             error!(
-                namespace = wish.namespace,
-                connection = wish.name,
+                namespace = spec.namespace,
+                connection = spec.name,
                 "an outcome is in hand and the grant Secret is somebody else's now: remove it, so that the outcome can be stored"
             );
             // For a connection that is gone, nobody will.
-            if lives(ctx, wish).await == Some(false) { Reread::ConnectionGone } else { Reread::NotYet }
+            if lives(ctx, spec).await == Some(false) { Reread::ConnectionGone } else { Reread::NotYet }
         }
         (Err(error), _) => {
-            complain(wish, ending, &error);
+            complain(spec, ending, &error);
             Reread::NotYet
         }
     }
 }
 
 /// Whether the connection is still there; nothing if that cannot be found out.
-async fn lives(ctx: &Context, wish: &Wish) -> Option<bool> {
-    let connection = ctx.store.read_connection(&wish.namespace, &wish.name).await.ok()?;
-    Some(connection.is_some_and(|connection| connection.metadata.uid.as_ref() == Some(&wish.uid)))
+async fn lives(ctx: &Context, spec: &ResolvedSpec) -> Option<bool> {
+    let connection = ctx.store.read_connection(&spec.namespace, &spec.name).await.ok()?;
+    Some(connection.is_some_and(|connection| connection.metadata.uid.as_ref() == Some(&spec.uid)))
 }
 
 /// Whether a stored grant is from before our claim, and knows of no consent that we do not know.
@@ -352,7 +363,7 @@ fn is_older(stored: &Grant, attempt: &Attempt) -> bool {
     stored.rotation < claimed.rotation && stored.adopted.iter().all(|old| claimed.remembers(&old.fingerprint))
 }
 
-fn complain(wish: &Wish, ending: &Ending, error: &StoreError) {
-    let (namespace, connection, outcome) = (&wish.namespace, &wish.name, ending.outcome.label());
+fn complain(spec: &ResolvedSpec, ending: &AttemptResult, error: &StoreError) {
+    let (namespace, connection, outcome) = (&spec.namespace, &spec.name, ending.outcome.label());
     warn!(namespace, connection, outcome, "the outcome of an exchange is not stored yet, trying on: {error}");
 }

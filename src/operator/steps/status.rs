@@ -23,9 +23,9 @@ use crate::{
             signal::{self, Signal},
             status::{self, Transition},
         },
-        snapshot::observed::InitialGrant,
+        snapshot::InitialGrant,
     },
-    operator::context::{Context, Doing, PassError},
+    operator::context::{Context, Doing, ReconcileError},
 };
 
 /// How long the events of one step may take.
@@ -48,10 +48,10 @@ pub enum Told {
 ///
 /// # Errors
 /// If the API server gave no answer.
-pub async fn status(ctx: &Arc<Context>, scene: &mut Scene, refused: Option<&str>) -> Result<Told, PassError> {
+pub async fn status(ctx: &Arc<Context>, scene: &mut Scene, refused: Option<&str>) -> Result<Told, ReconcileError> {
     for _ in 0..STATUS_TRIES {
         let before = scene.connection.status.clone().unwrap_or_default();
-        let after = status::of(&scene.observed, &before, refused, ctx.now(), ctx.policy.pace);
+        let after = status::of(&scene.snapshot, &before, refused, ctx.now(), ctx.policy.pace);
         match write(ctx, &mut scene.connection, &before, &after).await? {
             Written::Done { told } => {
                 alarm(ctx, scene, &told, &after);
@@ -61,11 +61,11 @@ pub async fn status(ctx: &Arc<Context>, scene: &mut Scene, refused: Option<&str>
             Written::Refused => return Ok(Told::Refused),
             Written::Conflict => {}
         }
-        let wish = &scene.observed.wish;
-        let newer = ctx.store.read_connection(&wish.namespace, &wish.name).await.doing("read the connection")?;
+        let spec = &scene.snapshot.spec;
+        let newer = ctx.store.read_connection(&spec.namespace, &spec.name).await.doing("read the connection")?;
         // A status that somebody else wrote is newer than ours.
         let same = |newer: &PleoConnection| {
-            newer.metadata.uid.as_ref() == Some(&wish.uid) && newer.status == scene.connection.status
+            newer.metadata.uid.as_ref() == Some(&spec.uid) && newer.status == scene.connection.status
         };
         match newer.filter(same) {
             Some(newer) => scene.connection = newer,
@@ -83,7 +83,7 @@ pub async fn status_without_secrets(
     ctx: &Arc<Context>,
     mut connection: PleoConnection,
     why: &str,
-) -> Result<(), PassError> {
+) -> Result<(), ReconcileError> {
     let before = connection.status.clone().unwrap_or_default();
     let generation = connection.metadata.generation.unwrap_or_default();
     let after = status::without_secrets(&before, generation, why, ctx.now());
@@ -94,7 +94,7 @@ pub async fn status_without_secrets(
 /// The status is only a picture: that it cannot be written keeps no token from being refreshed.
 pub async fn status_before_exchange(ctx: &Arc<Context>, scene: &mut Scene) {
     let before = scene.connection.status.clone().unwrap_or_default();
-    let after = status::of(&scene.observed, &before, None, ctx.now(), ctx.policy.pace);
+    let after = status::of(&scene.snapshot, &before, None, ctx.now(), ctx.policy.pace);
     // What was refused a moment ago is about to be tried again; only the end of it is news.
     if status::same_conditions(&before, &after) || status::tells_of_refused_storage(&before) {
         return;
@@ -123,7 +123,7 @@ async fn write(
     connection: &mut PleoConnection,
     before: &PleoConnectionStatus,
     after: &PleoConnectionStatus,
-) -> Result<Written, PassError> {
+) -> Result<Written, ReconcileError> {
     let uid = connection.uid().unwrap_or_default();
     let told = Box::new(ctx.memory.told_last(&uid).unwrap_or_else(|| before.clone()));
     if before != after {
@@ -167,17 +167,17 @@ fn events(ctx: &Arc<Context>, connection: &PleoConnection, transitions: Vec<Tran
 
 /// Tells those who do not look at conditions: the webhook, and whoever watches for attacks.
 fn alarm(ctx: &Arc<Context>, scene: &Scene, before: &PleoConnectionStatus, after: &PleoConnectionStatus) {
-    let wish = &scene.observed.wish;
-    if let Some(notice) = notice::notice(wish, before, after, ctx.now())
+    let spec = &scene.snapshot.spec;
+    if let Some(notice) = notice::notice(spec, before, after, ctx.now())
         && !ctx.outbox.send(notice)
     {
         ctx.metrics.notice(false);
     }
-    let edits = ctx.memory.edits_to_tell(&wish.uid);
-    let signals = signal::signals(&scene.observed, before, after, ctx.now(), &edits);
+    let edits = ctx.memory.edits_to_tell(&spec.uid);
+    let signals = signal::signals(&scene.snapshot, before, after, ctx.now(), &edits);
     let mut transitions = Vec::new();
     for signal in signals.into_iter().filter(|signal| is_news(ctx, scene, signal)) {
-        let (namespace, connection, kind) = (&wish.namespace, &wish.name, signal.kind.as_str());
+        let (namespace, connection, kind) = (&spec.namespace, &spec.name, signal.kind.as_str());
         warn!(namespace, connection, signal = kind, "{}", signal.message);
         ctx.metrics.signal(signal.kind);
         // Where a condition says so as well, its own event was told.
@@ -190,19 +190,19 @@ fn alarm(ctx: &Arc<Context>, scene: &Scene, before: &PleoConnectionStatus, after
 
 /// Another program puts an adopted token back: said once, for it goes on until somebody changes that.
 fn returned(ctx: &Arc<Context>, scene: &Scene) {
-    let Some((token, message)) = adoption::returned(&scene.observed) else { return };
-    if ctx.memory.is_first_return(&scene.observed.wish.uid, token) {
-        let (wish, reason) = (&scene.observed.wish, INITIAL_GRANT_RETURNED.to_owned());
-        warn!(namespace = wish.namespace, connection = wish.name, "{message}");
+    let Some((token, message)) = adoption::returned(&scene.snapshot) else { return };
+    if ctx.memory.is_first_return(&scene.snapshot.spec.uid, token) {
+        let (spec, reason) = (&scene.snapshot.spec, INITIAL_GRANT_RETURNED.to_owned());
+        warn!(namespace = spec.namespace, connection = spec.name, "{message}");
         events(ctx, &scene.connection, vec![Transition { reason, message, warning: true }]);
     }
 }
 
 /// A grant that is shared is so for as long as nobody mends it.
 fn is_news(ctx: &Context, scene: &Scene, signal: &Signal) -> bool {
-    match (signal.kind, &scene.observed.initial) {
+    match (signal.kind, &scene.snapshot.initial) {
         (SecuritySignal::GrantShared, InitialGrant::Present(token)) => {
-            ctx.memory.is_shared_anew(&scene.observed.wish.uid, &token.fingerprint)
+            ctx.memory.is_shared_anew(&scene.snapshot.spec.uid, &token.fingerprint)
         }
         (SecuritySignal::RefusedEarly | SecuritySignal::SecretEdited | SecuritySignal::GrantShared, _) => true,
     }
@@ -210,8 +210,8 @@ fn is_news(ctx: &Context, scene: &Scene, signal: &Signal) -> bool {
 
 /// A consent by link ended: counted, and told where it came to nothing. Who watches the page is told there as well.
 pub fn consent(ctx: &Arc<Context>, scene: &Scene, end: VisitEnd) {
-    let wish = &scene.observed.wish;
-    info!(namespace = wish.namespace, connection = wish.name, outcome = end.label(), "a consent by link ended");
+    let spec = &scene.snapshot.spec;
+    info!(namespace = spec.namespace, connection = spec.name, outcome = end.label(), "a consent by link ended");
     ctx.metrics.consent(end);
     let failed = |advice: &str| {
         let (reason, message) = (CONSENT_FAILED.to_owned(), advice.to_owned());

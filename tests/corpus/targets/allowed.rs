@@ -2,7 +2,7 @@
 
 use pleo_operator::{
     api::PleoConnection,
-    domain::wish::{AllowedServer, AllowedServers, SpecProblem, Wish},
+    domain::spec::{AllowedServer, AllowedServers, ResolvedSpec, SpecProblem},
 };
 use serde_json::json;
 use url::Url;
@@ -44,7 +44,7 @@ fn opens(token_url: &str, allowed: &AllowedServers) -> bool {
         "spec": {"client": {"secretRef": {"name": "pleo-client"}}, "server": {"tokenURL": token_url}},
     });
     let connection: PleoConnection = serde_json::from_value(connection).unwrap();
-    match Wish::read(&connection, allowed).server {
+    match ResolvedSpec::read(&connection, allowed).server {
         Ok(_) => true,
         Err(SpecProblem::NotAllowed(_)) => false,
         Err(SpecProblem::Invalid(why)) => panic!("not a server at all: {why}"),

@@ -21,10 +21,10 @@ use pleo_operator::{
             schedule::{CLOCK_TOLERANCE, lies_ahead},
         },
         report::status,
-        snapshot::observed::{Claimant, GrantSecret, Observed},
+        snapshot::{ClaimOwner, GrantSecret, Snapshot},
+        spec::TokenUrl,
         time::{between, later},
         token::Fingerprint,
-        wish::TokenUrl,
     },
 };
 
@@ -39,15 +39,15 @@ const PATIENCE: Duration = Duration::from_secs(5 * 60);
 /// Looks at the scene at its own time, at the ends of time, and around each time that stands in its ledger.
 pub fn whatever_the_time(scene: &Scene) -> Decision {
     let tick = SignedDuration::from_nanos(1);
-    let stored = scene.observed.grant.ours().map(|grant| stored_times(&grant.value)).unwrap_or_default();
+    let stored = scene.snapshot.grant.ours().map(|grant| stored_times(&grant.value)).unwrap_or_default();
     let around = stored.into_iter().flat_map(|time| [Some(time), time.checked_add(tick).ok()]).flatten();
     for now in around.chain([Timestamp::MIN, Timestamp::MAX]) {
-        look(&scene.observed, now);
-        let _never_a_panic = status::of(&scene.observed, &PleoConnectionStatus::default(), None, now, PACE);
+        look(&scene.snapshot, now);
+        let _never_a_panic = status::of(&scene.snapshot, &PleoConnectionStatus::default(), None, now, PACE);
     }
-    let status = status::of(&scene.observed, &PleoConnectionStatus::default(), None, scene.now, PACE);
+    let status = status::of(&scene.snapshot, &PleoConnectionStatus::default(), None, scene.now, PACE);
     a_status_is_told_once(scene, &status);
-    look(&scene.observed, scene.now)
+    look(&scene.snapshot, scene.now)
 }
 
 fn stored_times(grant: &Grant) -> Vec<Timestamp> {
@@ -67,7 +67,7 @@ fn stored_times(grant: &Grant) -> Vec<Timestamp> {
     .collect()
 }
 
-fn look(seen: &Observed, now: Timestamp) -> Decision {
+fn look(seen: &Snapshot, now: Timestamp) -> Decision {
     let decision = decide(seen, now, PACE);
     match &decision {
         Decision::Wait(wait) => a_wait_lies_ahead_and_ends(seen, wait, now),
@@ -85,7 +85,7 @@ fn look(seen: &Observed, now: Timestamp) -> Decision {
 }
 
 /// I6: a wake-up that lies behind would be a busy loop. At the end of time there is nothing ahead.
-fn a_wait_lies_ahead_and_ends(seen: &Observed, wait: &Wait, now: Timestamp) {
+fn a_wait_lies_ahead_and_ends(seen: &Snapshot, wait: &Wait, now: Timestamp) {
     let ahead = wait.until.is_none_or(|until| until > now || now == Timestamp::MAX);
     assert!(ahead, "{wait:?} at {now}");
     let grant = seen.grant.ours().map(|grant| &grant.value);
@@ -109,7 +109,7 @@ fn a_wait_lies_ahead_and_ends(seen: &Observed, wait: &Wait, now: Timestamp) {
 
 /// I6: the same state gives the same status, and it can be stored as it is.
 pub fn a_status_is_told_once(scene: &Scene, status: &PleoConnectionStatus) {
-    let again = status::of(&scene.observed, status, None, scene.now, PACE);
+    let again = status::of(&scene.snapshot, status, None, scene.now, PACE);
     assert_eq!(&again, status, "nothing changed");
     assert_eq!(status::transitions(status, &again), [], "and there is nothing to tell");
     let text = serde_json::to_string(status).expect("JSON");
@@ -150,15 +150,15 @@ pub fn contradicts_itself(grant: &Grant) -> bool {
     twice || [Which::Candidate, Which::Live, Which::Code].into_iter().any(|which| is_refused(grant, which))
 }
 
-fn nothing_is_sent_against_the_rules(seen: &Observed, now: Timestamp, rotation: &Rotation) {
+fn nothing_is_sent_against_the_rules(seen: &Snapshot, now: Timestamp, rotation: &Rotation) {
     let GrantSecret::Ours(grant) = &seen.grant else { panic!("only a grant of ours is used: {:?}", seen.grant) };
     let grant = &grant.value;
     let (_, server) = held(grant, rotation.which).expect("only a token that is held can be sent");
-    assert_eq!(seen.wish.token_url(), Some(server), "I8: only to the server that it came from");
+    assert_eq!(seen.spec.token_url(), Some(server), "I8: only to the server that it came from");
     assert!(!is_refused(grant, rotation.which), "I3: a refused token is never sent again");
-    assert!(!seen.wish.suspend && !seen.wish.deleting, "nothing is sent while suspended or deleted");
+    assert!(!seen.spec.suspend && !seen.spec.deleting, "nothing is sent while suspended or deleted");
     assert!(seen.token.published().is_some(), "nothing is sent before the token Secret is there");
-    let under_way = grant.claim.is_some() && seen.sighting.claimant == Some(Claimant::UnderWayHere);
+    let under_way = grant.claim.is_some() && seen.sighting.claim_owner == Some(ClaimOwner::UnderWayHere);
     assert!(!under_way, "I1: nothing is sent while an attempt is under way");
     let sent = grant.last_sent_at.filter(|sent| !lies_ahead(*sent, now));
     let apart =
@@ -185,8 +185,8 @@ pub fn live_on(scene: &Scene) {
         is_well_settled(&attempt, &grant, &ending.outcome);
         let mut after = scene.clone();
         after.store(*grant);
-        after.observed.sighting = Default::default();
-        look(&after.observed, after.now);
+        after.snapshot.sighting = Default::default();
+        look(&after.snapshot, after.now);
         // Not at once, and not when the two exchanges are far enough apart.
         after.go_to(later(after.now, Duration::from_secs(3600)));
         let next = after.rest();
@@ -215,8 +215,8 @@ fn is_well_settled(attempt: &Attempt, after: &Grant, outcome: &Outcome) {
 
 /// What was restarted never costs the grant.
 pub fn restarts_are_noted(scene: &Scene) {
-    let Some(restart) = restarts::due(&scene.observed, scene.now) else { return };
+    let Some(restart) = restarts::due(&scene.snapshot, scene.now) else { return };
     let tried = restarts::Tried { done: Vec::new(), perhaps: restart.targets };
-    let grant = restarts::note(&scene.observed, &tried, scene.now).expect("a grant");
+    let grant = restarts::note(&scene.snapshot, &tried, scene.now).expect("a grant");
     assert_eq!(record::decode(record::encode(&grant)), Ok(grant));
 }

@@ -6,15 +6,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use pleo_operator::domain::{
     ledger::{
-        authorization::{Invitation, InvitationRecord},
+        authorization::{AuthorizationLink, AuthorizationLinkRecord},
         grant::RefusedReason,
         record::{LEDGER, decode, encode},
     },
     plan::{
         decide::Decision,
-        link::{self, Arrival},
+        link::{self, AuthorizationResponse},
     },
-    snapshot::observed::{Claimant, GrantSecret, Observed, PutOff, TokenSecret, Versioned},
+    snapshot::{ClaimOwner, Deferred, GrantSecret, Snapshot, TokenSecret, Versioned},
     token::{AuthorizationCode, CodeVerifier, LinkKey},
 };
 use serde_json::Value;
@@ -48,8 +48,8 @@ pub fn run(bytes: &[u8]) -> &'static str {
         Ok(value) => GrantSecret::Ours(Versioned { value, version: "edited".into() }),
         Err(why) => GrantSecret::Unreadable(why),
     };
-    scene.observed.grant = grant.as_seen_by(UID);
-    if scene.observed.grant.ours().is_some_and(|grant| judge::contradicts_itself(&grant.value)) {
+    scene.snapshot.grant = grant.as_seen_by(UID);
+    if scene.snapshot.grant.ours().is_some_and(|grant| judge::contradicts_itself(&grant.value)) {
         return "contradiction";
     }
     let scene = with_token_secret(scene, published);
@@ -57,7 +57,7 @@ pub fn run(bytes: &[u8]) -> &'static str {
     judge::live_on(&scene);
     judge::restarts_are_noted(&scene);
     match decision {
-        _ if matches!(scene.observed.grant, GrantSecret::Unreadable(_)) => "unreadable",
+        _ if matches!(scene.snapshot.grant, GrantSecret::Unreadable(_)) => "unreadable",
         Decision::Leave => "leave",
         Decision::Publish(_) => "publish",
         Decision::Adopt(_) => "adopt",
@@ -79,8 +79,8 @@ fn named(name: &str) -> Scene {
         "claimed" => Scene::living().with_grant(|grant| grant.claim = Some(claim_of("refresh-7", at(600)))),
         "dead" => Scene::dead(RefusedReason::GrantRefused),
         "invited" => Scene::dead(RefusedReason::GrantRefused).with_grant(|grant| {
-            let record = InvitationRecord { made_at: at(0) };
-            grant.invitation = Some(Invitation { key: LinkKey::new("key"), record });
+            let record = AuthorizationLinkRecord { made_at: at(0) };
+            grant.invitation = Some(AuthorizationLink { key: LinkKey::new("key"), record });
         }),
         "code" => with_code(Scene::dead(RefusedReason::GrantRefused)),
         "code-beside" => with_code(Scene::living()),
@@ -95,7 +95,7 @@ fn named(name: &str) -> Scene {
 
 /// A browser has brought a code.
 fn with_code(scene: Scene) -> Scene {
-    let arrival = Arrival {
+    let arrival = AuthorizationResponse {
         client_id: our_id(),
         id: "visit".into(),
         browser: fingerprint("browser"),
@@ -109,11 +109,11 @@ fn with_code(scene: Scene) -> Scene {
 
 /// What was seen beside the ledger. What is no such word changes nothing.
 fn see(scene: &mut Scene, what: &str, more: &str) {
-    let seen: &mut Observed = &mut scene.observed;
+    let seen: &mut Snapshot = &mut scene.snapshot;
     let number: u64 = more.parse().unwrap_or_default();
     match what {
         "now" => scene.now = more.parse::<Timestamp>().unwrap_or_else(|_| at(i64::try_from(number % 100_000).unwrap())),
-        "claimant" => seen.sighting.claimant = claimant(more),
+        "claimant" => seen.sighting.claim_owner = claim_owner(more),
         "claim-seen-ms" => seen.sighting.claim_seen_for = Duration::from_millis(number),
         "failure-seen-ms" => {
             let passed = Duration::from_millis(number);
@@ -122,37 +122,37 @@ fn see(scene: &mut Scene, what: &str, more: &str) {
         "code-seen-ms" => seen.sighting.code_seen_for = Duration::from_millis(number),
         "live-seen-ms" => seen.sighting.live_seen_for = Duration::from_millis(number),
         "consent" => *scene = scene.clone().consent(more),
-        "staging" => seen.wish.server = Ok(server(STAGING)),
-        "request" => seen.wish.refresh_request = Some(more.to_owned()),
-        "refresh-before-ms" => seen.wish.refresh_before = Some(Duration::from_millis(number)),
-        "generation" => seen.wish.generation = more.parse().unwrap_or_default(),
-        "suspend" => seen.wish.suspend = true,
+        "staging" => seen.spec.server = Ok(server(STAGING)),
+        "request" => seen.spec.refresh_request = Some(more.to_owned()),
+        "refresh-before-ms" => seen.spec.refresh_before = Some(Duration::from_millis(number)),
+        "generation" => seen.spec.generation = more.parse().unwrap_or_default(),
+        "suspend" => seen.spec.suspend = true,
         "links" => seen.links = Some("https://pleo.example.com".to_owned()),
-        "deleting" => seen.wish.deleting = true,
-        "restart" => drop(seen.wish.restart_targets.insert(deployment(more))),
+        "deleting" => seen.spec.deleting = true,
+        "restart" => drop(seen.spec.restart_targets.insert(deployment(more))),
         "retired" => seen.retired = Some(more.to_owned()),
         "told" => seen.told.rotation = number,
         "refused-rotation" => seen.told.refused_rotation = Some(number),
-        "put-off" => seen.put_off = PutOff { tidying: true, retirement: true, restarts: Some(more.to_owned()) },
+        "put-off" => seen.deferred = Deferred { tidying: true, retirement: true, restarts: Some(more.to_owned()) },
         _ => {}
     }
 }
 
-fn claimant(whose: &str) -> Option<Claimant> {
+fn claim_owner(whose: &str) -> Option<ClaimOwner> {
     match whose {
-        "under-way" => Some(Claimant::UnderWayHere),
-        "never-sent" => Some(Claimant::NeverSentHere),
-        "dead" => Some(Claimant::DeadHere),
-        "elsewhere" => Some(Claimant::Elsewhere),
+        "under-way" => Some(ClaimOwner::UnderWayHere),
+        "never-sent" => Some(ClaimOwner::NeverSentHere),
+        "dead" => Some(ClaimOwner::DeadHere),
+        "elsewhere" => Some(ClaimOwner::Elsewhere),
         _ => None,
     }
 }
 
 fn with_token_secret(scene: Scene, how: &str) -> Scene {
-    let readable = matches!(scene.observed.grant, GrantSecret::Ours(_) | GrantSecret::Predecessor(_));
+    let readable = matches!(scene.snapshot.grant, GrantSecret::Ours(_) | GrantSecret::Stale(_));
     match how {
         "absent" => scene.seeing(|seen| seen.token = TokenSecret::Absent),
-        "foreign" => scene.seeing(|seen| seen.token = TokenSecret::Foreign),
+        "foreign" => scene.seeing(|seen| seen.token = TokenSecret::NotOwned),
         "edited" => scene.seeing(|seen| {
             if let TokenSecret::Ours(published) = &mut seen.token {
                 published.value.content = None;

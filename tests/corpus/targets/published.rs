@@ -7,10 +7,7 @@ use pleo_operator::{
     api::names::token_secret,
     domain::{
         plan::{decide::Decision, projection},
-        snapshot::{
-            observed::{TokenSecret, Versioned},
-            published::Published,
-        },
+        snapshot::{TokenSecret, Versioned, published::Published},
     },
 };
 
@@ -51,12 +48,12 @@ pub fn run(bytes: &[u8]) -> &'static str {
 
 fn is_put_right(published: Published) {
     let mut scene = Scene::living();
-    scene.observed.token = TokenSecret::Ours(Versioned { value: published, version: "edited".into() });
+    scene.snapshot.token = TokenSecret::Ours(Versioned { value: published, version: "edited".into() });
     judge::whatever_the_time(&scene);
     let end = scene.rest();
-    let TokenSecret::Ours(published) = &scene.observed.token else { panic!("the Secret is gone") };
-    let desired = projection::desired(&scene.observed, scene.now).expect("a living grant");
-    assert!(projection::is_intact(&published.value, &desired, &scene.observed.wish), "{published:?}, then {end:?}");
+    let TokenSecret::Ours(published) = &scene.snapshot.token else { panic!("the Secret is gone") };
+    let desired = projection::desired(&scene.snapshot, scene.now).expect("a living grant");
+    assert!(projection::is_intact(&published.value, &desired, &scene.snapshot.spec), "{published:?}, then {end:?}");
     let writes = scene.done.iter().filter(|done| **done == "publish").count();
     assert!(writes <= 1 && matches!(end, Decision::Wait(_)), "{:?}, then {end:?}", scene.done);
 }

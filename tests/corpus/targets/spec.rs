@@ -6,7 +6,7 @@ use pleo_operator::{
     api::{PleoConnection, PleoConnectionStatus},
     domain::{
         report::status,
-        wish::{AllowedServers, Server, SpecProblem, Wish},
+        spec::{AllowedServers, ResolvedSpec, Server, SpecProblem},
     },
 };
 use serde_json::{Value, json};
@@ -35,20 +35,20 @@ pub fn run(bytes: &[u8]) -> &'static str {
         None => serde_json::from_value(edited(written)).ok(),
     };
     let Some(connection): Option<PleoConnection> = read else { return "unreadable" };
-    let wish = Wish::read(&connection, &AllowedServers::new(allowed));
+    let spec = ResolvedSpec::read(&connection, &AllowedServers::new(allowed));
     is_stored_as_it_is(&connection);
-    durations_are_bounded(&wish);
-    the_status_tells(&connection, &wish);
-    match &wish.server {
+    durations_are_bounded(&spec);
+    the_status_tells(&connection, &spec);
+    match &spec.server {
         Ok(server) => {
             is_allowed(server, &origins);
             is_wished_for(server, &connection);
-            the_template_can_be_stored(&wish);
+            the_template_can_be_stored(&spec);
             "allowed"
         }
         Err(SpecProblem::NotAllowed(origin)) => {
             assert!(!origins.contains(&origin.as_str()), "{origin} is on the list");
-            assert!(!quotes_a_password(&connection) || !leaks(&wish.server.unwrap_err().to_string()));
+            assert!(!quotes_a_password(&connection) || !leaks(&spec.server.unwrap_err().to_string()));
             "not allowed"
         }
         Err(SpecProblem::Invalid(why)) => {
@@ -98,21 +98,21 @@ fn is_allowed(server: &Server, origins: &[&str]) {
 }
 
 fn is_wished_for(server: &Server, connection: &PleoConnection) {
-    let spec = &connection.spec;
-    assert!(spec.server.is_none() || spec.environment.is_none(), "not both");
+    let raw = &connection.spec;
+    assert!(raw.server.is_none() || raw.environment.is_none(), "not both");
     let url = server.token_url.as_str();
-    assert!(spec.server.is_some() || [PRODUCTION, STAGING].contains(&url), "{url}");
-    assert_eq!(server.ca_bundle, spec.server.as_ref().and_then(|server| server.ca_bundle.clone()));
+    assert!(raw.server.is_some() || [PRODUCTION, STAGING].contains(&url), "{url}");
+    assert_eq!(server.ca_bundle, raw.server.as_ref().and_then(|server| server.ca_bundle.clone()));
 }
 
-fn durations_are_bounded(wish: &Wish) {
-    for duration in [wish.refresh_before, Some(wish.retry_timeout)].into_iter().flatten() {
+fn durations_are_bounded(spec: &ResolvedSpec) {
+    for duration in [spec.refresh_before, Some(spec.retry_timeout)].into_iter().flatten() {
         assert!(duration >= Duration::from_millis(1) && duration <= LONGEST, "{duration:?}");
     }
 }
 
 /// As Kubernetes wants keys of labels and annotations, and values of labels.
-fn the_template_can_be_stored(wish: &Wish) {
+fn the_template_can_be_stored(spec: &ResolvedSpec) {
     let ends_well = |text: &str| text.starts_with(char::is_alphanumeric) && text.ends_with(char::is_alphanumeric);
     let is_name = |text: &str| {
         let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
@@ -123,14 +123,14 @@ fn the_template_can_be_stored(wish: &Wish) {
             text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte));
         plain && text.len() <= 253 && text.split('.').all(ends_well)
     };
-    for key in wish.secret_labels.keys().chain(wish.secret_annotations.keys()) {
+    for key in spec.secret_labels.keys().chain(spec.secret_annotations.keys()) {
         let good = match key.split_once('/') {
             Some((prefix, name)) => is_prefix(prefix) && is_name(name),
             None => is_name(key),
         };
         assert!(good, "{key:?}");
     }
-    for value in wish.secret_labels.values() {
+    for value in spec.secret_labels.values() {
         assert!(value.is_empty() || is_name(value), "{value:?}");
     }
 }
@@ -144,16 +144,16 @@ fn quotes_a_password(connection: &PleoConnection) -> bool {
 }
 
 /// Whatever was told before, and whatever the API server says: the same state gives the same status.
-fn the_status_tells(connection: &PleoConnection, wish: &Wish) {
-    let scene = Scene::new().wishing(|old| *old = wish.clone());
+fn the_status_tells(connection: &PleoConnection, spec: &ResolvedSpec) {
+    let scene = Scene::new().with_spec(|old| *old = spec.clone());
     let previous = connection.status.clone().unwrap_or_default();
     let status = scene.status_after(&previous);
     judge::a_status_is_told_once(&scene, &status);
     judge::whatever_the_time(&scene);
     drop(status::transitions(&previous, &status));
-    let refused = status::of(&scene.observed, &previous, Some("no"), scene.now, PACE);
-    assert!(status::tells_of_refused_storage(&refused) || wish.server.is_err());
-    let blind = |previous: &PleoConnectionStatus| status::without_secrets(previous, wish.generation, "no", scene.now);
+    let refused = status::of(&scene.snapshot, &previous, Some("no"), scene.now, PACE);
+    assert!(status::tells_of_refused_storage(&refused) || spec.server.is_err());
+    let blind = |previous: &PleoConnectionStatus| status::without_secrets(previous, spec.generation, "no", scene.now);
     let told = blind(&previous);
     assert_eq!(blind(&told), told);
 }

@@ -13,7 +13,7 @@ use crate::api::{Authentication, Environment, PleoConnection, PleoConnectionSpec
 
 /// A declared connection, whole and checked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Wish {
+pub struct ResolvedSpec {
     /// `metadata.uid`: tells this connection from an earlier namesake.
     pub uid: String,
     /// `metadata.namespace`.
@@ -103,8 +103,8 @@ const PRODUCTION_CONSENT: &str = "https://auth.pleo.io/oauth/authorize";
 const STAGING_CONSENT: &str = "https://auth.staging.pleo.io/oauth/authorize";
 const DEFAULT_RETRY_TIMEOUT: Duration = Duration::from_secs(72 * 3600);
 
-impl Wish {
-    /// Reads a connection; what is wrong with its server ends up in [`Wish::server`].
+impl ResolvedSpec {
+    /// Reads a connection; what is wrong with its server ends up in [`ResolvedSpec::server`].
     pub fn read(connection: &PleoConnection, allowed: &AllowedServers) -> Self {
         let (metadata, spec) = (&connection.metadata, &connection.spec);
         let name = metadata.name.clone().unwrap_or_default();
