@@ -77,7 +77,7 @@
 //! ## What carries the rules
 //!
 //! A token cannot be printed ([`domain::token::Opaque`]) and is wiped when dropped. A spent token cannot be sent: sending
-//! gives it away ([`pleo::Exchange`]). An outcome must be handled ([`domain::failure::Outcome`]), an ending stored
+//! gives it away ([`pleo::TokenRequest`]). An outcome must be handled ([`domain::failure::Outcome`]), an ending stored
 //! ([`domain::commit::settlement::Settlement`]). All writes of our Secrets are compare-and-swaps ([`cluster::secrets`]), and leader
 //! election only keeps the other replicas quiet ([`cluster::lease`]): the claim is what fences.
 

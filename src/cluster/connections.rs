@@ -64,7 +64,7 @@ impl Store {
         };
         match self.call(api.list_metadata(&ListParams::default().limit(1))).await {
             Ok(_) => Ok(()),
-            Err(StoreError::Missing) => Err(NotReadable::NoCrd),
+            Err(StoreError::NotFound) => Err(NotReadable::NoCrd),
             Err(StoreError::Refused(_)) => Err(NotReadable::Forbidden(
                 namespace
                     .map_or_else(|| "in all namespaces".to_owned(), |namespace| format!("in namespace {namespace}")),

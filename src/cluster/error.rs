@@ -14,7 +14,7 @@ pub enum StoreError {
     Conflict,
     /// The object is not there.
     #[error("it is not there")]
-    Missing,
+    NotFound,
     /// The API server does not want it: rights, admission policy, quota.
     #[error("the API server refused: {0}")]
     Refused(String),
@@ -31,7 +31,7 @@ impl StoreError {
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Unavailable(_) | Self::TimedOut => true,
-            Self::Conflict | Self::Missing | Self::Refused(_) => false,
+            Self::Conflict | Self::NotFound | Self::Refused(_) => false,
         }
     }
 
@@ -45,7 +45,7 @@ impl StoreError {
                 kube::Error::SerdeError(_) => false,
                 _ => true,
             },
-            Self::Conflict | Self::Missing | Self::Refused(_) => false,
+            Self::Conflict | Self::NotFound | Self::Refused(_) => false,
         }
     }
 
@@ -57,7 +57,7 @@ impl StoreError {
             Self::Refused(message) if !tells_of_rights(&message) => Self::Refused(
                 "it calls the change invalid; its words may quote the object, and are withheld".to_owned(),
             ),
-            same @ (Self::Refused(_) | Self::Conflict | Self::Missing | Self::Unavailable(_) | Self::TimedOut) => same,
+            same @ (Self::Refused(_) | Self::Conflict | Self::NotFound | Self::Unavailable(_) | Self::TimedOut) => same,
         }
     }
 
@@ -67,7 +67,7 @@ impl StoreError {
             Self::Refused(message) if quotes(&message, secrets) => {
                 Self::Refused("its words are withheld, since they quote the Secret".to_owned())
             }
-            same @ (Self::Refused(_) | Self::Conflict | Self::Missing | Self::Unavailable(_) | Self::TimedOut) => same,
+            same @ (Self::Refused(_) | Self::Conflict | Self::NotFound | Self::Unavailable(_) | Self::TimedOut) => same,
         }
     }
 }
@@ -83,7 +83,7 @@ impl From<kube::Error> for StoreError {
 
 fn from_status(status: &Status) -> Option<StoreError> {
     match status.code {
-        404 => Some(StoreError::Missing),
+        404 => Some(StoreError::NotFound),
         409 => Some(StoreError::Conflict),
         429 => None,
         400..=499 => Some(StoreError::Refused(harmless(&status.message))),

@@ -133,7 +133,7 @@ impl Elector {
                 namespace = self.config.namespace,
                 "the Lease cannot be read or written: {why}: check its credentials, and give it get, create and update on leases there"
             ),
-            StoreError::Missing => warn!(
+            StoreError::NotFound => warn!(
                 namespace = self.config.namespace,
                 "the namespace of the Lease is not there: create it, or set --lease-namespace"
             ),

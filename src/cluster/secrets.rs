@@ -207,7 +207,7 @@ impl Store {
         let preconditions = Preconditions { uid: secret.uid(), resource_version: secret.resource_version() };
         let this_one = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         match self.call(self.secrets(&spec.namespace).delete(name, &this_one)).await {
-            Ok(_) | Err(StoreError::Missing) => {
+            Ok(_) | Err(StoreError::NotFound) => {
                 self.own_writes.forget(&spec.namespace, name);
                 Ok(())
             }

@@ -12,14 +12,14 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// The server answered with at least one token.
-    Issued(Issued),
+    Issued(TokenResponse),
     /// It did not.
     Failed(Failure),
 }
 
 /// What a successful answer held (RFC 6749 section 5.1). At least one of the tokens is there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Issued {
+pub struct TokenResponse {
     /// The new access token.
     pub access: Option<AccessToken>,
     /// The new refresh token; none means that the old one stays good (RFC 6749 section 6).

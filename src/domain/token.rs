@@ -46,7 +46,7 @@ pub type LinkKey = Opaque<Link>;
 
 /// What an exchange spends.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Presented {
+pub enum AuthorizationGrant {
     /// RFC 6749 section 6.
     Refresh(RefreshToken),
     /// RFC 6749 section 4.1.3.
@@ -60,7 +60,7 @@ pub enum Presented {
     },
 }
 
-impl Presented {
+impl AuthorizationGrant {
     /// The token or the code. Callers hand it to the server it belongs to, nobody else.
     pub fn expose(&self) -> &str {
         match self {

@@ -21,11 +21,11 @@ use crate::{
     operator::{
         context::{Context, ReconcileError},
         steps::{
-            apply::{self, Step},
+            apply::{self, StepResult},
             observe::{Scene, Sight, observe, sight},
             pods, restart,
             rotate::{Job, Rotated, rotate},
-            status::{self, Told},
+            status::{self, StatusWrite},
         },
     },
 };
@@ -49,23 +49,23 @@ pub async fn pass(ctx: &Arc<Context>, connection: &PleoConnection) -> Result<Act
     };
     for _ in 0..MAX_STEPS {
         let step = match decide(&scene.snapshot, ctx.now(), ctx.policy.pace) {
-            Decision::Leave => return Ok(Action::await_change()),
+            Decision::Ignore => return Ok(Action::await_change()),
             Decision::Publish(content) => {
                 let step = apply::token(ctx, &mut scene, &content).await?;
-                if let Step::Done = step {
+                if let StepResult::Done = step {
                     pods::tell(ctx, &scene, true);
                 }
                 step
             }
             Decision::Adopt(adoption) => apply::adopt(ctx, &scene, *adoption).await?,
-            Decision::Retire(name) => apply::retire(ctx, &mut scene, &name).await,
-            Decision::Tidy(tidying) => apply::tidy(ctx, &mut scene, &tidying).await,
+            Decision::DeleteOldSecret(name) => apply::retire(ctx, &mut scene, &name).await,
+            Decision::RemoveAdoptedToken(tidying) => apply::tidy(ctx, &mut scene, &tidying).await,
             Decision::Rotate(rotation) => {
                 status::status_before_exchange(ctx, &mut scene).await;
                 exchange(ctx, &mut scene, rotation).await?
             }
-            Decision::Forget(grant) => forget(ctx, &mut scene, *grant).await?,
-            Decision::Invite => apply::invite(ctx, &mut scene).await?,
+            Decision::DropAuthorizationCode(grant) => forget(ctx, &mut scene, *grant).await?,
+            Decision::CreateLink => apply::invite(ctx, &mut scene).await?,
             Decision::Restart(restart) => restart::workloads(ctx, &mut scene, &restart).await?,
             Decision::Wait(wait) => {
                 pods::tell(ctx, &scene, false);
@@ -74,15 +74,15 @@ pub async fn pass(ctx: &Arc<Context>, connection: &PleoConnection) -> Result<Act
             }
         };
         match step {
-            Step::Done => {}
-            Step::Reobserve => match observe(ctx, connection).await? {
+            StepResult::Done => {}
+            StepResult::Reobserve => match observe(ctx, connection).await? {
                 Sight::Scene(newer) => scene = *newer,
                 Sight::Gone => return Ok(gone(ctx, connection)),
                 Sight::Refused { connection, why } => return without_secrets(ctx, *connection, &why).await,
             },
-            Step::Refused(why) => {
+            StepResult::Refused(why) => {
                 // Both are tried again in the same while.
-                let (Told::Yes | Told::BySomebodyElse | Told::Refused) =
+                let (StatusWrite::Yes | StatusWrite::BySomebodyElse | StatusWrite::Refused) =
                     status::status(ctx, &mut scene, Some(&why)).await?;
                 return Ok(Action::requeue(ctx.memory.was_refused(&scene.snapshot.spec.uid)));
             }
@@ -106,7 +106,7 @@ async fn without_secrets(ctx: &Arc<Context>, connection: PleoConnection, why: &s
 }
 
 /// Sends the token that was decided on, in a task that nothing cuts.
-async fn exchange(ctx: &Arc<Context>, scene: &mut Scene, rotation: Rotation) -> Result<Step, ReconcileError> {
+async fn exchange(ctx: &Arc<Context>, scene: &mut Scene, rotation: Rotation) -> Result<StepResult, ReconcileError> {
     if ctx.over.is_cancelled() || !ctx.leadership.is_held() {
         return Err(ReconcileError::NotLeading);
     }
@@ -114,7 +114,7 @@ async fn exchange(ctx: &Arc<Context>, scene: &mut Scene, rotation: Rotation) -> 
     let (GrantSecret::Ours(grant), ClientSecretState::Present(client), Ok(server)) =
         (&snapshot.grant, &snapshot.client, &snapshot.spec.server)
     else {
-        return Ok(Step::Reobserve);
+        return Ok(StepResult::Reobserve);
     };
     let before = grant.value.clone();
     let job = Job {
@@ -132,38 +132,38 @@ async fn exchange(ctx: &Arc<Context>, scene: &mut Scene, rotation: Rotation) -> 
     }
     Ok(match rotated {
         // A failure may leave another token to be sent: not on an old look at the connection.
-        Rotated::Stored(grant) if grant.value.rotation == before.rotation => Step::Reobserve,
+        Rotated::Stored(grant) if grant.value.rotation == before.rotation => StepResult::Reobserve,
         Rotated::Stored(grant) => {
             scene.snapshot.grant = GrantSecret::Ours(*grant);
             scene.snapshot.sighting = sight(ctx, &scene.snapshot.grant);
-            Step::Done
+            StepResult::Done
         }
-        Rotated::Reobserve => Step::Reobserve,
-        Rotated::Refused(why) => Step::Refused(why),
+        Rotated::Reobserve => StepResult::Reobserve,
+        Rotated::Refused(why) => StepResult::Refused(why),
     })
 }
 
 /// Nobody will exchange that code any more. Who brought it should know.
-async fn forget(ctx: &Arc<Context>, scene: &mut Scene, grant: Grant) -> Result<Step, ReconcileError> {
+async fn forget(ctx: &Arc<Context>, scene: &mut Scene, grant: Grant) -> Result<StepResult, ReconcileError> {
     let end = scene.snapshot.grant.ours().and_then(|before| link::ended(&before.value, &grant));
     let step = apply::grant(ctx, scene, grant).await?;
-    if let (Step::Done, Some(end)) = (&step, end) {
+    if let (StepResult::Done, Some(end)) = (&step, end) {
         status::consent(ctx, scene, end);
     }
     Ok(step)
 }
 
 /// When something is due, or a status that was refused may be written.
-fn wake_up(ctx: &Context, scene: &Scene, until: Option<Timestamp>, told: &Told) -> Action {
+fn wake_up(ctx: &Context, scene: &Scene, until: Option<Timestamp>, told: &StatusWrite) -> Action {
     let uid = &scene.snapshot.spec.uid;
     let due = until.map(|until| between(ctx.now(), until));
     let again = match told {
-        Told::Yes => {
+        StatusWrite::Yes => {
             ctx.memory.went_through(uid);
             None
         }
-        Told::BySomebodyElse => Some(LOOK_AGAIN),
-        Told::Refused => Some(ctx.memory.was_refused(uid)),
+        StatusWrite::BySomebodyElse => Some(LOOK_AGAIN),
+        StatusWrite::Refused => Some(ctx.memory.was_refused(uid)),
     };
     due.into_iter().chain(again).min().map_or_else(Action::await_change, Action::requeue)
 }

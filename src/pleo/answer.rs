@@ -10,7 +10,7 @@ use serde_json::{Value, value::RawValue};
 use zeroize::Zeroizing;
 
 use crate::domain::{
-    failure::{Failure, FailureKind, Issued, Misconfiguration, Outcome, Refusal},
+    failure::{Failure, FailureKind, Misconfiguration, Outcome, Refusal, TokenResponse},
     plan::schedule::{DEFAULT_LIFE, MAX_BACKOFF, MAX_LIFE},
     time::between,
     token::{AccessToken, RefreshToken},
@@ -39,7 +39,7 @@ pub fn interpret(status: u16, retry_after: Option<&str>, body: &[u8], now: Times
 }
 
 /// A success that bears either token (RFC 6749 section 5.1). Read leniently: the pair exists nowhere else.
-fn issued(body: &[u8]) -> Option<Issued> {
+fn issued(body: &[u8]) -> Option<TokenResponse> {
     // Up to the end of the object, and member by member: what cannot be read around a token does not cost the token.
     let text = Zeroizing::new(String::from_utf8_lossy(body).into_owned());
     let is_damaged = |text: &str| text.contains(char::REPLACEMENT_CHARACTER) && str::from_utf8(body).is_err();
@@ -54,7 +54,7 @@ fn issued(body: &[u8]) -> Option<Issued> {
     if access.is_none() && refresh.is_none() {
         return None;
     }
-    Some(Issued {
+    Some(TokenResponse {
         access: access.map(AccessToken::new),
         refresh: refresh.map(RefreshToken::new),
         token_type,

@@ -9,12 +9,12 @@ use crate::{
     domain::{
         failure::Outcome,
         spec::Server,
-        token::{ClientCredentials, Presented},
+        token::{AuthorizationGrant, ClientCredentials},
     },
 };
 
 /// One exchange. It cannot be cloned: sending it gives the token away, so a spent token cannot be sent.
-pub struct Exchange {
+pub struct TokenRequest {
     /// Where to.
     pub server: Server,
     /// How the client authenticates.
@@ -22,7 +22,7 @@ pub struct Exchange {
     /// As whom.
     pub client: ClientCredentials,
     /// What is spent.
-    pub presented: Presented,
+    pub presented: AuthorizationGrant,
     /// Asked once more when the connection stands, right before the first byte of the request leaves.
     pub fence: Fence,
 }
@@ -47,5 +47,5 @@ impl Fence {
 /// An authorisation server. In the simulation it is one in memory.
 pub trait TokenEndpoint: Send + Sync {
     /// Sends once. Every way in which it can go wrong is an [`Outcome`].
-    fn exchange(&self, exchange: Exchange) -> BoxFuture<'static, Outcome>;
+    fn exchange(&self, exchange: TokenRequest) -> BoxFuture<'static, Outcome>;
 }

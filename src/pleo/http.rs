@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use super::{
     answer::{MAX_BODY, interpret},
     coding::{End, decode},
-    endpoint::{Exchange, Fence, TokenEndpoint},
+    endpoint::{Fence, TokenEndpoint, TokenRequest},
 };
 use crate::{
     api::Authentication,
@@ -28,7 +28,7 @@ use crate::{
         failure::{Failure, FailureKind, Outcome},
         plan::schedule::{Pace, SEND_WITHIN},
         spec::Server,
-        token::Presented,
+        token::AuthorizationGrant,
     },
 };
 
@@ -47,13 +47,13 @@ impl HttpTokenEndpoint {
 }
 
 impl TokenEndpoint for HttpTokenEndpoint {
-    fn exchange(&self, exchange: Exchange) -> BoxFuture<'static, Outcome> {
+    fn exchange(&self, exchange: TokenRequest) -> BoxFuture<'static, Outcome> {
         Box::pin(self.clone().send(exchange))
     }
 }
 
 impl HttpTokenEndpoint {
-    async fn send(self, exchange: Exchange) -> Outcome {
+    async fn send(self, exchange: TokenRequest) -> Outcome {
         let connection = Arc::new(Connection::default());
         let prepared = client(&exchange.server, self.pace, exchange.fence.clone(), Arc::clone(&connection))
             .and_then(|client| request(&client, &exchange).map(|request| (client, request)));
@@ -165,10 +165,10 @@ fn client(server: &Server, pace: Pace, fence: Fence, connection: Arc<Connection>
 struct TooLate;
 
 /// RFC 6749 sections 4.1.3 and 6, with the client in the body or in the header (section 2.3.1).
-fn request(client: &Client, exchange: &Exchange) -> Result<Request, reqwest::Error> {
+fn request(client: &Client, exchange: &TokenRequest) -> Result<Request, reqwest::Error> {
     let mut form = match &exchange.presented {
-        Presented::Refresh(token) => vec![("grant_type", "refresh_token"), ("refresh_token", token.expose())],
-        Presented::Code { code, verifier, redirect_uri } => vec![
+        AuthorizationGrant::Refresh(token) => vec![("grant_type", "refresh_token"), ("refresh_token", token.expose())],
+        AuthorizationGrant::Code { code, verifier, redirect_uri } => vec![
             ("grant_type", "authorization_code"),
             ("code", code.expose()),
             ("redirect_uri", redirect_uri.as_str()),

@@ -6,5 +6,5 @@ pub mod coding;
 mod endpoint;
 mod http;
 
-pub use endpoint::{Exchange, Fence, TokenEndpoint};
+pub use endpoint::{Fence, TokenEndpoint, TokenRequest};
 pub use http::HttpTokenEndpoint;

@@ -32,9 +32,11 @@ use crate::{
             record,
         },
         spec::{AllowedServers, ResolvedSpec, Server},
-        token::{AuthorizationCode, ClientCredentials, Fingerprint, LinkKey, Presented, RefreshToken, read_input},
+        token::{
+            AuthorizationCode, AuthorizationGrant, ClientCredentials, Fingerprint, LinkKey, RefreshToken, read_input,
+        },
     },
-    pleo::{Exchange, Fence, HttpTokenEndpoint, TokenEndpoint},
+    pleo::{Fence, HttpTokenEndpoint, TokenEndpoint, TokenRequest},
     web::{visit::is_same_origin, words},
 };
 
@@ -70,7 +72,7 @@ pub async fn connect(cluster: &Cluster, args: &ConnectArgs) -> Result<String, Tr
     let (known, redirect_uri) = (flow.known.clone(), args.redirect_uri.clone());
     let code = port.wait(args.timeout, move |query| known.judge(query)).await?.map_err(Trouble::Said)?;
     let verifier = flow.known.invitation.verifier(&flow.known.way());
-    let presented = Presented::Code { code, verifier, redirect_uri };
+    let presented = AuthorizationGrant::Code { code, verifier, redirect_uri };
     let token = buy(&spec, server, client, presented).await?;
     hand_over(cluster, &spec, &place, &token).await?;
     eprintln!("The new grant is in the cluster; waiting for the operator to take it.");
@@ -165,11 +167,11 @@ async fn buy(
     spec: &ResolvedSpec,
     server: Server,
     client: ClientCredentials,
-    presented: Presented,
+    presented: AuthorizationGrant,
 ) -> Result<RefreshToken, Trouble> {
     let endpoint = HttpTokenEndpoint::new(Arc::new(SystemClock), ANSWER);
     let fence = Fence::new(|| true);
-    let exchange = Exchange { server, authentication: spec.authentication, client, presented, fence };
+    let exchange = TokenRequest { server, authentication: spec.authentication, client, presented, fence };
     match endpoint.exchange(exchange).await {
         Outcome::Issued(issued) => issued.refresh.ok_or_else(|| {
             Trouble::Said("the server gave no refresh token: the client must be allowed to have one".to_owned())

@@ -23,7 +23,7 @@ use crate::{
             grant::Grant,
         },
         plan::link::{self, AuthorizationResponse},
-        snapshot::{GrantSecret, Told, Versioned},
+        snapshot::{GrantSecret, LastReported, Versioned},
         spec::{AllowedServers, ResolvedSpec},
         token::{AuthorizationCode, read_input},
     },
@@ -126,12 +126,12 @@ impl Site {
         let Some(connection) = self.store.read_connection(namespace, name).await? else { return Ok(None) };
         let spec = ResolvedSpec::read(&connection, &self.allowed);
         // A backup that was put back has old keys, and a code in it would wait for ever.
-        let told = connection.status.as_ref().map(Told::by_status).unwrap_or_default();
-        if grant.ours().is_some_and(|ours| told.outdates(&ours.value)) {
+        let reported = connection.status.as_ref().map(LastReported::by_status).unwrap_or_default();
+        if grant.ours().is_some_and(|ours| reported.outdates(&ours.value)) {
             // It was read before the connection; somebody may have written both in between.
             grant = self.store.read_grant(namespace, name).await?;
         }
-        Ok(match grant.as_seen_by(&spec.uid).unless_outdated(told) {
+        Ok(match grant.as_seen_by(&spec.uid).unless_outdated(reported) {
             GrantSecret::Ours(grant) if !spec.deleting => Some(Place { spec, grant }),
             GrantSecret::Ours(_)
             | GrantSecret::Absent

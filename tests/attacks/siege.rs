@@ -19,9 +19,9 @@ use pleo_operator::{
         ledger::grant::Grant,
         snapshot::LocalObservations,
         spec::Server as Target,
-        token::{ClientCredentials, ClientSecret, Presented, RefreshToken},
+        token::{AuthorizationGrant, ClientCredentials, ClientSecret, RefreshToken},
     },
-    pleo::{Exchange, Fence, HttpTokenEndpoint, TokenEndpoint},
+    pleo::{Fence, HttpTokenEndpoint, TokenEndpoint, TokenRequest},
 };
 use tokio::time::timeout;
 
@@ -205,11 +205,11 @@ async fn send(scene: &Scene, fence: Fence, request_timeout: Duration) -> Outcome
     let _ = rustls::crypto::ring::default_provider().install_default();
     let spec = &scene.snapshot.spec;
     let (token, _) = scene.sent.last().expect("a claimed token");
-    let exchange = Exchange {
+    let exchange = TokenRequest {
         server: spec.server.clone().expect("a server"),
         authentication: spec.authentication,
         client: ClientCredentials { id: CLIENT_ID.into(), secret: Some(ClientSecret::new(CLIENT_SECRET)) },
-        presented: Presented::Refresh(RefreshToken::new(token.clone())),
+        presented: AuthorizationGrant::Refresh(RefreshToken::new(token.clone())),
         fence,
     };
     let endpoint = HttpTokenEndpoint::new(Arc::new(Standing(scene.now)), request_timeout);

@@ -38,7 +38,7 @@ fn verdict<T>(result: &Result<T, StoreError>) -> &'static str {
     match result {
         Ok(_) => "done",
         Err(StoreError::Conflict) => "conflict",
-        Err(StoreError::Missing) => "missing",
+        Err(StoreError::NotFound) => "missing",
         Err(StoreError::Refused(_)) => "refused",
         Err(StoreError::Unavailable(_) | StoreError::TimedOut) => "outage",
     }

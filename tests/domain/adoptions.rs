@@ -7,7 +7,7 @@ use pleo_operator::domain::{
         decide::{Decision, WaitReason},
         projection,
     },
-    snapshot::{ClaimOwner, ClientSecretState, GrantSecret, InitialGrant, Sharing, Told, Versioned},
+    snapshot::{ClaimOwner, ClientSecretState, GrantSecret, InitialGrant, LastReported, Sharing, Versioned},
     spec::SpecProblem,
 };
 
@@ -203,7 +203,7 @@ fn a_grant_that_begins_anew_goes_on_counting() {
     for told in [0, 7, 9] {
         let mut scene = Scene::living().at(100).consent("consent-2").seeing(|seen| {
             seen.grant = GrantSecret::Absent;
-            seen.told.rotation = told;
+            seen.reported.rotation = told;
         });
         scene.exchange(pair("8"));
         assert_eq!(scene.grant().rotation, told.max(7) + 1);
@@ -224,7 +224,7 @@ fn what_was_told_shows_which_grant_was_put_back() {
         (&dead, seven, Some(seven), false),
         (&dead, seven + 1, Some(seven), true),
     ] {
-        let seen = scene.snapshot.grant.clone().unless_outdated(Told { rotation, refused_rotation });
+        let seen = scene.snapshot.grant.clone().unless_outdated(LastReported { rotation, refused_rotation });
         assert_eq!(matches!(seen, GrantSecret::Stale(_)), is_backup, "{rotation} {refused_rotation:?}");
         assert_eq!(matches!(seen, GrantSecret::Ours(_)), !is_backup, "{rotation} {refused_rotation:?}");
     }
@@ -233,33 +233,33 @@ fn what_was_told_shows_which_grant_was_put_back() {
 /// Whatever becomes of the grant afterwards, a backup of that rotation is known until there is a new pair.
 #[test]
 fn the_end_of_a_rotation_is_told_until_the_next_one() {
-    let told = |scene: &Scene, before: Told| before.next(scene.snapshot.grant.ours().map(|grant| &grant.value));
+    let told = |scene: &Scene, before: LastReported| before.next(scene.snapshot.grant.ours().map(|grant| &grant.value));
     let mut scene = Scene::living().at(850);
-    let seven = Told { rotation: 7, refused_rotation: None };
-    assert_eq!(told(&scene, Told::default()), seven);
+    let seven = LastReported { rotation: 7, refused_rotation: None };
+    assert_eq!(told(&scene, LastReported::default()), seven);
     scene.exchange(invalid_grant());
     let ended = told(&scene, seven);
-    assert_eq!(ended, Told { rotation: 7, refused_rotation: Some(7) });
+    assert_eq!(ended, LastReported { rotation: 7, refused_rotation: Some(7) });
     assert_eq!(ended.next(None), ended, "also when the Secret is deleted");
     let mut scene = scene.consent("consent-2").at(900);
     scene.exchange(invalid_grant());
     assert_eq!(told(&scene, ended), ended, "a consent that is refused ended no rotation, and began none");
-    assert_eq!(told(&Scene::living(), Told { rotation: 6, refused_rotation: Some(6) }), seven);
+    assert_eq!(told(&Scene::living(), LastReported { rotation: 6, refused_rotation: Some(6) }), seven);
 }
 
 /// What a human's new consent is refused with says nothing about the pair that lived before (I9).
 #[test]
 fn a_refused_consent_does_not_outdate_the_living_pair() {
-    let mut scene = Scene::new().consent("consent-1").seeing(|seen| seen.told.rotation = 7);
+    let mut scene = Scene::new().consent("consent-1").seeing(|seen| seen.reported.rotation = 7);
     scene.exchange(invalid_grant());
-    assert_eq!(scene.snapshot.told.next(Some(scene.grant())).refused_rotation, None);
+    assert_eq!(scene.snapshot.reported.next(Some(scene.grant())).refused_rotation, None);
 }
 
 /// The token Secret is written before the status is: it tells of a rotation that the status does not know yet (I4).
 #[test]
 fn pods_were_told_before_users() {
     let scene = Scene::living();
-    let six = Told { rotation: 6, refused_rotation: Some(6) };
+    let six = LastReported { rotation: 6, refused_rotation: Some(6) };
     let (token, seven) = (&scene.snapshot.token, scene.grant());
     let by_both = |grant: &GrantSecret, uid: &str| six.and_by(token, grant, uid).rotation;
     let mut old = seven.clone();
@@ -352,7 +352,7 @@ fn what_is_tidied_names_the_secret_the_key_the_version_and_the_copy() {
     scene.store(grant);
     let content = projection::desired(&scene.snapshot, scene.now).unwrap();
     scene.publish(&content);
-    let Decision::Tidy(tidying) = scene.decide() else { panic!("{:?}", scene.decide()) };
+    let Decision::RemoveAdoptedToken(tidying) = scene.decide() else { panic!("{:?}", scene.decide()) };
     assert_eq!((tidying.secret.as_str(), tidying.key.as_str()), ("acme-grant", "token"));
     assert_eq!((tidying.version.as_str(), tidying.copied), ("initial-1", true));
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use pleo_operator::{
     domain::{
-        failure::{Failure, FailureKind, Issued, Misconfiguration, Outcome, Refusal},
+        failure::{Failure, FailureKind, Misconfiguration, Outcome, Refusal, TokenResponse},
         plan::schedule::{DEFAULT_LIFE, MAX_LIFE},
     },
     pleo::answer::interpret,
@@ -15,7 +15,7 @@ use pleo_operator::{
 use super::scenes::{at, reply, reply_after, secs};
 
 #[track_caller]
-fn issued(body: &str) -> Issued {
+fn issued(body: &str) -> TokenResponse {
     match reply(200, body) {
         Outcome::Issued(issued) => issued,
         Outcome::Failed(failure) => panic!("the pair was thrown away: {failure:?}"),

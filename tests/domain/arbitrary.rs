@@ -8,7 +8,7 @@ use pleo_operator::{
     api::FailureReason,
     domain::{
         commit::settlement::AttemptResult,
-        failure::{Failure, FailureKind, Issued, Misconfiguration, Outcome, Refusal},
+        failure::{Failure, FailureKind, Misconfiguration, Outcome, Refusal, TokenResponse},
         ledger::{
             adopted::Adopted,
             grant::{
@@ -18,8 +18,8 @@ use pleo_operator::{
             record::Unreadable,
         },
         snapshot::{
-            ClaimOwner, ClientSecretState, Deferred, GrantSecret, InitialGrant, LocalObservations, Sharing, Snapshot,
-            TokenSecret, Told, Versioned, repair::Repairs,
+            ClaimOwner, ClientSecretState, Deferred, GrantSecret, InitialGrant, LastReported, LocalObservations,
+            Sharing, Snapshot, TokenSecret, Versioned, repair::Repairs,
         },
         spec::{ResolvedSpec, SpecProblem, TokenUrl},
         token::{AccessToken, Fingerprint, RefreshToken},
@@ -281,9 +281,9 @@ fn sighting() -> BoxedStrategy<LocalObservations> {
         .boxed()
 }
 
-fn told() -> impl Strategy<Value = Told> {
+fn told() -> impl Strategy<Value = LastReported> {
     (0_u64..9, option::weighted(0.1, 0_u64..9))
-        .prop_map(|(rotation, refused_rotation)| Told { rotation, refused_rotation })
+        .prop_map(|(rotation, refused_rotation)| LastReported { rotation, refused_rotation })
 }
 
 /// A scene: anything that may be seen, at any time.
@@ -310,7 +310,7 @@ pub fn scene() -> BoxedStrategy<Scene> {
                 grant,
                 token: TokenSecret::Absent,
                 retired,
-                told,
+                reported: told,
                 links: None,
                 deferred,
                 repairs: Repairs::default(),
@@ -348,7 +348,7 @@ pub fn outcome() -> BoxedStrategy<Outcome> {
         "an answer that bears a token",
         |(access, refresh, life_ms)| {
             (access.is_some() || refresh.is_some()).then(|| {
-                Outcome::Issued(Issued {
+                Outcome::Issued(TokenResponse {
                     access: access.map(|name| AccessToken::new(format!("access of {name}"))),
                     refresh: refresh.map(RefreshToken::new),
                     token_type: "Bearer".into(),

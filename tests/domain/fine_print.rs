@@ -13,7 +13,7 @@ use pleo_operator::{
             schedule::{CLOCK_TOLERANCE, lies_ahead},
         },
         report::{problem, status},
-        snapshot::{GrantSecret, InitialGrant, Sharing, Snapshot, TokenSecret, Told},
+        snapshot::{GrantSecret, InitialGrant, LastReported, Sharing, Snapshot, TokenSecret},
         spec::SpecProblem,
         time::later,
     },
@@ -129,17 +129,17 @@ fn an_old_token_secret_stays_while_there_is_no_new_one() {
 fn what_a_status_tells_is_read_back() {
     let numbers =
         |rotation, refused_rotation| PleoConnectionStatus { rotation, refused_rotation, ..Default::default() };
-    let told = |rotation, refused_rotation| Told { rotation, refused_rotation };
-    assert_eq!(Told::by_status(&numbers(Some(7), Some(6))), told(7, Some(6)));
-    assert_eq!(Told::by_status(&numbers(None, None)), told(0, None));
-    assert_eq!(Told::by_status(&numbers(Some(-1), Some(-1))), told(0, None), "somebody edited it");
+    let told = |rotation, refused_rotation| LastReported { rotation, refused_rotation };
+    assert_eq!(LastReported::by_status(&numbers(Some(7), Some(6))), told(7, Some(6)));
+    assert_eq!(LastReported::by_status(&numbers(None, None)), told(0, None));
+    assert_eq!(LastReported::by_status(&numbers(Some(-1), Some(-1))), told(0, None), "somebody edited it");
 }
 
 /// The numbers go on where the grant is gone, and never back.
 #[test]
 fn what_was_told_stays_told_without_a_grant() {
     let told = |rotation, refused_rotation| {
-        let scene = Scene::new().seeing(|seen| seen.told = Told { rotation, refused_rotation });
+        let scene = Scene::new().seeing(|seen| seen.reported = LastReported { rotation, refused_rotation });
         let before = PleoConnectionStatus { rotation: Some(3), ..Default::default() };
         let after = scene.status_after(&before);
         (after.rotation, after.refused_rotation)
@@ -147,7 +147,7 @@ fn what_was_told_stays_told_without_a_grant() {
     assert_eq!(told(7, Some(7)), (Some(7), Some(7)));
     assert_eq!(told(0, None), (Some(3), None));
     let dead = Scene::dead(RefusedReason::GrantRefused).seeing(|seen| {
-        seen.told = Told { rotation: 7, refused_rotation: Some(7) };
+        seen.reported = LastReported { rotation: 7, refused_rotation: Some(7) };
     });
     assert_eq!(dead.status().refused_rotation, Some(7));
 }

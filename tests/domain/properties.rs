@@ -243,7 +243,7 @@ proptest! {
         let end = scene.rest();
         let (GrantSecret::Ours(grant), TokenSecret::Ours(published)) = (&scene.snapshot.grant, &scene.snapshot.token)
         else { return Ok(()) };
-        if end == Decision::Leave {
+        if end == Decision::Ignore {
             return Ok(());
         }
         let content = published.value.content.as_ref().expect("repaired");

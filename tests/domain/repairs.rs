@@ -33,13 +33,16 @@ fn edited(times: u32, ago: u64) -> Scene {
 
 #[test]
 fn a_token_that_comes_back_is_removed_after_minutes() {
-    assert!(matches!(returned(0, 0).decide(), Decision::Tidy(_)), "the first time at once");
+    assert!(matches!(returned(0, 0).decide(), Decision::RemoveAdoptedToken(_)), "the first time at once");
     for (times, pause) in [(1, 120), (2, 240), (3, 480), (5, 1920), (6, 3600), (60, 3600)] {
         let waits = returned(times, 20);
         let until = waits.waits().until.expect("it is removed again");
         let due = at(i64::from(pause) - 20);
         assert!(until <= due && adoption::next(&waits.snapshot, waits.now) == Some(due), "after {times}");
-        assert!(matches!(returned(times, u64::try_from(pause).unwrap()).decide(), Decision::Tidy(_)), "after {times}");
+        assert!(
+            matches!(returned(times, u64::try_from(pause).unwrap()).decide(), Decision::RemoveAdoptedToken(_)),
+            "after {times}"
+        );
     }
 }
 
@@ -48,7 +51,7 @@ fn another_token_is_removed_at_once() {
     let scene = returned(3, 1).seeing(|seen| {
         seen.repairs.removal.as_mut().unwrap().what = fingerprint("an earlier consent");
     });
-    assert!(matches!(scene.decide(), Decision::Tidy(_)));
+    assert!(matches!(scene.decide(), Decision::RemoveAdoptedToken(_)));
     assert_eq!(adoption::returned(&scene.snapshot), None);
 }
 

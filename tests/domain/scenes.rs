@@ -30,8 +30,8 @@ use pleo_operator::{
         },
         report::status,
         snapshot::{
-            ClaimOwner, ClientSecretState, Deferred, GrantSecret, InitialGrant, InitialToken, LocalObservations,
-            Sharing, Snapshot, TokenSecret, Told, Versioned,
+            ClaimOwner, ClientSecretState, Deferred, GrantSecret, InitialGrant, InitialToken, LastReported,
+            LocalObservations, Sharing, Snapshot, TokenSecret, Versioned,
             published::{Content, Published},
             repair::Repairs,
         },
@@ -266,7 +266,7 @@ impl Scene {
             grant: GrantSecret::Absent,
             token: TokenSecret::Absent,
             retired: None,
-            told: Told::default(),
+            reported: LastReported::default(),
             links: None,
             deferred: Deferred::default(),
             sighting: LocalObservations::default(),
@@ -448,11 +448,11 @@ impl Scene {
                     self.done.push("adopt");
                     self.store(adoption.grant);
                 }
-                Decision::Retire(_) => {
+                Decision::DeleteOldSecret(_) => {
                     self.done.push("retire");
                     self.snapshot.retired = None;
                 }
-                Decision::Tidy(tidying) => {
+                Decision::RemoveAdoptedToken(tidying) => {
                     self.done.push("tidy");
                     self.snapshot.initial = InitialGrant::Missing(format!("{} is tidy", tidying.secret));
                 }
@@ -462,17 +462,17 @@ impl Scene {
                     let grant = restarts::note(&self.snapshot, &tried, self.now).expect("a grant");
                     self.store(grant);
                 }
-                Decision::Forget(grant) => {
+                Decision::DropAuthorizationCode(grant) => {
                     self.done.push("forget");
                     self.store(*grant);
                 }
-                Decision::Invite => {
+                Decision::CreateLink => {
                     self.done.push("invite");
                     let key = LinkKey::new(format!("key-{}", self.now));
                     let (grant, _) = link::invite(&self.snapshot, key, self.now).expect("a grant");
                     self.store(grant);
                 }
-                end @ (Decision::Rotate(_) | Decision::Wait(_) | Decision::Leave) => return end,
+                end @ (Decision::Rotate(_) | Decision::Wait(_) | Decision::Ignore) => return end,
             }
         }
         panic!("no rest after {MAX_STEPS} steps: {:?}", self.done);

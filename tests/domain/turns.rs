@@ -139,7 +139,7 @@ fn a_suspended_connection_sends_nothing_and_marks_its_token_as_expired_when_it_i
 fn a_connection_that_is_being_deleted_is_left() {
     for scene in [Scene::living().at(850), Scene::new().consent("consent-1"), Scene::new()] {
         let scene = scene.with_spec(|spec| spec.deleting = true);
-        assert_eq!((scene.decide(), scene.turn()), (Decision::Leave, NextRefresh::Never));
+        assert_eq!((scene.decide(), scene.turn()), (Decision::Ignore, NextRefresh::Never));
     }
 }
 

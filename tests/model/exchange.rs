@@ -8,7 +8,7 @@ use pleo_operator::domain::{
         attempt::{self, Attempt, Claiming, Terms},
         settlement::{AttemptResult, Settlement, settle},
     },
-    failure::{Failure, FailureKind, Issued, Outcome, Refusal},
+    failure::{Failure, FailureKind, Outcome, Refusal, TokenResponse},
     ledger::{
         authorization::VisitEnd,
         grant::{Grant, Which},
@@ -56,7 +56,7 @@ impl World {
         match decision {
             Decision::Publish(content) => self.publish(state, pod, snapshot, &content, fate),
             Decision::Adopt(adoption) => self.adopt(state, pod, &snapshot, *adoption, fate),
-            Decision::Tidy(tidying) => self.tidy(state, pod, snapshot, &tidying, fate),
+            Decision::RemoveAdoptedToken(tidying) => self.tidy(state, pod, snapshot, &tidying, fate),
             Decision::Rotate(rotation) => {
                 state.goes_on(pod, Doing::Idle);
                 self.begin(state, pod, snapshot, &rotation);
@@ -64,14 +64,14 @@ impl World {
                     self.claim(state, pod, fate);
                 }
             }
-            Decision::Forget(grant) => {
+            Decision::DropAuthorizationCode(grant) => {
                 let replaces = snapshot.grant.ours().map(|grant| grant.version.clone());
                 if grant.visit.as_ref().and_then(|visit| visit.end) == Some(VisitEnd::Lost) {
                     state.keep_books(|books| books.mark(Mark::CodeLost));
                 }
                 self.write_down(state, pod, snapshot, *grant, replaces, fate);
             }
-            Decision::Invite => {
+            Decision::CreateLink => {
                 let key = LinkKey::new(format!("key {}", state.versions.grant));
                 let now = at(state.tick, self.scenario.skew[pod]);
                 let Some((grant, replaces)) = link::invite(&snapshot, key, now) else {
@@ -79,7 +79,7 @@ impl World {
                 };
                 self.write_down(state, pod, snapshot, grant, replaces, fate);
             }
-            Decision::Leave | Decision::Wait(_) | Decision::Retire(_) | Decision::Restart(_) => {
+            Decision::Ignore | Decision::Wait(_) | Decision::DeleteOldSecret(_) | Decision::Restart(_) => {
                 unreachable!("nothing of this kind is in the model: {decision:?}")
             }
         }
@@ -290,7 +290,7 @@ impl World {
 
     fn outcome(&self, answer: Answer) -> Outcome {
         match answer {
-            Answer::Pair(token) => Outcome::Issued(Issued {
+            Answer::Pair(token) => Outcome::Issued(TokenResponse {
                 access: Some(token.access()),
                 refresh: Some(token.refresh()),
                 token_type: "Bearer".into(),

@@ -3,8 +3,8 @@
 use pleo_operator::domain::{
     plan::decide::{Decision, decide},
     snapshot::{
-        ClientSecretState, Deferred, GrantSecret, InitialGrant, InitialToken, LocalObservations, Sharing, Snapshot,
-        TokenSecret, Told, repair::Repairs,
+        ClientSecretState, Deferred, GrantSecret, InitialGrant, InitialToken, LastReported, LocalObservations, Sharing,
+        Snapshot, TokenSecret, repair::Repairs,
     },
     spec::ResolvedSpec,
 };
@@ -45,7 +45,7 @@ impl World {
         }
         let Some((spec, told)) = look.connection else {
             let cached = state.pods[pod].cached.filter(|_| self.scenario.mistakes.decides_on_cached_spec);
-            look.connection = Some((cached.unwrap_or(state.spec), state.told));
+            look.connection = Some((cached.unwrap_or(state.spec), state.reported));
             return None;
         };
         let (spec, token) = (self.spec(spec), look.token.take()?);
@@ -58,7 +58,7 @@ impl World {
             grant,
             token,
             retired: None,
-            told,
+            reported: told,
             links: (self.scenario.budget.visits > 0).then(|| "https://pleo.example.com".to_owned()),
             deferred: Deferred::default(),
             sighting,
@@ -111,7 +111,7 @@ impl World {
     pub fn decide(&self, state: &mut State, pod: usize, snapshot: Snapshot) {
         let now = at(state.tick, self.scenario.skew[pod]);
         match decide(&snapshot, now, PACE) {
-            Decision::Leave => state.goes_on(pod, Doing::Idle),
+            Decision::Ignore => state.goes_on(pod, Doing::Idle),
             Decision::Wait(_) => {
                 self.tell(state, &snapshot);
                 state.goes_on(pod, Doing::Idle);
@@ -123,8 +123,8 @@ impl World {
     /// The status tells of the rotation, and of its end. One that somebody else wrote meanwhile is newer.
     fn tell(&self, state: &mut State, snapshot: &Snapshot) {
         let meddles = self.scenario.budget.deletions + self.scenario.budget.restores > 0;
-        if meddles && snapshot.told == state.told.and_by(&snapshot.token, &snapshot.grant, UID) {
-            state.told = snapshot.told.next(snapshot.grant.ours().map(|grant| &grant.value));
+        if meddles && snapshot.reported == state.reported.and_by(&snapshot.token, &snapshot.grant, UID) {
+            state.reported = snapshot.reported.next(snapshot.grant.ours().map(|grant| &grant.value));
         }
     }
 }
@@ -134,7 +134,12 @@ pub fn grant_secret(state: &State) -> GrantSecret {
 }
 
 /// One that is older than what was told was put back from a backup; unless somebody wrote both in between.
-fn judge(state: &State, grant: GrantSecret, token: &TokenSecret, by_status: Told) -> (GrantSecret, Told) {
+fn judge(
+    state: &State,
+    grant: GrantSecret,
+    token: &TokenSecret,
+    by_status: LastReported,
+) -> (GrantSecret, LastReported) {
     let told = |grant: &GrantSecret| by_status.and_by(token, grant, UID);
     let is_older = grant.ours().is_some_and(|ours| told(&grant).outdates(&ours.value));
     let grant = if is_older { grant_secret(state) } else { grant };

@@ -1,7 +1,7 @@
 //! The scenarios: each is small enough to be explored to its end, and lets other things go wrong. What may go wrong is
 //! counted; whatever order it goes wrong in is tried.
 
-use pleo_operator::domain::snapshot::Told;
+use pleo_operator::domain::snapshot::LastReported;
 use stateright::Model;
 
 use crate::{
@@ -124,7 +124,7 @@ impl World {
             spec,
             client: Client::Acme,
             initial: Initial { token: None, version: 0 },
-            told: Told::default(),
+            reported: LastReported::default(),
             grant: None,
             token: None,
             versions: Versions::default(),

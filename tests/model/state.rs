@@ -8,7 +8,7 @@ use pleo_operator::domain::{
     commit::{attempt::Attempt, settlement::AttemptResult},
     ledger::grant::{AttemptId, Grant, Holder},
     plan::{decide::Decision, schedule::Pace},
-    snapshot::{GrantSecret, Snapshot, TokenSecret, Told, Versioned, published::Published},
+    snapshot::{GrantSecret, LastReported, Snapshot, TokenSecret, Versioned, published::Published},
 };
 
 use crate::{
@@ -55,7 +55,7 @@ pub struct State {
     pub initial: Initial,
     /// The rotation in the status. Kept only where somebody may delete or overwrite the grant.
     /// By the status.
-    pub told: Told,
+    pub reported: LastReported,
     pub grant: Option<Stored<Grant>>,
     pub token: Option<Stored<Published>>,
     pub versions: Versions,
@@ -228,7 +228,7 @@ pub struct Look {
     pub token: Option<TokenSecret>,
     pub grant: Option<GrantSecret>,
     /// The spec and the told rotation: one object.
-    pub connection: Option<(Spec, Told)>,
+    pub connection: Option<(Spec, LastReported)>,
 }
 
 /// An attempt under way, as `operator::steps::rotate` has it in hand.
@@ -264,9 +264,9 @@ impl Doing {
 
 impl State {
     /// What users and pods were told.
-    pub fn told(&self) -> Told {
+    pub fn told(&self) -> LastReported {
         let token = self.token.as_ref().map_or(TokenSecret::Absent, |token| TokenSecret::Ours(token.versioned()));
-        self.told.and_by(&token, &look::grant_secret(self), UID)
+        self.reported.and_by(&token, &look::grant_secret(self), UID)
     }
 
     /// Changes a pod.

@@ -96,10 +96,10 @@ fn seen(state: &State, pod: usize) -> &'static str {
                 Which::Live => ": the live token is to be sent",
                 Which::Code => ": the code is to be sent",
             },
-            Decision::Tidy(_) => ": the initial grant is to be tidied",
-            Decision::Forget(_) => ": the code is to be forgotten",
-            Decision::Invite => ": a link is to be made",
-            Decision::Leave | Decision::Retire(_) | Decision::Restart(_) | Decision::Wait(_) => "",
+            Decision::RemoveAdoptedToken(_) => ": the initial grant is to be tidied",
+            Decision::DropAuthorizationCode(_) => ": the code is to be forgotten",
+            Decision::CreateLink => ": a link is to be made",
+            Decision::Ignore | Decision::DeleteOldSecret(_) | Decision::Restart(_) | Decision::Wait(_) => "",
         },
         Doing::Claiming(_) | Doing::Claimed(_) | Doing::Sent(..) | Doing::Ended { .. } => "",
     }
@@ -111,10 +111,10 @@ fn deed(state: &State, pod: usize) -> &'static str {
         Decision::Publish(_) => "writes the token Secret",
         Decision::Adopt(_) => "adopts the consent",
         Decision::Rotate(_) => "claims",
-        Decision::Tidy(_) => "tidies the initial grant",
-        Decision::Forget(_) => "forgets the code",
-        Decision::Invite => "makes a link",
-        Decision::Leave | Decision::Retire(_) | Decision::Restart(_) | Decision::Wait(_) => "acts",
+        Decision::RemoveAdoptedToken(_) => "tidies the initial grant",
+        Decision::DropAuthorizationCode(_) => "forgets the code",
+        Decision::CreateLink => "makes a link",
+        Decision::Ignore | Decision::DeleteOldSecret(_) | Decision::Restart(_) | Decision::Wait(_) => "acts",
     }
 }
 

@@ -18,12 +18,11 @@ use pleo_operator::{
         ledger::grant::Holder,
         token::RefreshToken,
     },
-    pleo::{Exchange, TokenEndpoint, answer::interpret, coding::decode},
+    pleo::{TokenEndpoint, TokenRequest, answer::interpret, coding::decode},
 };
 use pleo_sandbox::{
     authority::{
         self, Authority, AuthorizationRequest, Client, Counters, Credentials, ExchangeId, ExchangeRecord, Lifetimes,
-        Presented, TokenRequest,
     },
     script::{HttpReply, Reply, ReplyBody, Scripts, Step, Wait},
 };
@@ -276,7 +275,7 @@ impl Pleo {
 
 /// The server's side of an exchange.
 impl Pleo {
-    async fn serve(self, mut sent: Sent, request: TokenRequest, reply: oneshot::Sender<(usize, Reply)>) {
+    async fn serve(self, mut sent: Sent, request: authority::TokenRequest, reply: oneshot::Sender<(usize, Reply)>) {
         sent.at = self.now();
         sent.claims = held_claims(&self.0.time);
         let number = self.state().sent.len();
@@ -364,7 +363,7 @@ struct Endpoint {
 }
 
 impl TokenEndpoint for Endpoint {
-    fn exchange(&self, exchange: Exchange) -> BoxFuture<'static, Outcome> {
+    fn exchange(&self, exchange: TokenRequest) -> BoxFuture<'static, Outcome> {
         let Self { pleo, client, process, clock, request_timeout } = self;
         let (pleo, client, clock, request_timeout) = (pleo.clone(), client.clone(), clock.clone(), *request_timeout);
         let sent = Sent::new(process, &exchange);
@@ -378,7 +377,7 @@ async fn send(
     clock: &Clock,
     patience: Duration,
     sent: Sent,
-    exchange: Exchange,
+    exchange: TokenRequest,
 ) -> Outcome {
     let failed = |kind, why: &str| Outcome::Failed(Failure::new(kind, why));
     let connecting = pleo.state().connecting;
@@ -411,7 +410,7 @@ async fn send(
     outcome
 }
 
-fn request(exchange: &Exchange) -> TokenRequest {
+fn request(exchange: &TokenRequest) -> authority::TokenRequest {
     let secret = exchange.client.secret.as_ref().map(|secret| secret.expose().to_owned());
     let authentication = match exchange.authentication {
         Authentication::Body => authority::Authentication::Body,
@@ -419,14 +418,16 @@ fn request(exchange: &Exchange) -> TokenRequest {
     };
     let credentials = Credentials { client_id: exchange.client.id.clone(), client_secret: secret, authentication };
     let presented = match &exchange.presented {
-        domain::token::Presented::Refresh(token) => Presented::RefreshToken(token.expose().to_owned()),
-        domain::token::Presented::Code { code, verifier, redirect_uri } => Presented::Code {
+        domain::token::AuthorizationGrant::Refresh(token) => {
+            authority::Presented::RefreshToken(token.expose().to_owned())
+        }
+        domain::token::AuthorizationGrant::Code { code, verifier, redirect_uri } => authority::Presented::Code {
             code: code.expose().to_owned(),
             redirect_uri: redirect_uri.clone(),
             verifier: verifier.expose().to_owned(),
         },
     };
-    TokenRequest { credentials, presented }
+    authority::TokenRequest { credentials, presented }
 }
 
 fn read(reply: &HttpReply, clock: &Clock) -> Outcome {

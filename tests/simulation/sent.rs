@@ -10,7 +10,7 @@ use pleo_operator::{
         snapshot::GrantSecret,
         token::Fingerprint,
     },
-    pleo::Exchange,
+    pleo::TokenRequest,
 };
 use pleo_sandbox::authority::{Authority, ExchangeId};
 use serde_json::Value;
@@ -47,7 +47,7 @@ pub struct Heard {
 }
 
 impl Sent {
-    pub fn new(process: &Holder, exchange: &Exchange) -> Self {
+    pub fn new(process: &Holder, exchange: &TokenRequest) -> Self {
         Self {
             at: Duration::ZERO,
             process: process.clone(),

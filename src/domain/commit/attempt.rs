@@ -13,7 +13,7 @@ use crate::domain::{
     plan::{decide::Rotation, schedule::Pace},
     spec::TokenUrl,
     time::later,
-    token::{Fingerprint, Presented},
+    token::{AuthorizationGrant, Fingerprint},
 };
 
 /// An attempt under way: all that is needed to write down how it ended, even if the grant Secret was deleted meanwhile.
@@ -56,7 +56,7 @@ pub struct Claiming {
     /// To be stored first; holds the grant as it is with the claim.
     pub attempt: Attempt,
     /// To be sent once: whoever sends it gives it away. A code is nowhere else from here on.
-    pub token: Presented,
+    pub token: AuthorizationGrant,
 }
 
 /// Claims the token that was decided on. None if the grant does not hold it.
@@ -64,18 +64,18 @@ pub fn claim(grant: &Grant, rotation: &Rotation, id: AttemptId, now: Timestamp, 
     let (token, fingerprint, server) = match rotation.which {
         Which::Candidate => {
             let held = grant.candidate.as_ref()?;
-            let token = Presented::Refresh(held.token.clone());
+            let token = AuthorizationGrant::Refresh(held.token.clone());
             (token, held.record.fingerprint.clone(), held.record.server.clone())
         }
         Which::Live => {
             let held = grant.live.as_ref()?;
-            let token = Presented::Refresh(held.refresh.clone());
+            let token = AuthorizationGrant::Refresh(held.refresh.clone());
             (token, held.record.fingerprint.clone(), held.record.server.clone())
         }
         Which::Code => {
             let Code { code, verifier, record } = grant.code.clone()?;
             let CodeRecord { fingerprint, server, redirect_uri, .. } = record;
-            (Presented::Code { code, verifier, redirect_uri }, fingerprint, server)
+            (AuthorizationGrant::Code { code, verifier, redirect_uri }, fingerprint, server)
         }
     };
     let mut claimed = grant.clone();

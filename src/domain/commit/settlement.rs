@@ -10,7 +10,7 @@ use super::{
     release::{Settled, end_of_code, record_failure, release, try_again},
 };
 use crate::domain::{
-    failure::{Failure, FailureKind, Issued, Misconfiguration, Outcome},
+    failure::{Failure, FailureKind, Misconfiguration, Outcome, TokenResponse},
     ledger::{
         adopted::Adopted,
         authorization::{Code, VisitEnd},
@@ -73,7 +73,7 @@ pub fn settle(now_stored: &Grant, attempt: &Attempt, ending: &AttemptResult) -> 
     }
 }
 
-fn commit(grant: &mut Grant, attempt: &Attempt, issued: &Issued, ending: &AttemptResult) -> Settled {
+fn commit(grant: &mut Grant, attempt: &Attempt, issued: &TokenResponse, ending: &AttemptResult) -> Settled {
     if grant.live.as_ref().is_some_and(|live| live.record.attempt == attempt.id) {
         return Settled::StoredBefore;
     }
@@ -147,7 +147,7 @@ fn is_newest(grant: &Grant, attempt: &Attempt, held: Option<Which>, refresh: &Re
 }
 
 /// The refresh token of the new pair; no new one means that the old one stays good (RFC 6749 section 6).
-fn refresh_token(attempt: &Attempt, issued: &Issued) -> Option<RefreshToken> {
+fn refresh_token(attempt: &Attempt, issued: &TokenResponse) -> Option<RefreshToken> {
     let sent = || match attempt.which {
         Which::Candidate => attempt.claimed.candidate.as_ref().map(|held| held.token.clone()),
         Which::Live => attempt.claimed.live.as_ref().map(|held| held.refresh.clone()),

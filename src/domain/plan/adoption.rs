@@ -110,7 +110,7 @@ pub fn base(snapshot: &Snapshot) -> Option<(Grant, Option<String>)> {
 
 /// What pods and users were told last, so that the number never goes back for them when a grant begins anew.
 fn rotation_so_far(snapshot: &Snapshot) -> u64 {
-    snapshot.told.and_by(&snapshot.token, &snapshot.grant, &snapshot.spec.uid).rotation
+    snapshot.reported.and_by(&snapshot.token, &snapshot.grant, &snapshot.spec.uid).rotation
 }
 
 /// The key to remove, if it is time.

@@ -46,7 +46,7 @@ pub fn aging(snapshot: &Snapshot, now: Timestamp) -> Option<Aging> {
 
 /// The same of a grant that cannot be read, by what was told of it last.
 pub fn aging_unseen(previous: &PleoConnectionStatus, now: Timestamp) -> Option<Aging> {
-    let is_valid = previous.conditions.iter().any(|told| told.reason == ReauthReason::GrantValid.as_str());
+    let is_valid = previous.conditions.iter().any(|reported| reported.reason == ReauthReason::GrantValid.as_str());
     let issued_at = previous.last_refresh_time.as_ref().filter(|_| is_valid)?.0;
     aged(issued_at, "mend what the other conditions tell of", now)
 }

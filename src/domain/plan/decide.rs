@@ -25,21 +25,21 @@ use crate::domain::{
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Decision {
     /// The connection is being deleted: its Secrets go with it.
-    Leave,
+    Ignore,
     /// Write the token Secret.
     Publish(Content),
     /// Take the token from the initial grant.
     Adopt(Box<Adoption>),
     /// Delete the token Secret of an earlier `secretName`.
-    Retire(String),
+    DeleteOldSecret(String),
     /// Remove the spent token from the initial grant.
-    Tidy(TokenRemoval),
+    RemoveAdoptedToken(TokenRemoval),
     /// Send a refresh token, or a code.
     Rotate(Rotation),
     /// Write the grant without a code, or a claim on one, that nobody will exchange any more.
-    Forget(Box<Grant>),
+    DropAuthorizationCode(Box<Grant>),
     /// Make the link anew by which a human can consent.
-    Invite,
+    CreateLink,
     /// Restart workloads that cannot read the new token otherwise.
     Restart(Restart),
     /// Nothing, until then or until something changes.
@@ -104,7 +104,7 @@ const MAX_CLAIM_PATIENCE: Duration = Duration::from_secs(5 * 60);
 /// The next step.
 pub fn decide(snapshot: &Snapshot, now: Timestamp, pace: Pace) -> Decision {
     if snapshot.spec.deleting {
-        return Decision::Leave;
+        return Decision::Ignore;
     }
     if must_be_left_alone(snapshot) {
         let until = [expiry_of_published(snapshot, now), aging::next(snapshot, now)].into_iter().flatten().min();
@@ -112,7 +112,7 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp, pace: Pace) -> Decision {
     }
     let turn = turn(snapshot, now, pace);
     if let Some(grant) = link::forgotten(snapshot, is_abandoned(snapshot, now, pace), now) {
-        return Decision::Forget(Box::new(grant));
+        return Decision::DropAuthorizationCode(Box::new(grant));
     }
     let content = publication(snapshot, now, &turn);
     let repair = content.as_ref().and_then(|content| projection::repaired_again_at(snapshot, content, now));
@@ -123,10 +123,10 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp, pace: Pace) -> Decision {
         return Decision::Adopt(Box::new(adoption));
     }
     if let Some(retired) = retirement(snapshot) {
-        return Decision::Retire(retired);
+        return Decision::DeleteOldSecret(retired);
     }
     if let Some(tidying) = adoption::tidying(snapshot, now) {
-        return Decision::Tidy(tidying);
+        return Decision::RemoveAdoptedToken(tidying);
     }
     let deferred = snapshot.deferred != Deferred::default();
     let recheck = (deferred || waits_for_another(snapshot)).then(|| later(now, RECHECK));
@@ -141,7 +141,7 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp, pace: Pace) -> Decision {
         return Decision::Restart(restart);
     }
     if link::is_due(snapshot, now) {
-        return Decision::Invite;
+        return Decision::CreateLink;
     }
     let others = [restarts::next(snapshot, now), link::next(snapshot, now), aging::next(snapshot, now)];
     let repairs = [repair, adoption::next(snapshot, now)];

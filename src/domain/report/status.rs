@@ -16,7 +16,7 @@ use crate::{
             reauth::{self, Consent},
             schedule::Pace,
         },
-        snapshot::{ClaimOwner, ClientSecretState, Snapshot, Told},
+        snapshot::{ClaimOwner, ClientSecretState, LastReported, Snapshot},
     },
 };
 
@@ -92,10 +92,11 @@ pub fn of(
 /// another client still holds.
 fn consent(snapshot: &Snapshot, previous: &PleoConnectionStatus) -> Consent {
     let (kind, changed) = (ConditionType::ReauthRequired.as_str(), ReauthReason::ClientChanged);
-    let told = previous.conditions.iter().find(|told| told.type_ == kind && told.reason == changed.as_str());
-    match (&snapshot.client, told) {
-        (ClientSecretState::Missing(_), Some(told)) if snapshot.grant.ours().is_some() => {
-            Consent { reason: changed, message: told.message.clone() }
+    let reported =
+        previous.conditions.iter().find(|reported| reported.type_ == kind && reported.reason == changed.as_str());
+    match (&snapshot.client, reported) {
+        (ClientSecretState::Missing(_), Some(reported)) if snapshot.grant.ours().is_some() => {
+            Consent { reason: changed, message: reported.message.clone() }
         }
         (ClientSecretState::Missing(_) | ClientSecretState::Present(_), _) => reauth::consent(snapshot),
     }
@@ -167,17 +168,17 @@ fn secret_name(snapshot: &Snapshot, previous: &PleoConnectionStatus) -> Option<S
 /// What the ledger tells of the past; what it told last, where there is none.
 fn history(snapshot: &Snapshot, previous: &PleoConnectionStatus) -> PleoConnectionStatus {
     let grant = snapshot.grant.ours().map(|grant| &grant.value);
-    let Told { rotation, refused_rotation } = snapshot.told.next(grant);
+    let LastReported { rotation, refused_rotation } = snapshot.reported.next(grant);
     let number = |rotation| i64::try_from(rotation).unwrap_or(i64::MAX);
-    let (told, refused_rotation) = (number(rotation), refused_rotation.map(number));
+    let (reported, refused_rotation) = (number(rotation), refused_rotation.map(number));
     let Some(grant) = grant else {
-        let rotation = Some(told).filter(|told| *told > 0).or(previous.rotation);
+        let rotation = Some(reported).filter(|reported| *reported > 0).or(previous.rotation);
         return PleoConnectionStatus { rotation, refused_rotation, ..previous.clone() };
     };
     let live = grant.live.as_ref().map(|live| &live.record);
     let attempts = grant.candidate.as_ref().map(|held| &held.record.attempts).or(live.map(|live| &live.attempts));
     PleoConnectionStatus {
-        rotation: Some(told),
+        rotation: Some(reported),
         refused_rotation,
         last_refresh_time: live.map(|live| time(live.issued_at)).or_else(|| previous.last_refresh_time.clone()),
         failures: Some(attempts.map_or(0, |attempts| i32::try_from(attempts.failures).unwrap_or(i32::MAX))),
@@ -252,7 +253,7 @@ pub fn transitions(before: &PleoConnectionStatus, after: &PleoConnectionStatus) 
     for condition in after.conditions.iter().filter(changed) {
         // `Stalled` repeats what another condition says already; the two others have reasons of their own.
         let repeats = condition.type_ == ConditionType::Stalled.as_str()
-            && transitions.iter().any(|told| told.message == condition.message);
+            && transitions.iter().any(|reported| reported.message == condition.message);
         if !repeats {
             transitions.push(Transition {
                 reason: condition.reason.clone(),
@@ -280,10 +281,10 @@ fn time(time: Timestamp) -> Time {
 /// exchange that is about to change both.
 pub fn same_conditions(left: &PleoConnectionStatus, right: &PleoConnectionStatus) -> bool {
     let of = |status: &PleoConnectionStatus| {
-        let told = |condition: &Condition| {
+        let reported = |condition: &Condition| {
             (condition.type_.clone(), condition.status.clone(), condition.reason.clone(), condition.observed_generation)
         };
-        status.conditions.iter().map(told).collect::<Vec<_>>()
+        status.conditions.iter().map(reported).collect::<Vec<_>>()
     };
     of(left) == of(right)
 }

@@ -39,7 +39,7 @@ pub struct Snapshot {
     /// A token Secret that an earlier `secretName` left behind.
     pub retired: Option<String>,
     /// What the status and the token Secret tell.
-    pub told: Told,
+    pub reported: LastReported,
     /// Where people reach this operator, for links; none: there are no links.
     pub links: Option<String>,
     /// Side jobs that did not work in this pass.
@@ -66,17 +66,17 @@ impl Snapshot {
 
 /// What users and pods were told last. It is a witness: who puts a grant back from a backup does not put that back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Told {
+pub struct LastReported {
     /// Successful exchanges.
     pub rotation: u64,
     /// The rotation whose refresh token a server refused.
     pub refused_rotation: Option<u64>,
 }
 
-impl Told {
+impl LastReported {
     /// What a status tells.
     pub fn by_status(status: &PleoConnectionStatus) -> Self {
-        let number = |told: Option<i64>| told.and_then(|told| u64::try_from(told).ok());
+        let number = |reported: Option<i64>| reported.and_then(|reported| u64::try_from(reported).ok());
         let refused_rotation = number(status.refused_rotation);
         Self { rotation: number(status.rotation).unwrap_or_default(), refused_rotation }
     }
@@ -212,9 +212,9 @@ impl GrantSecret {
     }
 
     /// The same, as it looks to who knows what users were told.
-    pub fn unless_outdated(self, told: Told) -> Self {
+    pub fn unless_outdated(self, reported: LastReported) -> Self {
         match self {
-            Self::Ours(grant) if told.outdates(&grant.value) => Self::Stale(grant),
+            Self::Ours(grant) if reported.outdates(&grant.value) => Self::Stale(grant),
             same @ (Self::Absent | Self::Ours(_) | Self::Stale(_) | Self::NotOwned | Self::Unreadable(_)) => same,
         }
     }

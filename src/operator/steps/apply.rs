@@ -1,4 +1,4 @@
-//! Step 5 and the rest of the writes to Secrets: the token Secret, the adoption of a new token, tidying. The only writer of
+//! StepResult 5 and the rest of the writes to Secrets: the token Secret, the adoption of a new token, tidying. The only writer of
 //! what pods mount. Each function makes one decision come true and puts the result into the scene, so
 //! that the next decision sees it without a read.
 
@@ -22,7 +22,7 @@ use crate::{
 
 /// What follows a write.
 #[must_use]
-pub enum Step {
+pub enum StepResult {
     /// The scene shows what is stored now.
     Done,
     /// What was seen is old: look again.
@@ -36,7 +36,7 @@ pub enum Step {
 ///
 /// # Errors
 /// If the API server gave no answer.
-pub async fn token(ctx: &Context, scene: &mut Scene, content: &Content) -> Result<Step, ReconcileError> {
+pub async fn token(ctx: &Context, scene: &mut Scene, content: &Content) -> Result<StepResult, ReconcileError> {
     let replaces = match &scene.snapshot.token {
         TokenSecret::Ours(published) => Some(published),
         TokenSecret::Absent | TokenSecret::NotOwned => None,
@@ -54,26 +54,26 @@ pub async fn token(ctx: &Context, scene: &mut Scene, content: &Content) -> Resul
 ///
 /// # Errors
 /// If the API server gave no answer.
-pub async fn adopt(ctx: &Context, scene: &Scene, adoption: Adoption) -> Result<Step, ReconcileError> {
+pub async fn adopt(ctx: &Context, scene: &Scene, adoption: Adoption) -> Result<StepResult, ReconcileError> {
     let spec = &scene.snapshot.spec;
     let _alone = ctx.memory.adoption.lock().await;
     let other = ctx.store.adopter(&adoption.fingerprint, spec, &ctx.policy.namespaces).await;
     if other.doing("look for another connection with the same grant")?.is_some() {
-        return Ok(Step::Reobserve);
+        return Ok(StepResult::Reobserve);
     }
     let written = ctx.store.write_grant(spec, adoption.grant, adoption.replaces.as_deref()).await;
     let step = settled(written, "write the grant Secret", |_| ())?;
     Ok(match step {
-        Step::Done => {
+        StepResult::Done => {
             info!(
                 namespace = spec.namespace,
                 connection = spec.name,
                 "took a new refresh token from the initial grant"
             );
             // The connection may have been edited meanwhile: nothing is sent on an old look.
-            Step::Reobserve
+            StepResult::Reobserve
         }
-        Step::Reobserve | Step::Refused(_) => step,
+        StepResult::Reobserve | StepResult::Refused(_) => step,
     })
 }
 
@@ -81,7 +81,7 @@ pub async fn adopt(ctx: &Context, scene: &Scene, adoption: Adoption) -> Result<S
 ///
 /// # Errors
 /// If the API server gave no answer.
-pub async fn grant(ctx: &Context, scene: &mut Scene, grant: Grant) -> Result<Step, ReconcileError> {
+pub async fn grant(ctx: &Context, scene: &mut Scene, grant: Grant) -> Result<StepResult, ReconcileError> {
     let replaces = scene.snapshot.grant.ours().map(|grant| grant.version.clone());
     let written = ctx.store.write_grant(&scene.snapshot.spec, grant, replaces.as_deref()).await;
     settled(written, "write the grant Secret", |grant| scene.snapshot.grant = GrantSecret::Ours(grant))
@@ -91,15 +91,17 @@ pub async fn grant(ctx: &Context, scene: &mut Scene, grant: Grant) -> Result<Ste
 ///
 /// # Errors
 /// If the API server gave no answer.
-pub async fn invite(ctx: &Context, scene: &mut Scene) -> Result<Step, ReconcileError> {
+pub async fn invite(ctx: &Context, scene: &mut Scene) -> Result<StepResult, ReconcileError> {
     let key = LinkKey::new(format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()));
-    let Some((grant, replaces)) = link::invite(&scene.snapshot, key, ctx.now()) else { return Ok(Step::Reobserve) };
+    let Some((grant, replaces)) = link::invite(&scene.snapshot, key, ctx.now()) else {
+        return Ok(StepResult::Reobserve);
+    };
     let written = ctx.store.write_grant(&scene.snapshot.spec, grant, replaces.as_deref()).await;
     settled(written, "write the grant Secret", |grant| scene.snapshot.grant = GrantSecret::Ours(grant))
 }
 
 /// Deletes the token Secret of an earlier `secretName`. That it does not work keeps nothing else from being done.
-pub async fn retire(ctx: &Context, scene: &mut Scene, name: &str) -> Step {
+pub async fn retire(ctx: &Context, scene: &mut Scene, name: &str) -> StepResult {
     match ctx.store.retire_token(&scene.snapshot.spec, name).await {
         Ok(()) => scene.snapshot.retired = None,
         Err(error) => {
@@ -107,26 +109,26 @@ pub async fn retire(ctx: &Context, scene: &mut Scene, name: &str) -> Step {
             scene.snapshot.deferred.retirement = true;
         }
     }
-    Step::Done
+    StepResult::Done
 }
 
 /// Removes the spent token from the user's Secret. That it does not work keeps nothing else from being done.
-pub async fn tidy(ctx: &Context, scene: &mut Scene, tidying: &TokenRemoval) -> Step {
+pub async fn tidy(ctx: &Context, scene: &mut Scene, tidying: &TokenRemoval) -> StepResult {
     match ctx.store.tidy(&scene.snapshot.spec.namespace, tidying).await {
         Ok(()) => {
             ctx.memory.note_removal(&scene.snapshot.spec.uid, &tidying.fingerprint);
             let why = format!("the refresh token in the Secret {} was adopted and removed", tidying.secret);
             scene.snapshot.initial = InitialGrant::Missing(why);
-            Step::Done
+            StepResult::Done
         }
-        Err(StoreError::Conflict | StoreError::Missing) => Step::Reobserve,
+        Err(StoreError::Conflict | StoreError::NotFound) => StepResult::Reobserve,
         Err(error) => {
             deferred(
                 scene,
                 &format!("the spent token stays in the initial grant; remove it by hand or set keep: {error}"),
             );
             scene.snapshot.deferred.tidying = true;
-            Step::Done
+            StepResult::Done
         }
     }
 }
@@ -142,14 +144,14 @@ pub(super) fn settled<T>(
     written: Result<T, StoreError>,
     doing: &'static str,
     done: impl FnOnce(T),
-) -> Result<Step, ReconcileError> {
+) -> Result<StepResult, ReconcileError> {
     match written {
         Ok(written) => {
             done(written);
-            Ok(Step::Done)
+            Ok(StepResult::Done)
         }
-        Err(StoreError::Conflict | StoreError::Missing) => Ok(Step::Reobserve),
-        Err(StoreError::Refused(why)) => Ok(Step::Refused(why)),
+        Err(StoreError::Conflict | StoreError::NotFound) => Ok(StepResult::Reobserve),
+        Err(StoreError::Refused(why)) => Ok(StepResult::Refused(why)),
         Err(outage @ (StoreError::Unavailable(_) | StoreError::TimedOut)) => Err(outage).doing(doing),
     }
 }

@@ -10,8 +10,8 @@ use crate::{
     domain::{
         plan::adoption,
         snapshot::{
-            ClientSecretState, Deferred, GrantSecret, InitialGrant, LocalObservations, Sharing, Snapshot, TokenSecret,
-            Told,
+            ClientSecretState, Deferred, GrantSecret, InitialGrant, LastReported, LocalObservations, Sharing, Snapshot,
+            TokenSecret,
         },
         spec::ResolvedSpec,
     },
@@ -75,8 +75,8 @@ async fn look(ctx: &Context, cached: &PleoConnection) -> Result<Option<Scene>, R
             for edit in [token.edit, grant.edit].into_iter().flatten() {
                 ctx.memory.saw_edit(&spec.uid, edit);
             }
-            let (grant, told) = judge(ctx, grant.what, &token.what, &connection, &spec).await?;
-            let snapshot = complete(ctx, spec, token.what, grant, told, &connection).await?;
+            let (grant, reported) = judge(ctx, grant.what, &token.what, &connection, &spec).await?;
+            let snapshot = complete(ctx, spec, token.what, grant, reported, &connection).await?;
             return Ok(Some(Scene { connection, snapshot }));
         }
         // Renamed since: what was read is another Secret.
@@ -91,17 +91,17 @@ async fn judge(
     token: &TokenSecret,
     connection: &PleoConnection,
     spec: &ResolvedSpec,
-) -> Result<(GrantSecret, Told), ReconcileError> {
-    let by_status = connection.status.as_ref().map(Told::by_status).unwrap_or_default();
-    let told = |grant: &GrantSecret| by_status.and_by(token, grant, &spec.uid);
+) -> Result<(GrantSecret, LastReported), ReconcileError> {
+    let by_status = connection.status.as_ref().map(LastReported::by_status).unwrap_or_default();
+    let reported = |grant: &GrantSecret| by_status.and_by(token, grant, &spec.uid);
     let mut grant = grant.as_seen_by(&spec.uid);
-    if grant.ours().is_some_and(|ours| told(&grant).outdates(&ours.value)) {
+    if grant.ours().is_some_and(|ours| reported(&grant).outdates(&ours.value)) {
         // It was read before the connection; somebody may have written both in between.
         let newer = ctx.store.read_grant(&spec.namespace, &spec.name).await.doing("read the grant Secret")?;
         grant = newer.as_seen_by(&spec.uid);
     }
-    let told = told(&grant);
-    Ok((grant.unless_outdated(told), told))
+    let reported = reported(&grant);
+    Ok((grant.unless_outdated(reported), reported))
 }
 
 async fn complete(
@@ -109,7 +109,7 @@ async fn complete(
     spec: ResolvedSpec,
     token: TokenSecret,
     grant: GrantSecret,
-    told: Told,
+    reported: LastReported,
     connection: &PleoConnection,
 ) -> Result<Snapshot, ReconcileError> {
     let client = client_secret(ctx, &spec).await?;
@@ -122,7 +122,7 @@ async fn complete(
         grant,
         token,
         retired: published_as.filter(|old| *old != spec.secret_name),
-        told,
+        reported,
         links: ctx.policy.links.clone(),
         deferred: Deferred::default(),
         sighting,

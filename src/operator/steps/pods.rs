@@ -1,4 +1,4 @@
-//! Step 6, tell the pods: those that bear the connection's label get an annotation right after the token Secret was written,
+//! StepResult 6, tell the pods: those that bear the connection's label get an annotation right after the token Secret was written,
 //! so that the kubelet brings the file at once. It runs beside everything else, at a limited rate, and whatever goes wrong
 //! costs a line in the log: the kubelet finds the new token by itself within a minute or two.
 
@@ -105,7 +105,7 @@ async fn round(ctx: &Context, key: &Key, mark: &str) {
                 ctx.metrics.pod_notification(true);
                 successes += 1;
             }
-            Some(Err(StoreError::Missing)) | None => {}
+            Some(Err(StoreError::NotFound)) | None => {}
             Some(Err(error)) => {
                 ctx.metrics.pod_notification(false);
                 failures = Some((failures.map_or(1, |(count, _)| count + 1), error));

@@ -1,4 +1,4 @@
-//! Step 7, restart: workloads whose programs cannot read the new token otherwise. It writes one annotation in their pod
+//! StepResult 7, restart: workloads whose programs cannot read the new token otherwise. It writes one annotation in their pod
 //! templates, and notes in the grant Secret for which rotation that was done. That it does not work keeps nothing else from
 //! being done.
 
@@ -6,7 +6,7 @@ use futures::future::join_all;
 use tracing::{info, warn};
 
 use super::{
-    apply::{Step, deferred, settled},
+    apply::{StepResult, deferred, settled},
     observe::Scene,
 };
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
 ///
 /// # Errors
 /// If somebody else leads by now, or the API server gave no answer when the ledger was written.
-pub async fn workloads(ctx: &Context, scene: &mut Scene, restart: &Restart) -> Result<Step, ReconcileError> {
+pub async fn workloads(ctx: &Context, scene: &mut Scene, restart: &Restart) -> Result<StepResult, ReconcileError> {
     if ctx.over.is_cancelled() || !ctx.leadership.is_held() {
         // Whoever leads next does it, perhaps for a newer rotation already.
         return Err(ReconcileError::NotLeading);
@@ -37,11 +37,11 @@ pub async fn workloads(ctx: &Context, scene: &mut Scene, restart: &Restart) -> R
         settle(ctx, scene, &mut tried, target, ended);
     }
     if tried.is_nothing() {
-        return Ok(Step::Done);
+        return Ok(StepResult::Done);
     }
     let (Some(grant), Some(stored)) = (restarts::note(&scene.snapshot, &tried, ctx.now()), scene.snapshot.grant.ours())
     else {
-        return Ok(Step::Reobserve);
+        return Ok(StepResult::Reobserve);
     };
     let written = ctx.store.write_grant(&scene.snapshot.spec, grant, Some(&stored.version)).await;
     settled(written, "note a restart in the grant Secret", |grant| scene.snapshot.grant = GrantSecret::Ours(grant))
@@ -57,7 +57,7 @@ fn settle(ctx: &Context, scene: &mut Scene, tried: &mut Tried, target: &RestartT
             tried.done.push(target.clone());
         }
         // What comes later reads the newest token by itself.
-        Err(StoreError::Missing) => {
+        Err(StoreError::NotFound) => {
             warn!(namespace, connection, "there is no {target} to restart");
             tried.done.push(target.clone());
         }

@@ -31,7 +31,7 @@ use crate::{
         token::ClientCredentials,
     },
     operator::context::{Context, Doing, ReconcileError},
-    pleo::{Exchange, Fence},
+    pleo::{Fence, TokenRequest},
 };
 
 /// All that one attempt needs. The grant's version is the ticket for the claim.
@@ -91,7 +91,7 @@ pub async fn rotate(ctx: Arc<Context>, job: Job) -> Result<Rotated, ReconcileErr
         ctx.memory.sends_code(&job.spec.uid, &attempt.fingerprint);
     }
     let sent_at = SentAt::default();
-    let exchange = Exchange {
+    let exchange = TokenRequest {
         server: job.server,
         authentication: job.spec.authentication,
         client: job.client,
@@ -124,7 +124,7 @@ enum Claimed {
     Refused(String),
 }
 
-/// Step 1: proves that the grant Secret is writable before anything is spent, and lets one process win.
+/// StepResult 1: proves that the grant Secret is writable before anything is spent, and lets one process win.
 async fn claim(
     ctx: &Context,
     spec: &ResolvedSpec,
@@ -134,7 +134,7 @@ async fn claim(
     let written = ctx.store.write_grant(spec, attempt.claimed.clone(), Some(version)).await;
     match written {
         Ok(claimed) => Ok(Claimed::Won(Box::new(claimed))),
-        Err(StoreError::Conflict | StoreError::Missing) => {
+        Err(StoreError::Conflict | StoreError::NotFound) => {
             info!(
                 namespace = spec.namespace,
                 connection = spec.name,
@@ -157,8 +157,8 @@ async fn claim(
     }
 }
 
-/// Step 2: one POST, or none if it has become too late.
-async fn send(ctx: &Context, exchange: Exchange, sent_at: &SentAt) -> AttemptResult {
+/// StepResult 2: one POST, or none if it has become too late.
+async fn send(ctx: &Context, exchange: TokenRequest, sent_at: &SentAt) -> AttemptResult {
     let (started_at, stopwatch) = (ctx.now(), Instant::now());
     let outcome = if exchange.fence.is_open() {
         ctx.endpoint.exchange(exchange).await

@@ -35,7 +35,7 @@ const STATUS_TRIES: usize = 3;
 
 /// Whether the status says what is.
 #[must_use = "a status that was refused must be written later: nobody tells us when the right is given back"]
-pub enum Told {
+pub enum StatusWrite {
     /// It does.
     Yes,
     /// Somebody else wrote one since we looked.
@@ -48,7 +48,11 @@ pub enum Told {
 ///
 /// # Errors
 /// If the API server gave no answer.
-pub async fn status(ctx: &Arc<Context>, scene: &mut Scene, refused: Option<&str>) -> Result<Told, ReconcileError> {
+pub async fn status(
+    ctx: &Arc<Context>,
+    scene: &mut Scene,
+    refused: Option<&str>,
+) -> Result<StatusWrite, ReconcileError> {
     for _ in 0..STATUS_TRIES {
         let before = scene.connection.status.clone().unwrap_or_default();
         let after = status::of(&scene.snapshot, &before, refused, ctx.now(), ctx.policy.pace);
@@ -56,9 +60,9 @@ pub async fn status(ctx: &Arc<Context>, scene: &mut Scene, refused: Option<&str>
             Written::Done { told } => {
                 alarm(ctx, scene, &told, &after);
                 returned(ctx, scene);
-                return Ok(Told::Yes);
+                return Ok(StatusWrite::Yes);
             }
-            Written::Refused => return Ok(Told::Refused),
+            Written::Refused => return Ok(StatusWrite::Refused),
             Written::Conflict => {}
         }
         let spec = &scene.snapshot.spec;
@@ -69,7 +73,7 @@ pub async fn status(ctx: &Arc<Context>, scene: &mut Scene, refused: Option<&str>
         };
         match newer.filter(same) {
             Some(newer) => scene.connection = newer,
-            None => return Ok(Told::BySomebodyElse),
+            None => return Ok(StatusWrite::BySomebodyElse),
         }
     }
     Err(StoreError::Conflict).doing("write the status")
@@ -101,7 +105,7 @@ pub async fn status_before_exchange(ctx: &Arc<Context>, scene: &mut Scene) {
     }
     match status(ctx, scene, None).await {
         // What comes of the exchange will be told in any case.
-        Ok(Told::Yes | Told::BySomebodyElse | Told::Refused) => {}
+        Ok(StatusWrite::Yes | StatusWrite::BySomebodyElse | StatusWrite::Refused) => {}
         Err(error) => debug!("the status was not written before the exchange: {error}"),
     }
 }
@@ -130,7 +134,7 @@ async fn write(
         match ctx.store.write_status(connection, after.clone()).await {
             Ok(written) => *connection = written,
             Err(StoreError::Conflict) => return Ok(Written::Conflict),
-            Err(StoreError::Missing) => return Ok(Written::Done { told: Box::new(before.clone()) }),
+            Err(StoreError::NotFound) => return Ok(Written::Done { told: Box::new(before.clone()) }),
             Err(StoreError::Refused(why)) => {
                 let (namespace, name) = (connection.namespace(), connection.name_any());
                 warn!(namespace, connection = name, "the status cannot be written, and is tried again: {why}");

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use pleo_operator::{
-    domain::failure::{Failure, FailureKind, Issued, Misconfiguration, Outcome, Refusal},
+    domain::failure::{Failure, FailureKind, Misconfiguration, Outcome, Refusal, TokenResponse},
     pleo::answer::interpret,
 };
 use serde_json::{Value, value::RawValue};
@@ -81,7 +81,7 @@ fn text<'a>(body: &'a Value, name: &str) -> Option<&'a str> {
     body.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
-fn only_sensible_tokens_are_issued(status: u16, body: &[u8], issued: &Issued) {
+fn only_sensible_tokens_are_issued(status: u16, body: &[u8], issued: &TokenResponse) {
     assert!(is_success(status), "tokens come with 2xx only, not with {status}");
     assert!(members(body).is_some(), "tokens come in an object");
     let tokens =
@@ -92,7 +92,7 @@ fn only_sensible_tokens_are_issued(status: u16, body: &[u8], issued: &Issued) {
     assert!(length <= 20 && plain, "a type is a word, not a token in the wrong place: {:?}", issued.token_type);
     let redacted = |token: Option<&str>| token.map_or("None", |_| "Some([redacted])");
     let shown = format!(
-        "Issued {{ access: {}, refresh: {}, token_type: {:?}, life: {:?} }}",
+        "TokenResponse {{ access: {}, refresh: {}, token_type: {:?}, life: {:?} }}",
         redacted(tokens[0]),
         redacted(tokens[1]),
         issued.token_type,

@@ -72,13 +72,13 @@ fn look(seen: &Snapshot, now: Timestamp) -> Decision {
     match &decision {
         Decision::Wait(wait) => a_wait_lies_ahead_and_ends(seen, wait, now),
         Decision::Rotate(rotation) => nothing_is_sent_against_the_rules(seen, now, rotation),
-        Decision::Leave
+        Decision::Ignore
         | Decision::Publish(_)
         | Decision::Adopt(_)
-        | Decision::Retire(_)
-        | Decision::Tidy(_)
-        | Decision::Forget(_)
-        | Decision::Invite
+        | Decision::DeleteOldSecret(_)
+        | Decision::RemoveAdoptedToken(_)
+        | Decision::DropAuthorizationCode(_)
+        | Decision::CreateLink
         | Decision::Restart(_) => {}
     }
     decision

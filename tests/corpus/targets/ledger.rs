@@ -58,15 +58,15 @@ pub fn run(bytes: &[u8]) -> &'static str {
     judge::restarts_are_noted(&scene);
     match decision {
         _ if matches!(scene.snapshot.grant, GrantSecret::Unreadable(_)) => "unreadable",
-        Decision::Leave => "leave",
+        Decision::Ignore => "leave",
         Decision::Publish(_) => "publish",
         Decision::Adopt(_) => "adopt",
-        Decision::Retire(_) => "retire",
-        Decision::Tidy(_) => "tidy",
+        Decision::DeleteOldSecret(_) => "retire",
+        Decision::RemoveAdoptedToken(_) => "tidy",
         Decision::Rotate(_) => "rotate",
         Decision::Restart(_) => "restart",
-        Decision::Forget(_) => "forget",
-        Decision::Invite => "invite",
+        Decision::DropAuthorizationCode(_) => "forget",
+        Decision::CreateLink => "invite",
         Decision::Wait(_) => "wait",
     }
 }
@@ -131,8 +131,8 @@ fn see(scene: &mut Scene, what: &str, more: &str) {
         "deleting" => seen.spec.deleting = true,
         "restart" => drop(seen.spec.restart_targets.insert(deployment(more))),
         "retired" => seen.retired = Some(more.to_owned()),
-        "told" => seen.told.rotation = number,
-        "refused-rotation" => seen.told.refused_rotation = Some(number),
+        "told" => seen.reported.rotation = number,
+        "refused-rotation" => seen.reported.refused_rotation = Some(number),
         "put-off" => seen.deferred = Deferred { tidying: true, retirement: true, restarts: Some(more.to_owned()) },
         _ => {}
     }
