@@ -47,7 +47,7 @@ fuzz: ## Lets a fuzzer look for input that breaks a rule: FOR=60 seconds for eac
 	        -max_total_time=$(or $(FOR),60) -timeout=5 -rss_limit_mb=1024 -verbosity=0 -print_final_stats=1 || exit 1; \
 	done
 
-check: lint docs drift dependencies chart ## Checks format, lints, docs, generated files, dependencies, licences and the chart
+check: lint docs drift dependencies chart ## Checks format, lints, docs, generated files, dependencies, licenses and the chart
 
 crds: build ## Writes the CRD file, from what the program prints
 	$(BIN)/pleo-operator crd > $(CRD)
@@ -103,7 +103,7 @@ plugin: ## Packs kubectl pleo with a manifest for krew; URL=https://… where th
 cluster: build ## Runs an API server in the foreground, and prints its KUBECONFIG
 	@$(BIN)/pleo-testbed cluster
 
-sandbox: build ## Runs a fake of Pleo's authorisation server; ARGS=--help lists what it can do
+sandbox: build ## Runs a fake of Pleo's authorization server; ARGS=--help lists what it can do
 	@$(BIN)/pleo-sandbox $(ARGS)
 
 fmt: ## Formats the code
@@ -127,7 +127,7 @@ dependencies: tools
 	cargo machete
 	cargo deny check licenses bans sources
 
-# Built without optimisation, which takes half the time.
+# Built without optimization, which takes half the time.
 tools:
 	@cargo machete --version >/dev/null 2>&1 || cargo install --locked --debug cargo-machete@0.9.2
 	@cargo deny --version >/dev/null 2>&1 || cargo install --locked --debug cargo-deny@0.20.2

@@ -53,7 +53,7 @@ pub struct RunArgs {
     /// Name of this replica; no two may share it. Without it: in a cluster the pod's name, elsewhere host name and a random part.
     #[arg(long, env = "PLEO_IDENTITY", value_parser = clap::builder::NonEmptyStringValueParser::new(), value_name = "NAME")]
     pub identity: Option<String>,
-    /// How long one answer of the authorisation server is awaited; 1s at least.
+    /// How long one answer of the authorization server is awaited; 1s at least.
     #[arg(long, env = "PLEO_REQUEST_TIMEOUT", default_value = "60s", value_parser = at_least_a_second, value_name = "DURATION")]
     pub request_timeout: Duration,
     /// How many connections are worked on at once.
@@ -62,7 +62,7 @@ pub struct RunArgs {
     /// How many pods are told of rotations in a second, by an annotation; 0: none.
     #[arg(long, env = "PLEO_NOTIFY_PODS_PER_SECOND", default_value_t = 50, value_name = "N")]
     pub notify_pods_per_second: u16,
-    /// Under which https URL people reach the pages to consent on; the authorisation server must have URL/callback as a
+    /// Under which https URL people reach the pages to consent on; the authorization server must have URL/callback as a
     /// redirect URI. Without it there are no links.
     #[arg(long, env = "PLEO_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<PublicUrl>,
@@ -152,7 +152,7 @@ pub fn parse() -> Result<Cli, Refused> {
     match &cli.command {
         Command::Run(args) if args.notify_url.as_ref().is_some_and(|url| url.get().is_none()) => {
             let help =
-                "error: --notify-url is no URL that could be told: write https://host/path, or http within the cluster";
+                "error: --notify-url is not a URL that can be notified: write https://host/path, or http within the cluster";
             Err(Refused::Usage(help.to_owned()))
         }
         Command::Run(_) | Command::Crd | Command::Version => Ok(cli),

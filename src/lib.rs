@@ -1,7 +1,7 @@
 //! # pleo-operator: one place that refreshes, once, and never loses the answer
 //!
 //! Pleo gives integrations OAuth 2.0 tokens. Using a refresh token kills every earlier token at once and hands out a new
-//! pair; presenting a dead one can kill the whole authorisation, and then a human must consent again. So a refresh must
+//! pair; presenting a dead one can kill the whole authorization, and then a human must consent again. So a refresh must
 //! happen in one place, once, before expiry, and its answer must never be lost. This crate is that place.
 //!
 //! ## The story of a token
@@ -32,7 +32,7 @@
 //!    [`domain::plan::schedule`] says when to wake up again: as late as is safe, for a rotation kills the token in the pods' hands.
 //!
 //! When the grant is dead, a human is needed. A link in the status leads to [`web`]: a few pages on the way to the
-//! authorisation server and back. The code that comes back is written into the grant Secret ([`domain::plan::link`]), and from there
+//! authorization server and back. The code that comes back is written into the grant Secret ([`domain::plan::link`]), and from there
 //! on it is a token like any other: claimed, sent once, committed.
 //!
 //! ## The rooms
@@ -45,7 +45,7 @@
 //! | [`web`] | the pages to consent on | its port, `cluster` |
 //! | [`operator`] | joins the rest: wake-ups, steps, terms of leadership, drain | the rooms below |
 //! | [`cluster`] | all that talks to the API server | Kubernetes |
-//! | [`pleo`] | all that talks to Pleo's authorisation server | HTTPS |
+//! | [`pleo`] | all that talks to Pleo's authorization server | HTTPS |
 //! | [`notify`] | tells others by webhook that a human is needed | one URL |
 //! | [`telemetry`] | metrics, logs, the admin endpoint | its port |
 //! | [`domain`] | the rules, as functions of values | nothing: no client, clock, randomness or async |

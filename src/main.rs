@@ -101,7 +101,7 @@ async fn pages(args: &RunArgs, client: kube::Client, stop: &CancellationToken) -
         .await
         .with_context(|| format!("cannot listen on {}: choose another --link-address", args.link_address))?;
     let redirect_uri = address.callback();
-    tracing::info!(address = %args.link_address, redirect_uri, "serving pages to consent on");
+    tracing::info!(address = %args.link_address, redirect_uri, "serving the authorization pages");
     let site = Site {
         store: Store::new(client),
         clock: Arc::new(SystemClock),
@@ -113,7 +113,7 @@ async fn pages(args: &RunArgs, client: kube::Client, stop: &CancellationToken) -
     let serving = web::server::serve(listener, Arc::new(site), stop.clone());
     Ok(tokio::spawn(async {
         if let Err(error) = serving.await {
-            tracing::error!("the pages to consent on are not served any more: {error}");
+            tracing::error!("failed to serve the authorization pages: {error}");
         }
     }))
 }
@@ -123,11 +123,11 @@ fn notices(args: &RunArgs, metrics: &Arc<Metrics>) -> (Outbox, JoinHandle<()>) {
     let url = args.notify_url.as_ref().and_then(WebhookUrl::get);
     let (Some(url), Some(file)) = (url, &args.notify_key_file) else {
         if args.notify_key_file.is_some() {
-            tracing::warn!("--notify-key-file without --notify-url: nobody is told by webhook");
+            tracing::warn!("--notify-key-file without --notify-url: no webhook is notified");
         }
         return (Outbox::closed(), tokio::spawn(async {}));
     };
-    tracing::info!("telling a webhook when a human must consent");
+    tracing::info!("notifying a webhook when a user must authorize");
     let key = KeyFile::new(file);
     if let Err(error) = key.read() {
         // No reason to refresh no tokens: it may come yet.

@@ -14,7 +14,7 @@ use crate::{
 const HELP: &str = "\
 revoke   the user takes the consent back
 consent  the user consents again, and the new token is applied
-outage   the authorisation server is gone
+outage   the authorization server is gone
 back     and there again";
 
 /// Takes orders until the end of time. The end of its input is not the end of the play.

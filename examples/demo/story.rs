@@ -44,7 +44,7 @@ pub async fn install(world: &World) -> anyhow::Result<()> {
 async fn meet(world: &World, operator: &About) -> anyhow::Result<()> {
     let screen = &world.screen;
     screen.say(
-        "The operator runs as a process of its own. The sandbox plays Pleo's authorisation server, over HTTPS, and is\n\
+        "The operator runs as a process of its own. The sandbox plays Pleo's authorization server, over HTTPS, and is\n\
          strict: each refresh token is good for one use. Of several operators only the holder of the Lease works.",
     )?;
     screen.typed(&format!("{} &", operator.command))?;

@@ -1,4 +1,4 @@
-//! What the demo runs on: an API server and an authorisation server, both of its own.
+//! What the demo runs on: an API server and an authorization server, both of its own.
 
 use std::{fs, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::PathBuf, sync::Arc, time::Duration};
 

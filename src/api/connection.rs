@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{GoDuration, PleoConnectionStatus};
 
-/// One consent to the Pleo API, kept alive: its tokens are rotated before they expire, into a Secret that pods mount.
+/// One authorization at Pleo, kept valid: its tokens are rotated before they expire, into a Secret that pods mount.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "pleo.io",
@@ -21,7 +21,7 @@ use super::{GoDuration, PleoConnectionStatus};
     derive = "PartialEq",
     shortname = "pleo",
     category = "pleo",
-    doc = "One consent to the Pleo API, kept alive: its tokens are rotated before they expire, into a Secret that pods mount.",
+    doc = "One authorization at Pleo, kept valid: its tokens are rotated before they expire, into a Secret that pods mount.",
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
     printcolumn(name = "Expires", type_ = "string", json_path = ".status.expirationTime"),
@@ -40,7 +40,7 @@ pub struct PleoConnectionSpec {
     /// Which of Pleo's two servers: Production (the default) or Staging. Not beside server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<Environment>,
-    /// Another authorisation server instead of environment: a sandbox, a gateway. It must be on the operator's list.
+    /// Another authorization server instead of environment: a sandbox, a gateway. It must be on the operator's list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerSpec>,
     /// Who asks for tokens: the client as registered with Pleo.
@@ -112,7 +112,7 @@ pub enum Environment {
     Staging,
 }
 
-/// Another authorisation server.
+/// Another authorization server.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct ServerSpec {
     /// The token endpoint, https only.
@@ -120,7 +120,7 @@ pub struct ServerSpec {
     #[schemars(length(max = 2048))]
     #[x_kube(validation = Rule::new("self.startsWith('https://')").message("must be an https URL, such as https://auth.example.com/oauth/token"))]
     pub token_url: String,
-    /// The authorisation endpoint, https only.
+    /// The authorization endpoint, https only.
     #[serde(rename = "authorizationURL", default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     #[x_kube(validation = Rule::new("self.startsWith('https://')").message("must be an https URL, such as https://auth.example.com/oauth/authorize"))]

@@ -10,13 +10,13 @@ const MAX_MESSAGE: usize = 300;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Somebody else wrote first: read again.
-    #[error("somebody else wrote it first")]
+    #[error("another writer was first")]
     Conflict,
     /// The object is not there.
     #[error("it is not there")]
     NotFound,
     /// The API server does not want it: rights, admission policy, quota.
-    #[error("the API server refused: {0}")]
+    #[error("the API server rejected it: {0}")]
     Refused(String),
     /// No answer, or none that tells: it may have been done or not.
     #[error("the API server could not be reached")]

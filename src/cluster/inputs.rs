@@ -20,7 +20,7 @@ use crate::{
 pub fn credentials(secret: Option<&Secret>, name: &str) -> Result<ClientCredentials, String> {
     let (id_key, secret_key) = (names::CLIENT_ID_KEY, names::CLIENT_SECRET_KEY);
     let secret = opaque(secret, name, "the keys client_id and client_secret")?;
-    let bad = |key: &str, why: InvalidInput| format!("{key} in the Secret {name} {why}: write it anew");
+    let bad = |key: &str, why: InvalidInput| format!("{key} in the Secret {name} {why}: write it again");
     let id = value(secret, id_key).ok_or_else(|| format!("the Secret {name} has no key {id_key}: add it"))?;
     let id = id.map_err(|why| bad(id_key, why))?.to_owned();
     let secret = value(secret, secret_key).transpose().map_err(|why| bad(secret_key, why))?;
@@ -37,7 +37,7 @@ pub fn initial_token(secret: Option<&Secret>, reference: &InitialGrantRef) -> In
     match value(secret, key) {
         None => InitialGrant::Missing(format!("the Secret {name} has no key {key}: put a refresh token there")),
         Some(Err(why)) => InitialGrant::Invalid(format!(
-            "what stands in the Secret {name} under the key {key} {why}: put the refresh token there as it was received"
+            "the value of {key} in the Secret {name} {why}: store the refresh token there exactly as it was received"
         )),
         Some(Ok(text)) => {
             let token = RefreshToken::new(text);
@@ -68,7 +68,7 @@ fn opaque<'a>(secret: Option<&'a Secret>, name: &str, holds: &str) -> Result<&'a
     match secret.type_.as_deref() {
         Some(names::OPAQUE_SECRET_TYPE) => Ok(secret),
         other => Err(format!(
-            "the Secret {name} is of type {}, and only Opaque ones are read: create it anew with {holds}",
+            "the Secret {name} is of type {}, and only Opaque ones are read: delete it and create it with {holds}",
             other.unwrap_or("unknown")
         )),
     }

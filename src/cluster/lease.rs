@@ -224,7 +224,7 @@ impl Elector {
             Ok::<(), StoreError>(())
         };
         if let Err(error) = release.await {
-            debug!("the Lease was not released and will run out by itself: {error}");
+            debug!("failed to release the Lease; it will expire: {error}");
         }
     }
 }

@@ -252,8 +252,8 @@ impl Store {
                 None => Api::all(self.client.clone()),
                 Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             };
-            let labelled = ListParams::default().labels(&adopted_label(fingerprint));
-            let found = self.call(api.list_metadata(&labelled)).await?;
+            let labeled = ListParams::default().labels(&adopted_label(fingerprint));
+            let found = self.call(api.list_metadata(&labeled)).await?;
             let other = found.items.iter().find(|secret| !is_grant_of(secret, spec)).map(adopter_name);
             if other.is_some() {
                 return Ok(other);

@@ -58,13 +58,13 @@ pub struct ResolvedSpec {
 pub struct TokenUrl(String);
 
 impl TokenUrl {
-    /// The URL, normalised.
+    /// The URL, normalized.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// An authorisation server that may be talked to.
+/// An authorization server that may be talked to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Server {
     /// Its token endpoint.
@@ -211,7 +211,7 @@ fn server(spec: &PleoConnectionSpec, allowed: &AllowedServers) -> Result<Server,
         return Err(invalid("is not an https URL"));
     }
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
-        return Err(invalid("must not hold a user, a password or a fragment"));
+        return Err(invalid("must not contain a user, a password or a fragment"));
     }
     if let Some(bundle) = &ca_bundle {
         check_ca_bundle(bundle)?;
@@ -254,9 +254,9 @@ fn check_ca_bundle(bundle: &str) -> Result<(), SpecProblem> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
         let certificate = certificate.map_err(|_| invalid("is not PEM"))?;
-        roots.add(certificate).map_err(|_| invalid("holds a certificate that cannot be read"))?;
+        roots.add(certificate).map_err(|_| invalid("contains a certificate that cannot be read"))?;
     }
-    if roots.is_empty() { Err(invalid("holds no certificate")) } else { Ok(()) }
+    if roots.is_empty() { Err(invalid("contains no certificate")) } else { Ok(()) }
 }
 
 fn check_template(

@@ -23,7 +23,7 @@ pub enum Refresh {}
 pub enum Access {}
 /// Marks a client secret.
 pub enum Client {}
-/// Marks an authorisation code.
+/// Marks an authorization code.
 pub enum Code {}
 /// Marks a code verifier.
 pub enum Verifier {}

@@ -32,7 +32,7 @@ pub enum NoKey {
     )]
     Unreadable(PathBuf, #[source] io::Error),
     /// What stands in it is none.
-    #[error("the file {0} holds no key that could sign")]
+    #[error("the file {0} contains no key that can sign")]
     Invalid(PathBuf, #[source] InvalidKey),
 }
 

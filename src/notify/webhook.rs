@@ -83,7 +83,7 @@ impl Webhook {
         for left in (0..self.patience.tries).rev() {
             let why = match self.send(client, &key, &id, &body).await {
                 Sent::Arrived => {
-                    debug!(namespace, connection, id, "told the webhook");
+                    debug!(namespace, connection, id, "notified the webhook");
                     return true;
                 }
                 Sent::Unwanted(why) => {

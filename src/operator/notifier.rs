@@ -67,7 +67,7 @@ impl PodNotifier {
         self.state().under_way.get(key).cloned()
     }
 
-    /// These pods were told; false if there is a newer word by now.
+    /// These notified pods; false if there is a newer word by now.
     pub fn finish(&self, key: &Key, mark: &str) -> bool {
         let mut state = self.state();
         let done = state.under_way.get(key).is_none_or(|word| word == mark);

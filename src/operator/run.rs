@@ -116,7 +116,7 @@ impl Operator {
                 _ = leading.wait_for(|leads| !*leads) => {
                     warn!(holder = %self.policy.holder, "the Lease was lost: no new work; what is in flight goes on under its claim");
                 }
-                () = self.controllers(&ctx, &scopes) => warn!("the controllers ended by themselves; starting them anew"),
+                () = self.controllers(&ctx, &scopes) => warn!("the controllers ended unexpectedly; restarting them"),
             }
             ctx.over.cancel();
             self.metrics.forget_connections();

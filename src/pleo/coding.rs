@@ -42,7 +42,7 @@ pub enum End {
     TooLong,
 }
 
-/// Undoes the codings that `Content-Encoding` names. A body that is JSON as it stands was only labelled so.
+/// Undoes the codings that `Content-Encoding` names. A body that is JSON as it stands was only labeled so.
 pub fn decode(body: Zeroizing<Vec<u8>>, content_encoding: &str) -> Decoded {
     let mut decoded = Decoded { body, end: End::Complete };
     let codings: Vec<&str> = content_encoding.split(',').map(str::trim).filter(|coding| !coding.is_empty()).collect();

@@ -44,7 +44,7 @@ impl Fence {
     }
 }
 
-/// An authorisation server. In the simulation it is one in memory.
+/// An authorization server. In the simulation it is one in memory.
 pub trait TokenEndpoint: Send + Sync {
     /// Sends once. Every way in which it can go wrong is an [`Outcome`].
     fn exchange(&self, exchange: TokenRequest) -> BoxFuture<'static, Outcome>;

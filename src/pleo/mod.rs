@@ -1,4 +1,4 @@
-//! The edge to Pleo's authorisation server. It sends what it is told, once, and says what became of it; it decides
+//! The edge to Pleo's authorization server. It sends what it is told, once, and says what became of it; it decides
 //! nothing and stores nothing.
 
 pub mod answer;

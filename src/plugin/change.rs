@@ -93,7 +93,7 @@ async fn end_of_refresh(
             return Ok(Err(format!("not refreshed ({}): {}", stalled.reason, stalled.message)));
         }
         if began.elapsed() > timeout {
-            return Ok(Err("no answer in time: is there a leader? `kubectl pleo check` tells".to_owned()));
+            return Ok(Err("no response in time: is there a leader? Run `kubectl pleo check`".to_owned()));
         }
         sleep(LOOK).await;
     }

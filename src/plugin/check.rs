@@ -113,7 +113,7 @@ async fn leader(cluster: &Cluster, namespace: &str, name: &str) -> Answer {
     };
     let holder = lease.holder_identity.filter(|holder| !holder.is_empty());
     let (Some(holder), Some(renewed)) = (holder, lease.renew_time) else {
-        return Answer::no(WHAT, format!("nobody holds the Lease {namespace}/{name}: look at the operator's pods"));
+        return Answer::no(WHAT, format!("no replica holds the Lease {namespace}/{name}: check the operator's pods"));
     };
     let (now, allowed) = (SystemClock.now(), lease.lease_duration_seconds.unwrap_or(15));
     let silent = now.duration_since(renewed.0).as_secs();

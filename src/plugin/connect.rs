@@ -1,4 +1,4 @@
-//! A consent on the person's own machine: the authorisation code flow with PKCE and a loopback address (RFC 8252). The new
+//! A consent on the person's own machine: the authorization code flow with PKCE and a loopback address (RFC 8252). The new
 //! refresh token goes into the initial grant under that person's own rights, and the operator adopts it. It is never printed.
 
 use std::{
@@ -40,7 +40,7 @@ use crate::{
     web::{visit::is_same_origin, words},
 };
 
-/// How long the answer of the authorisation server is awaited.
+/// How long the answer of the authorization server is awaited.
 const ANSWER: Duration = Duration::from_secs(60);
 /// How long the operator may take to adopt the new grant.
 const ADOPTION: Duration = Duration::from_secs(120);
@@ -55,7 +55,7 @@ pub async fn connect(cluster: &Cluster, args: &ConnectArgs) -> Result<String, Tr
     let server = spec.server.clone().map_err(|why| Trouble::Said(format!("the spec cannot be used: {why}")))?;
     let consent = server.authorization_url.clone().map_err(|why| {
         Trouble::Said(format!(
-            "{why}: write where humans are sent to consent, such as https://auth.example.com/oauth/authorize"
+            "{why}: write where users are sent to authorize, such as https://auth.example.com/oauth/authorize"
         ))
     })?;
     let secret = cluster.secret(&spec.client_secret_name).await?;
@@ -65,7 +65,7 @@ pub async fn connect(cluster: &Cluster, args: &ConnectArgs) -> Result<String, Tr
     rehearse(cluster, &spec, &place).await?;
     let flow = Flow::new(&spec, &server, &client, &consent, &args.redirect_uri);
     let port = Loopback::open(&args.redirect_uri).await?;
-    eprintln!("Consent in a browser on this machine:\n\n  {}\n", flow.address);
+    eprintln!("Authorize in a browser on this machine:\n\n  {}\n", flow.address);
     if !args.no_browser {
         open(&flow.address).await;
     }
@@ -139,7 +139,7 @@ impl Known {
         if let Some(error) = query.get("error") {
             let known = words::known_error(error);
             let why = format!(
-                "there is no consent ({}): nothing was changed",
+                "not authorized ({}): nothing was changed",
                 known.unwrap_or("for a reason not known here")
             );
             return (words::not_consented(known, None), Some(Err(why)));
@@ -177,7 +177,7 @@ async fn buy(
             Trouble::Said("the server gave no refresh token: the client must be allowed to have one".to_owned())
         }),
         Outcome::Failed(failure) => {
-            Err(Trouble::Said(format!("the consent could not be exchanged: {}; try again", failure.detail)))
+            Err(Trouble::Said(format!("the authorization code could not be used: {}; try again", failure.detail)))
         }
     }
 }
@@ -276,12 +276,12 @@ async fn follow(cluster: &Cluster, name: &str, token: &Fingerprint) -> Result<St
         }
         if ours.is_some_and(|ours| ours.refused) {
             return Err(Trouble::Said(format!(
-                "the server refused the new consent: `kubectl pleo status {name}` tells more; consent once more"
+                "the server rejected the new authorization: see `kubectl pleo status {name}`, and authorize again"
             )));
         }
         sleep(Duration::from_millis(500)).await;
     }
     Err(Trouble::Said(format!(
-        "the new grant is in the cluster, and the operator has not taken it yet: `kubectl pleo status {name}` tells why"
+        "the new grant is in the cluster, and the operator has not adopted it yet: `kubectl pleo status {name}` shows why"
     )))
 }

@@ -70,7 +70,7 @@ impl Loopback {
         // The page must still reach the browser.
         tokio::time::sleep(Duration::from_millis(500)).await;
         serving.abort();
-        find.ok().flatten().ok_or_else(|| Trouble::Said("nobody consented in time: nothing was changed. If the server did not like the redirect URI, register it with your client, or name one that is: --redirect-uri".to_owned()))
+        find.ok().flatten().ok_or_else(|| Trouble::Said("no one authorized in time: nothing was changed. If the server rejected the redirect URI, register it with your client, or name one that is: --redirect-uri".to_owned()))
     }
 }
 
@@ -94,6 +94,6 @@ pub fn arrived() -> Page {
         200,
         Mood::Good,
         "Thank you",
-        "Your consent has arrived. Go back to the terminal: it says how it goes on.",
+        "Your authorization has arrived. Go back to the terminal for the next step.",
     )
 }

@@ -1,5 +1,5 @@
 //! `kubectl pleo`: what a person needs at night. It works under that person's own rights, and talks to the API server alone;
-//! only `connect` talks to the authorisation server, too.
+//! only `connect` talks to the authorization server, too.
 //!
 //! | file | |
 //! |---|---|

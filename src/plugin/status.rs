@@ -126,7 +126,7 @@ pub fn next_step(connection: &PleoConnection) -> String {
     let status = connection.status.clone().unwrap_or_default();
     let of = |kind: &str| status.conditions.iter().find(|condition| condition.type_ == kind);
     let Some(ready) = of("Ready") else {
-        return "Nobody has looked at it yet: `kubectl pleo check` tells whether an operator is at work.".to_owned();
+        return "The operator has not reconciled it yet: `kubectl pleo check` shows whether one is running.".to_owned();
     };
     let secret = &connection.spec.client.secret_ref.name;
     if let Some(reauth) = of("ReauthRequired").filter(|reauth| reauth.status == "True") {
@@ -141,8 +141,8 @@ pub fn next_step(connection: &PleoConnection) -> String {
             );
         }
         return match &status.authorization_url {
-            Some(link) => format!("A human must consent: `kubectl pleo connect {name}`, or open {link}"),
-            None => format!("A human must consent: `kubectl pleo connect {name}`"),
+            Some(link) => format!("A user must authorize: `kubectl pleo connect {name}`, or open {link}"),
+            None => format!("A user must authorize: `kubectl pleo connect {name}`"),
         };
     }
     if connection.spec.suspend == Some(true) {
@@ -160,7 +160,7 @@ pub fn next_step(connection: &PleoConnection) -> String {
     if ready.status == "True" {
         return "Nothing.".to_owned();
     }
-    "Nothing: it goes on by itself.".to_owned()
+    "Nothing: it is retried automatically.".to_owned()
 }
 
 /// The Secrets of a connection, as far as they may be read.

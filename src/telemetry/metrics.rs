@@ -71,18 +71,18 @@ impl Metrics {
         let mut registry = Registry::with_prefix("pleo");
         let (attempts, leader, views) = (Family::default(), Gauge::default(), Views::default());
         let (exchange, commit) = (Histogram::new(EXCHANGE_BOUNDS), Histogram::new(COMMIT_BOUNDS));
-        registry.register("refresh_attempts", "Exchanges by what became of them", attempts.clone());
+        registry.register("refresh_attempts", "Token requests by outcome", attempts.clone());
         registry.register("refresh_duration_seconds", "From sending a refresh token to its answer", exchange.clone());
         registry.register("commit_duration_seconds", "From the answer to the stored pair", commit.clone());
         let (pod_notifications, restarts) = (Family::default(), Family::default());
         registry.register(
             "pod_notifications",
-            "Pods that were told of a rotation, or could not be",
+            "Pods that were notified of a rotation, or could not be",
             pod_notifications.clone(),
         );
         registry.register("restarts", "Workloads that were restarted, or could not be", restarts.clone());
         let (consents, notices, signals) = (Family::default(), Family::default(), Family::default());
-        registry.register("consents", "Consents by link, by what became of them", consents.clone());
+        registry.register("consents", "Authorizations by link, by outcome", consents.clone());
         registry.register("notices", "Notices that reached the webhook, or did not", notices.clone());
         registry.register("security_signals", "What could be an attack, by what it is", signals.clone());
         registry.register("leader", "1 while this process holds the Lease", leader.clone());
@@ -226,17 +226,17 @@ impl Collector for ConnectionGauges {
             }
             Ok(())
         };
-        gauge("connection_ready", "1 while the token Secret holds a usable token", &|connection| {
+        gauge("connection_ready", "1 while the token Secret has a usable token", &|connection| {
             condition(connection, ConditionType::Ready).map(|ready| Sample::new(is_true(ready)))
         })?;
-        gauge("connection_reauth_required", "1 while a human must consent", &|connection| {
+        gauge("connection_reauth_required", "1 while a user must authorize", &|connection| {
             let condition = condition(connection, ConditionType::ReauthRequired)?;
             Some(Sample { reason: Some(condition.reason.clone()), ..Sample::new(is_true(condition)) })
         })?;
         gauge("connection_expiration_timestamp_seconds", "When the access token ends", &|connection| {
             connection.status.as_ref()?.expiration_time.as_ref().map(Sample::at)
         })?;
-        gauge("connection_next_refresh_timestamp_seconds", "When the next exchange or retry is due", &|connection| {
+        gauge("connection_next_refresh_timestamp_seconds", "When the next refresh or retry is due", &|connection| {
             connection.status.as_ref()?.next_refresh_time.as_ref().map(Sample::at)
         })?;
         gauge(

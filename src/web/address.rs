@@ -13,7 +13,7 @@ pub struct PublicUrl {
 }
 
 impl PublicUrl {
-    /// Where the authorisation server sends people back to. It must be registered there exactly so.
+    /// Where the authorization server sends people back to. It must be registered there exactly so.
     pub fn callback(&self) -> String {
         format!("{}/callback", self.base)
     }

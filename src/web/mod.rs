@@ -1,8 +1,8 @@
-//! Consent by link: the few pages that a human sees on the way to the authorisation server and back (requirement X5;
+//! Consent by link: the few pages that a human sees on the way to the authorization server and back (requirement X5;
 //! RFC 6749 section 4.1, RFC 7636, RFC 9207, RFC 9700). Off unless a public address is given.
 //!
 //! ```text
-//! status.authorizationURL ── begin ──> authorisation server ── come back ──> the code in the grant Secret
+//! status.authorizationURL ── begin ──> authorization server ── come back ──> the code in the grant Secret
 //!                                                                                      │
 //!        the human's browser <── result <── the ledger's visit <── rotate <── the leader's next pass
 //! ```

@@ -183,7 +183,7 @@ pub async fn begin(site: &Site, namespace: &str, name: &str, query: &Query) -> A
     };
     let endpoint = match &server.authorization_url {
         Ok(url) => url,
-        Err(why) => return words::not_now(&format!("There is no page to consent on: {why}.")).into(),
+        Err(why) => return words::not_now(&format!("The authorization page of the server is not known: {why}.")).into(),
     };
     let secret = match site.store.read_secret(namespace, &spec.client_secret_name).await {
         Ok(secret) => secret,
@@ -203,10 +203,10 @@ pub async fn begin(site: &Site, namespace: &str, name: &str, query: &Query) -> A
     let way =
         AuthorizationSession { uid: &spec.uid, visit: &visit, browser: &traveller.browser, server: &server.token_url };
     let Some(to) = invitation.question(endpoint, &client.id, &site.address.callback(), &spec.scopes, &way) else {
-        return words::not_now("The address of its page to consent on is none.").into();
+        return words::not_now("The address of its authorization page is not a URL.").into();
     };
     let cookie = traveller.set(&visit, &site.address);
-    info!(namespace, connection = name, visit = visit.id, "a human was sent to the authorisation server");
+    info!(namespace, connection = name, visit = visit.id, "sent a user to the authorization server");
     Answer::Go { to, cookie }
 }
 
@@ -245,7 +245,7 @@ pub async fn come_back<'a>(site: &Site, query: &Query, cookies: impl Iterator<It
                     namespace,
                     connection,
                     visit = visit.id,
-                    "a human has consented; the code is in the grant Secret"
+                    "a user has authorized; the authorization code is in the grant Secret"
                 );
                 return Answer::Go { to: result_of(site, &visit), cookie: None };
             }
@@ -292,7 +292,7 @@ fn take_in(
     }
     if let Some(error) = query.get("error") {
         let known = words::known_error(error);
-        info!(namespace = spec.namespace, connection = spec.name, error = known, "a human came back without a consent");
+        info!(namespace = spec.namespace, connection = spec.name, error = known, "a user returned without an authorization");
         return Err(page(words::not_consented(known, again)));
     }
     let code = query.get("code").filter(|code| code.len() <= MAX_CODE && read_input(code.as_bytes()) == Ok(*code));

@@ -11,7 +11,7 @@ pub fn void_link() -> Page {
         "This link is not good any more",
         "It was used, it has expired, a newer one has taken its place, or it was not copied as a whole.",
     )
-    .and("Ask whoever sent it for a new one. (If a consent is still needed, it is in status.authorizationURL.)")
+    .and("Ask the person who sent it for a new one. (If an authorization is still needed, it is in status.authorizationURL.)")
 }
 
 /// The way to the server and back took too long.
@@ -42,7 +42,7 @@ pub fn other_server() -> Page {
         400,
         Mood::Bad,
         "This answer is not from the server that was asked",
-        "Somebody may have mixed something up on purpose. Nothing was changed.",
+        "This may be an attack. Nothing was changed.",
     )
     .and("Open the link that you were sent once more. If this happens again, tell those who look after the connection.")
 }
@@ -57,7 +57,7 @@ pub fn not_understood() -> Page {
 pub fn not_consented(error: Option<&str>, again: Option<String>) -> Page {
     let (title, text) = match error {
         Some("access_denied") => {
-            ("You did not allow it", "Nothing was changed. Without a consent the connection stays as it is.")
+            ("You did not allow it", "Nothing was changed. Without an authorization the connection stays as it is.")
         }
         Some("server_error" | "temporarily_unavailable") => (
             "The server cannot do it now",
@@ -79,8 +79,8 @@ pub fn not_consented(error: Option<&str>, again: Option<String>) -> Page {
 
 /// A human cannot consent now, for a reason that somebody else must mend.
 pub fn not_now(why: &str) -> Page {
-    Page::new(409, Mood::Bad, "This connection cannot be authorised now", why)
-        .and("Those who look after it must mend that first. Then open the link again.")
+    Page::new(409, Mood::Bad, "This connection cannot be authorized now", why)
+        .and("Its administrators must fix that first. Then open the link again.")
 }
 
 /// The cluster does not answer.
@@ -105,7 +105,7 @@ pub fn result(end: Option<VisitEnd>, onward: Option<String>, again: Option<Strin
             202,
             Mood::Waiting,
             "One moment",
-            "Your consent has arrived and is being exchanged. This page looks again by itself.",
+            "Your authorization has arrived and is being processed. This page reloads automatically.",
         );
         page.looks_again = true;
         return page;
@@ -116,12 +116,12 @@ pub fn result(end: Option<VisitEnd>, onward: Option<String>, again: Option<Strin
                 200,
                 Mood::Good,
                 "Connected",
-                "The connection is authorised and works. You can close this page.",
+                "The connection is authorized and works. You can close this page.",
             );
             return page.with_action("Go on", onward);
         }
         VisitEnd::Refused => {
-            ("The server refused your consent", "It may have been used before, or have waited for too long.")
+            ("The server rejected your authorization", "It may have been used before, or have waited for too long.")
         }
         VisitEnd::Misconfigured => (
             "The server does not accept the client",
@@ -129,13 +129,13 @@ pub fn result(end: Option<VisitEnd>, onward: Option<String>, again: Option<Strin
         ),
         VisitEnd::Failed => ("The server could not be asked", "It was not reached, or did not answer as it should."),
         VisitEnd::Lost => {
-            ("It was interrupted", "A program ended at the wrong moment, and your consent was lost with it.")
+            ("It was interrupted", "A program was stopped at the wrong moment, and your authorization was lost with it.")
         }
         VisitEnd::Replaced => {
-            ("Somebody else was faster", "A newer consent is in use. There is nothing left to do here.")
+            ("Someone else was faster", "A newer authorization is in use. There is nothing left to do here.")
         }
         VisitEnd::TooLate => (
-            "It could not be exchanged in time",
+            "It was not processed in time",
             "The connection or its client was changed, or it was suspended meanwhile.",
         ),
     };
@@ -145,7 +145,7 @@ pub fn result(end: Option<VisitEnd>, onward: Option<String>, again: Option<Strin
         (_, Some(again)) => page.and("Please try once more.").with_action("Try again", Some(again)),
         (_, None) => {
             let mut page =
-                page.and("Please try once more: a new link is being made, and stands in status.authorizationURL.");
+                page.and("Please try again: a new link is being created in status.authorizationURL.");
             page.looks_again = true;
             page
         }

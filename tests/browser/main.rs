@@ -185,7 +185,7 @@ async fn every_other_way_ends_on_a_page_that_says_what_to_do() {
     // The server refuses the code.
     scene.world.sandbox.script("acme", vec![pleo_sandbox::script::Step::error("invalid_grant")]);
     browser.click("button[value=allow]").await;
-    scene.page("refused", "The server refused your consent").await;
+    scene.page("refused", "The server rejected your authorization").await;
     // Nobody may exchange the code for now: the page looks again by itself, until somebody may.
     browser.go_to(&scene.link().await).await;
     scene.world.edit("acme", json!({"spec": {"suspend": true}})).await;

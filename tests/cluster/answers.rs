@@ -1,5 +1,5 @@
 //! What real servers, gateways and people do: a success that is no 200, an answer that was compressed unasked, a rejection with
-//! 403, another client in the Secret, an owner who insists. None of it costs an authorisation.
+//! 403, another client in the Secret, an owner who insists. None of it costs an authorization.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, Patch, PatchParams};

@@ -51,7 +51,7 @@ async fn pods_with_the_label_are_told_and_others_are_not_touched() {
     world.cluster.apply(&pod(&world, "stranger", json!({}))).unwrap();
 
     world.request_refresh("acme", "now").await;
-    operator.until_printed("pods were told").await;
+    operator.until_printed("notified pods").await;
 
     let pods: Api<Pod> = Api::namespaced(world.cluster.client().await.unwrap(), &world.namespace);
     let told = |pod: Pod| pod.annotations().get("pleo.io/rotation").cloned();

@@ -32,7 +32,7 @@ pub const PATIENCE: Duration = Duration::from_secs(90);
 /// Who operators are to the API server, so that their writes can be told from the tests' own.
 const OPERATOR_USER: &str = "pleo-operator";
 
-/// A world of one's own: a namespace, an authorisation server, and what operators print.
+/// A world of one's own: a namespace, an authorization server, and what operators print.
 pub struct World {
     pub cluster: &'static Cluster,
     pub namespace: String,

@@ -110,7 +110,7 @@ async fn a_consent_belongs_to_one_connection() {
 }
 
 /// A namesake of a deleted connection finds the old grant: it is never used, for an old token can kill a living
-/// authorisation. (No garbage collector runs here; owner references are checked instead.)
+/// authorization. (No garbage collector runs here; owner references are checked instead.)
 #[tokio::test(flavor = "multi_thread")]
 async fn the_grant_of_a_deleted_namesake_is_never_used() {
     let world = World::new("namesake").await;

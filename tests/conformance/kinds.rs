@@ -31,7 +31,7 @@ impl Kind {
     }
 
     /// A sample with these labels.
-    pub fn labelled(&self, name: &str, labels: Value) -> Value {
+    pub fn labeled(&self, name: &str, labels: Value) -> Value {
         with(&self.named(name), "/metadata/labels", labels)
     }
 }

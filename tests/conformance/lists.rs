@@ -79,7 +79,7 @@ async fn pages_of_a_selection_do_not_tell_how_many_are_left() {
     same_on_both(async |server| {
         for name in ["a", "b", "c", "d"] {
             let tier = if name == "b" { "tin" } else { "gold" };
-            server.create(SECRET, &SECRET.labelled(name, json!({"tier": tier}))).await.is("201");
+            server.create(SECRET, &SECRET.labeled(name, json!({"tier": tier}))).await.is("201");
         }
         let gold = ("labelSelector", "tier=gold");
         let first = server.list(SECRET, &[gold, ("limit", "2")]).await.is("200");
@@ -141,7 +141,7 @@ async fn a_question_that_makes_no_sense_is_refused() {
 async fn a_list_can_be_of_all_namespaces() {
     same_on_both(async |server| {
         for kind in ALL {
-            server.create(kind, &kind.labelled("a", json!({"only": server.namespace}))).await.is("201");
+            server.create(kind, &kind.labeled("a", json!({"only": server.namespace}))).await.is("201");
             let everywhere = format!("{}/{}?labelSelector=only%3D{}", kind.path, kind.plural, server.namespace);
             let list = server.send(Method::GET, &everywhere, "", String::new()).await.is("200");
             assert_eq!(names(&list), ["a"]);

@@ -243,7 +243,7 @@ async fn pods_on_a_node_are_found_and_told() {
         for name in ["told", "untold", "leaving", "ended", "waiting", "stranger"] {
             let labels = if name == "stranger" { json!({}) } else { labels.clone() };
             let node = if name == "waiting" { json!(null) } else { json!("node-1") };
-            server.create(POD, &with(&POD.labelled(name, labels), "/spec/nodeName", node)).await.is("201");
+            server.create(POD, &with(&POD.labeled(name, labels), "/spec/nodeName", node)).await.is("201");
         }
         server.patch_status(POD, "ended", json!({"status": {"phase": "Succeeded"}})).await.is("200");
         server.delete(POD, "leaving").await.is("200");

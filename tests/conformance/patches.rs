@@ -13,7 +13,7 @@ async fn a_patch_adds_changes_and_removes_keys_and_leaves_the_others() {
     same_on_both(async |server| {
         for kind in ALL {
             server
-                .create(kind, &kind.labelled("a", json!({"stays": "1", "changes": "1", "goes": "1"})))
+                .create(kind, &kind.labeled("a", json!({"stays": "1", "changes": "1", "goes": "1"})))
                 .await
                 .is("201");
             let labels = json!({"changes": "2", "goes": null, "never was": null, "comes": "1"});
@@ -48,7 +48,7 @@ async fn a_patch_that_names_a_version_is_a_compare_and_swap() {
 async fn a_patch_that_changes_nothing_makes_no_new_version() {
     same_on_both(async |server| {
         for kind in ALL {
-            let first = server.create(kind, &kind.labelled("a", json!({"tier": "gold"}))).await.is("201");
+            let first = server.create(kind, &kind.labeled("a", json!({"tier": "gold"}))).await.is("201");
             for nothing in [
                 json!({}),
                 json!({"metadata": {"labels": {"tier": "gold"}}}),

@@ -42,7 +42,7 @@ async fn labels_and_annotations_have_a_form() {
                 json!({long(64): "a"}),
                 json!({"": "a"}),
             ] {
-                server.create(kind, &kind.labelled("a", labels)).await.is("422 Invalid");
+                server.create(kind, &kind.labeled("a", labels)).await.is("422 Invalid");
             }
             let annotated = |annotations: Value| with(&kind.named("a"), "/metadata/annotations", annotations);
             server.create(kind, &annotated(json!({"a b": "c"}))).await.is("422 Invalid");

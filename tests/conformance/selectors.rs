@@ -14,9 +14,9 @@ fn names(list: &Value) -> String {
 #[tokio::test]
 async fn labels_select() {
     same_on_both(async |server| {
-        server.create(SECRET, &SECRET.labelled("a", json!({"tier": "gold", "app": "x"}))).await.is("201");
-        server.create(SECRET, &SECRET.labelled("b", json!({"tier": "tin"}))).await.is("201");
-        server.create(SECRET, &SECRET.labelled("c", json!({"app": "", "pleo.io/connection": "acme"}))).await.is("201");
+        server.create(SECRET, &SECRET.labeled("a", json!({"tier": "gold", "app": "x"}))).await.is("201");
+        server.create(SECRET, &SECRET.labeled("b", json!({"tier": "tin"}))).await.is("201");
+        server.create(SECRET, &SECRET.labeled("c", json!({"app": "", "pleo.io/connection": "acme"}))).await.is("201");
         server.create(SECRET, &SECRET.named("d")).await.is("201");
         for (selector, expected) in [
             ("", "abcd"),
@@ -88,7 +88,7 @@ async fn pods_are_selected_by_where_they_are_and_what_they_do() {
         for (name, node, phase) in
             [("a", "", "Pending"), ("b", "node-1", "Running"), ("c", "node-1", "Succeeded"), ("d", "node-2", "Failed")]
         {
-            let pod = POD.labelled(name, json!({"pleo.io/connection": "acme"}));
+            let pod = POD.labeled(name, json!({"pleo.io/connection": "acme"}));
             let node = if node.is_empty() { Value::Null } else { json!(node) };
             server.create(POD, &with(&pod, "/spec/nodeName", node)).await.is("201");
             server.patch_status(POD, name, json!({"status": {"phase": phase}})).await.is("200");

@@ -30,7 +30,7 @@ async fn a_status_is_not_made_with_the_object_nor_changed_with_it() {
 #[tokio::test]
 async fn a_write_of_the_status_changes_nothing_else() {
     same_on_both(async |server| {
-        let made = server.create(CONNECTION, &CONNECTION.labelled("a", json!({"tier": "gold"}))).await.is("201");
+        let made = server.create(CONNECTION, &CONNECTION.labeled("a", json!({"tier": "gold"}))).await.is("201");
         let mut all = with(&rotated(&made, 1), "/spec/suspend", json!(true));
         all["metadata"]["labels"]["tier"] = json!("tin");
         all["metadata"]["annotations"] = json!({"by": "status"});

@@ -21,7 +21,7 @@ async fn now(server: &Server) -> String {
 }
 
 async fn last(server: &Server, tier: &str) {
-    server.create(SECRET, &SECRET.labelled(LAST, json!({"tier": tier}))).await.is("201");
+    server.create(SECRET, &SECRET.labeled(LAST, json!({"tier": tier}))).await.is("201");
 }
 
 /// A pod is marked before it goes, even where it goes at once.
@@ -104,7 +104,7 @@ async fn metadata_is_watched_without_the_rest() {
     same_on_both(async |server| {
         for kind in ALL {
             let version = version_of(&server.list(kind, &[]).await.is("200")).to_owned();
-            server.create(kind, &kind.labelled("a", json!({"tier": "gold"}))).await.is("201");
+            server.create(kind, &kind.labeled("a", json!({"tier": "gold"}))).await.is("201");
             server.delete(kind, "a").await.is("200");
             server.create(kind, &kind.named(LAST)).await.is("201");
             let query = [("resourceVersion", version.as_str())];
@@ -137,7 +137,7 @@ async fn a_streaming_list_ends_with_its_bookmark_and_goes_on() {
     same_on_both(async |server| {
         for kind in ALL {
             for name in ["b", "a"] {
-                server.create(kind, &kind.labelled(name, json!({"tier": "gold"}))).await.is("201");
+                server.create(kind, &kind.labeled(name, json!({"tier": "gold"}))).await.is("201");
             }
             server.create(kind, &kind.named("c")).await.is("201");
             let query = [
@@ -152,7 +152,7 @@ async fn a_streaming_list_ends_with_its_bookmark_and_goes_on() {
                 assert_eq!(told, ["ADDED a", "ADDED b", "BOOKMARK"]);
                 server.patch(kind, "a", json!({"metadata": {"labels": {"tier": "tin"}}})).await.is("200");
                 server.patch(kind, "a", json!({"metadata": {"labels": {"tier": "gold"}}})).await.is("200");
-                server.create(kind, &kind.labelled(LAST, json!({"tier": "gold"}))).await.is("201");
+                server.create(kind, &kind.labeled(LAST, json!({"tier": "gold"}))).await.is("201");
                 assert_eq!(watch.until(LAST).await, ["DELETED a", "ADDED a", "ADDED zz-last"]);
                 server.delete(kind, LAST).await.is("200");
             }

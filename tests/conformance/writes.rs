@@ -17,7 +17,7 @@ async fn an_object_is_made_once_and_read_as_it_was_made() {
     same_on_both(async |server| {
         for kind in ALL {
             server.get(kind, "a").await.is("404 NotFound");
-            let made = server.create(kind, &kind.labelled("a", json!({"tier": "gold"}))).await.is("201");
+            let made = server.create(kind, &kind.labeled("a", json!({"tier": "gold"}))).await.is("201");
             server.create(kind, &kind.named("a")).await.is("409 AlreadyExists");
             assert_eq!(server.get(kind, "a").await.is("200"), made);
         }
@@ -49,8 +49,8 @@ async fn a_put_with_the_current_version_wins_and_with_an_old_one_loses() {
     same_on_both(async |server| {
         for kind in ALL {
             let first = server.create(kind, &kind.named("a")).await.is("201");
-            let labelled = with(&first, "/metadata/labels", json!({"by": "first"}));
-            let second = server.put(kind, &labelled).await.is("200");
+            let labeled = with(&first, "/metadata/labels", json!({"by": "first"}));
+            let second = server.put(kind, &labeled).await.is("200");
             server.put(kind, &with(&first, "/metadata/labels", json!({"by": "late"}))).await.is("409 Conflict");
             server.put(kind, &with(&second, "/metadata/labels", json!({"by": "second"}))).await.is("200");
             server.get(kind, "a").await.is("200");
@@ -64,7 +64,7 @@ async fn a_put_with_the_current_version_wins_and_with_an_old_one_loses() {
 async fn an_old_version_stays_old_when_its_content_comes_back() {
     same_on_both(async |server| {
         for kind in ALL {
-            let first = server.create(kind, &kind.labelled("a", json!({"tier": "gold"}))).await.is("201");
+            let first = server.create(kind, &kind.labeled("a", json!({"tier": "gold"}))).await.is("201");
             for tier in ["tin", "gold"] {
                 server.patch(kind, "a", json!({"metadata": {"labels": {"tier": tier}}})).await.is("200");
             }
@@ -92,7 +92,7 @@ async fn a_put_without_a_version_overwrites_some_kinds_only() {
 async fn a_put_that_changes_nothing_makes_no_new_version() {
     same_on_both(async |server| {
         for kind in ALL {
-            let made = server.create(kind, &kind.labelled("a", json!({"tier": "gold"}))).await.is("201");
+            let made = server.create(kind, &kind.labeled("a", json!({"tier": "gold"}))).await.is("201");
             assert_eq!(server.put(kind, &made).await.is("200"), made);
             let empty = with(&made, "/metadata/annotations", json!({}));
             assert_eq!(server.put(kind, &empty).await.is("200"), made);

@@ -159,7 +159,7 @@ fn a_token_that_another_connection_adopted_is_refused_and_looked_at_again() {
     assert!(wait.until.unwrap() < at(811), "the refresh is not late");
 }
 
-/// An old token presented now could kill a living authorisation.
+/// An old token presented now could kill a living authorization.
 #[test]
 fn the_grant_of_a_predecessor_is_never_used() {
     let predecessor = |scene: Scene| {

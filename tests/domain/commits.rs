@@ -1,5 +1,5 @@
 //! How an attempt ends in the grant as it stands *then*: decided by token, never by rotation number. A pair in hand is
-//! dropped only if somebody newer has won.
+//! dropped only if a newer attempt has won.
 
 use pleo_operator::domain::{
     commit::settlement::{AttemptResult, Settlement, settle},

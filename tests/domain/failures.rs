@@ -288,7 +288,7 @@ fn a_refused_token_that_a_user_puts_back_is_never_sent_again() {
     assert!(!scene.is_sending(), "{:?}", scene.done);
 }
 
-/// And never means: presented while another authorisation lives, it could kill that one too (T5).
+/// And never means: presented while another authorization lives, it could kill that one too (T5).
 #[test]
 
 fn a_refused_token_is_not_forgotten_by_the_next_success() {

@@ -311,12 +311,12 @@ fn a_token_secret_that_somebody_edited_is_repaired() {
 #[test]
 fn what_others_put_on_the_token_secret_stays() {
     let scene = Scene::living();
-    let labelled = scene.clone().seeing(|seen| {
+    let labeled = scene.clone().seeing(|seen| {
         let TokenSecret::Ours(published) = &mut seen.token else { panic!("ours") };
         published.value.labels.insert("team".into(), "finance".into());
         published.value.annotations.insert("note".into(), "hands off".into());
     });
-    assert_eq!(labelled.decide(), scene.decide());
+    assert_eq!(labeled.decide(), scene.decide());
 }
 
 #[test]

@@ -26,7 +26,7 @@ enum Event {
     NotSent,
     Throttled,
     WrongClient,
-    /// It revokes the authorisation.
+    /// It revokes the authorization.
     Revokes,
     /// Somebody consents, and puts the token there.
     Consents,

@@ -55,7 +55,7 @@ fn a_grant_that_grows_old_warns_fourteen_and_three_days_ahead() {
         assert!(message.contains(words), "{message}");
     }
     let failing = Scene::living().at(50 * DAY);
-    assert!(warning(&failing).unwrap().1.contains("mend what the other conditions tell of"));
+    assert!(warning(&failing).unwrap().1.contains("fix what the other conditions report"));
     assert_eq!(warning(&Scene::dead(RefusedReason::GrantRefused).at(50 * DAY)), None, "there is nothing left to save");
 }
 

@@ -83,8 +83,8 @@ fn a_ca_bundle_holds_certificates() {
     let good = rcgen::generate_simple_self_signed(["auth.example.com".to_owned()]).unwrap().cert.pem();
     assert_eq!(read(&good).unwrap().ca_bundle.as_deref(), Some(good.as_str()));
     for (bundle, why) in [
-        ("", "holds no certificate"),
-        ("nothing", "holds no certificate"),
+        ("", "contains no certificate"),
+        ("nothing", "contains no certificate"),
         ("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", "is not PEM"),
         ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "cannot be read"),
     ] {

@@ -77,7 +77,7 @@ pub fn every_rotation_reaches_the_pods(stage: &Stage) -> anyhow::Result<()> {
     let rotation = stage.finance(&["get", "pleo", CONNECTION, "-o", "jsonpath={.status.rotation}"])?;
     let pods = stage.get(&["pods", "-n", NAMESPACE, "-l", "group=told"])?;
     let told = |pod: &Value| text(pod, "/metadata/annotations/pleo.io~1rotation") == rotation;
-    ensure!(items(&pods).iter().all(told), "not all pods were told of rotation {rotation}");
+    ensure!(items(&pods).iter().all(told), "not all notified pods of rotation {rotation}");
     remove(stage)
 }
 

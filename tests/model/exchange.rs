@@ -389,7 +389,7 @@ impl World {
         self.goes_over(state, pod, scene);
     }
 
-    /// There is nothing to store: somebody newer has won.
+    /// There is nothing to store: a newer attempt has won.
     fn lets_go(&self, state: &mut State, pod: usize, job: &Job, ending: &AttemptResult) {
         if let Some(pair) = pair_in(&ending.outcome) {
             state.note_dropped(job, pair);

@@ -20,7 +20,7 @@ pub enum Deed {
     BadConsent,
     /// Puts the token of an earlier consent there again, as a GitOps tool does.
     PutBack(u8),
-    /// Revokes an authorisation at the server.
+    /// Revokes an authorization at the server.
     Revoke(u8),
     /// Points the connection at the other server.
     SwitchServer,

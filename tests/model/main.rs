@@ -7,7 +7,7 @@
 //! | `scenarios`, `explore` | what a scenario is, and how it is explored to its end |
 //! | `protocol`, `turns` | what may happen next, and whose turn it is |
 //! | `look`, `exchange`, `memory` | what the edges do: observe, rotate and publish, remember |
-//! | `human`, `server` | deeds of humans; the authorisation servers and the wire to them |
+//! | `human`, `server` | deeds of humans; the authorization servers and the wire to them |
 //! | `state`, `tokens`, `shared` | all there is at one moment |
 //! | `books`, `transcript` | every breach of an invariant, and the way to it as people read it |
 

@@ -15,7 +15,7 @@ fn a_bad_consent_never_costs_a_good_one_and_an_old_one_is_never_sent_again() {
 }
 
 #[test]
-fn a_revoked_authorisation_is_wiped_and_a_new_consent_heals() {
+fn a_revoked_authorization_is_wiped_and_a_new_consent_heals() {
     let budget = Budget { consents: 1, revocations: 1, put_backs: 1, slow: 1, ..Budget::default() };
     let quick = Scenario::new(Start::Living, 10, budget, &[SecondProved, RefusedWiped]);
     holds(quick, |quick| Scenario { budget: Budget { slow: 2, lost_writes: 1, ..quick.budget }, ..quick });

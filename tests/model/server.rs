@@ -1,4 +1,4 @@
-//! The authorisation servers, as strict as can be: a refresh kills every earlier token, and a spent token that is presented
+//! The authorization servers, as strict as can be: a refresh kills every earlier token, and a spent token that is presented
 //! kills its family. And the wire to them, which loses things.
 
 use pleo_operator::domain::{

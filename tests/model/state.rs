@@ -263,7 +263,7 @@ impl Doing {
 }
 
 impl State {
-    /// What users and pods were told.
+    /// What users and notified pods.
     pub fn told(&self) -> LastReported {
         let token = self.token.as_ref().map_or(TokenSecret::Absent, |token| TokenSecret::Ours(token.versioned()));
         self.reported.and_by(&token, &look::grant_secret(self), UID)

@@ -69,13 +69,13 @@ impl Browser {
         Seen { status: parts.status.as_u16(), location, headers: parts.headers, html }
     }
 
-    /// Opens a link; where the authorisation server's page is.
+    /// Opens a link; where the authorization server's page is.
     pub async fn open(&mut self, pages: &Router, link: &str) -> String {
         let seen = self.get(pages, link).await;
         seen.location.clone().unwrap_or_else(|| panic!("sent nowhere: {} {}", seen.status, seen.title()))
     }
 
-    /// Comes back from the authorisation server, and is sent on to the page that tells the end.
+    /// Comes back from the authorization server, and is sent on to the page that tells the end.
     pub async fn come_back(&mut self, pages: &Router, callback: &str) -> Seen {
         let seen = self.get(pages, callback).await;
         match seen.location {

@@ -188,7 +188,7 @@ async fn a_cookie_that_is_none() {
     }
 }
 
-/// Whoever can set cookies for a neighbouring host adds one more.
+/// Whoever can set cookies for a neighboring host adds one more.
 #[tokio::test(start_paused = true)]
 async fn two_cookies_of_one_name() {
     let siege = Siege::begin().await;
@@ -241,7 +241,7 @@ async fn a_code_from_another_connection() {
     let stolen = Url::parse(&siege.world.pleo.allow(&there, "evil-account")).unwrap();
     let code = stolen.query_pairs().find(|(name, _)| name == "code").unwrap().1.into_owned();
     let end = siege.human.clone().come_back(&siege.pages, &siege.with("code", &code)).await;
-    assert_eq!(end.title(), "The server refused your consent");
+    assert_eq!(end.title(), "The server rejected your authorization");
     siege.is_mute(&end);
     sleep(minutes(1)).await;
     assert!(!siege.world.is_ready("acme") && link(&siege.world).is_some());
@@ -351,7 +351,7 @@ async fn a_page_of_somebody_elses_visit() {
         format!("__Host-pleo-{visit}"),
         "eyJuYW1lc3BhY2UiOiJmaW5hbmNlIiwibmFtZSI6ImFjbWUiLCJicm93c2VyIjoiMCJ9".into(),
     );
-    assert_eq!(forger.get(&siege.pages, &result).await.title(), "Somebody else was faster", "and no more than that");
+    assert_eq!(forger.get(&siege.pages, &result).await.title(), "Someone else was faster", "and no more than that");
 }
 
 /// Open redirects, and what looks like the allowed site.

@@ -144,9 +144,9 @@ async fn a_server_that_does_not_answer_is_waited_for_and_then_given_time_to_sett
     assert!(world.is_ready("acme"));
 }
 
-/// `Retry-After` is honoured, for a quarter of an hour at most. Neither a refresh request nor a restart shortens it.
+/// `Retry-After` is honored, for a quarter of an hour at most. Neither a refresh request nor a restart shortens it.
 #[tokio::test(start_paused = true)]
-async fn what_the_server_asks_for_is_honoured_within_reason() {
+async fn what_the_server_asks_for_is_honored_within_reason() {
     let asks = |status, seconds| Step::status(status).retry_after(RetryAfter::Seconds(seconds));
     let date = Step::status(429).retry_after(RetryAfter::DateIn(minutes(3)));
     let cases = [

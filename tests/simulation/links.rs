@@ -121,7 +121,7 @@ async fn a_consent_that_fails_asks_for_another_try() {
     let (world, process) = dead_acme().await;
     let pages = process.pages.clone().unwrap();
     for (step, title) in [
-        (Step::error("invalid_grant"), "The server refused your consent"),
+        (Step::error("invalid_grant"), "The server rejected your authorization"),
         (Step::answer_lost(), "The server could not be asked"),
         (Step::request_lost(), "The server could not be asked"),
         (Step::status(503), "The server could not be asked"),
@@ -186,7 +186,7 @@ async fn a_code_waits_for_a_leader_and_the_server_says_whether_it_is_too_old() {
     assert_eq!(human.get(&pages, &result).await.title(), "One moment", "the Lease of the simulation is an hour long");
     let _leader = leader.start(&world);
     world.until("somebody leads", |world| link(world).is_some()).await;
-    assert_eq!(human.get(&pages, &result).await.title(), "The server refused your consent");
+    assert_eq!(human.get(&pages, &result).await.title(), "The server rejected your authorization");
     assert_eq!(world.pleo.exchanged(), exchanges + 1);
 }
 
@@ -194,7 +194,7 @@ async fn a_code_waits_for_a_leader_and_the_server_says_whether_it_is_too_old() {
 const VISITS: u32 = 60;
 
 /// Consents of which each step goes to a replica at random, while both are killed at random, the API server has a bad day and
-/// the authorisation server does as it likes. Every visit ends in a working grant, or on a page that asks for another try;
+/// the authorization server does as it likes. Every visit ends in a working grant, or on a page that asks for another try;
 /// none half done.
 #[tokio::test(start_paused = true)]
 async fn consents_while_replicas_die() {

@@ -1,4 +1,4 @@
-//! The authorisation server in memory: the sandbox's own rules and scripts, under simulated time, behind the trait by
+//! The authorization server in memory: the sandbox's own rules and scripts, under simulated time, behind the trait by
 //! which the operator sends tokens. The server's side of an exchange is a task of its own: a client that gives up or
 //! dies takes nothing back.
 
@@ -47,7 +47,7 @@ pub const OTHER_CLIENT_SECRET: &str = "other-secret";
 /// One way of a packet. Nothing is free, so that a hot loop moves the clock.
 const LATENCY: Duration = Duration::from_millis(5);
 
-/// The authorisation server. Clones are the same server.
+/// The authorization server. Clones are the same server.
 #[derive(Clone)]
 pub struct Pleo(Arc<Shared>);
 

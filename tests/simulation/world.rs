@@ -1,4 +1,4 @@
-//! A world of one's own for each test: API server, authorisation server, the people who use them, and what a judge
+//! A world of one's own for each test: API server, authorization server, the people who use them, and what a judge
 //! needs to see. All in paused time: an hour passes as soon as nobody has anything to do in it.
 
 use std::{

@@ -41,7 +41,7 @@ pub enum Settlement {
     Write(Box<Grant>),
     /// Nothing: a write of this attempt, whose answer was lost, was stored after all.
     AlreadyStored,
-    /// Nothing: somebody newer has won, or there is nothing left to say.
+    /// Nothing: a newer attempt has won, or there is nothing left to say.
     Superseded,
 }
 
@@ -125,7 +125,7 @@ fn commit(grant: &mut Grant, attempt: &Attempt, issued: &TokenResponse, ending: 
     Settled::Changed
 }
 
-/// Whether the pair in hand is to be stored. It is dropped only if somebody newer has won: a pair that was bought with the
+/// Whether the pair in hand is to be stored. It is dropped only if a newer attempt has won: a pair that was bought with the
 /// token that we sent, or later, or with a consent that was adopted after ours (I2, I9). Where no pair was stored since our
 /// claim nobody has won: one that was rejected replaces nothing.
 fn is_newest(grant: &Grant, attempt: &Attempt, held: Option<Which>, refresh: &RefreshToken) -> bool {

@@ -18,7 +18,7 @@ use crate::domain::{
 
 /// How long a link is good.
 pub const LINK_LIFE: Duration = Duration::from_secs(24 * 3600);
-/// How long a human may take at the authorisation server.
+/// How long a human may take at the authorization server.
 pub const VISIT_LIFE: Duration = Duration::from_secs(15 * 60);
 
 /// While a human is needed: what links are made from. Without it they are void.
@@ -57,7 +57,7 @@ pub struct CodeRecord {
     pub fingerprint: Fingerprint,
     /// The server that the human was sent to.
     pub server: TokenUrl,
-    /// The client that the user was asked to authorise; none: by an operator that did not note it.
+    /// The client that the user was asked to authorize; none: by an operator that did not note it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<Fingerprint>,
     /// As the human was sent there with.
@@ -123,16 +123,16 @@ impl VisitEnd {
     pub const fn advice(self) -> Option<&'static str> {
         match self {
             Self::Connected | Self::Replaced => None,
-            Self::Refused => Some("the server refused the code that the browser brought: open the link once more"),
+            Self::Refused => Some("the server rejected the authorization code: open the link again"),
             Self::Misconfigured => Some(
-                "the server refuses the client or the redirect URI, see status.lastFailure: mend that, and open the link once more",
+                "the server rejects the client or the redirect URI, see status.lastFailure: fix that, and open the link again",
             ),
             Self::Failed => Some(
-                "the server could not be reached, or its answer was lost, see status.lastFailure: open the link once more",
+                "the server could not be reached, or its response was lost, see status.lastFailure: open the link again",
             ),
-            Self::Lost => Some("the operator was ended while the code was exchanged: open the link once more"),
+            Self::Lost => Some("the operator was stopped while it used the authorization code: open the link again"),
             Self::TooLate => Some(
-                "the code was not exchanged in time: the connection was suspended or changed, or its client Secret is missing or has another client_id than the link; fix that, and open the link once more",
+                "the authorization code was not used in time: the connection was suspended or changed, or its client Secret is missing or has another client_id than the link; fix that, and open the link again",
             ),
         }
     }

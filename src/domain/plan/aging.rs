@@ -39,7 +39,7 @@ pub fn end_of_life(issued_at: Timestamp) -> Timestamp {
 pub fn aging(snapshot: &Snapshot, now: Timestamp) -> Option<Aging> {
     let what_to_do = match snapshot.spec.suspend {
         true => "unset spec.suspend",
-        false => "mend what the other conditions tell of",
+        false => "fix what the other conditions report",
     };
     aged(issued_at(snapshot)?, what_to_do, now)
 }
@@ -48,7 +48,7 @@ pub fn aging(snapshot: &Snapshot, now: Timestamp) -> Option<Aging> {
 pub fn aging_unseen(previous: &PleoConnectionStatus, now: Timestamp) -> Option<Aging> {
     let is_valid = previous.conditions.iter().any(|reported| reported.reason == ReauthReason::GrantValid.as_str());
     let issued_at = previous.last_refresh_time.as_ref().filter(|_| is_valid)?.0;
-    aged(issued_at, "mend what the other conditions tell of", now)
+    aged(issued_at, "fix what the other conditions report", now)
 }
 
 /// When there is something new to be said.
@@ -64,7 +64,7 @@ fn aged(issued_at: Timestamp, what_to_do: &str, now: Timestamp) -> Option<Aging>
     let (reason, _) = steps(issued_at).into_iter().rev().find(|(_, from)| *from <= now)?;
     let (since, end) = (whole_seconds(issued_at), whole_seconds(end_of_life(issued_at)));
     let message = format!(
-        "the refresh token is from {since}, and such tokens live for 60 days, until {end}; after that a human must consent anew: {what_to_do}, so that it is refreshed"
+        "the refresh token is from {since}, and such tokens live for 60 days, until {end}; after that a user must authorize again: {what_to_do}, so that it is refreshed"
     );
     Some(Aging { reason, message })
 }

@@ -35,7 +35,7 @@ pub struct AuthorizationResponse {
     pub verifier: CodeVerifier,
     /// The server that the human was sent to.
     pub server: TokenUrl,
-    /// The client that the user was asked to authorise.
+    /// The client that the user was asked to authorize.
     pub client_id: Fingerprint,
     /// As the human was sent there with.
     pub redirect_uri: String,

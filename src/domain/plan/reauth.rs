@@ -28,7 +28,7 @@ pub fn consent(snapshot: &Snapshot) -> Consent {
         GrantSecret::Stale(_) => Consent {
             reason: ReauthReason::GrantRestored,
             message: format!(
-                "the Secret {} is older than this connection (restored from a backup, or a deleted namesake's); an old token presented now could kill a living authorisation: {}",
+                "the Secret {} is older than this connection (restored from a backup, or a deleted namesake's); presenting an old token now could revoke a working authorization: {}",
                 names::grant_secret(&snapshot.spec.name),
                 way_back(snapshot)
             ),
@@ -89,7 +89,7 @@ fn client_changed(whose: &str, snapshot: &Snapshot) -> Consent {
 fn rejected(refused: &Refused, snapshot: &Snapshot) -> Consent {
     let what = match refused.reason.reauth() {
         ReauthReason::RotationLost => {
-            "the server refused the refresh token after an attempt whose answer was lost on the way: the new pair was lost with it, which is not your doing"
+            "the server rejected the refresh token after an attempt whose response was lost, and with it the new pair; this is not a mistake of yours"
         }
         ReauthReason::TokenInvalid => "the server called the refresh token invalid (invalid_token)",
         ReauthReason::GrantRefused
@@ -99,7 +99,7 @@ fn rejected(refused: &Refused, snapshot: &Snapshot) -> Consent {
         | ReauthReason::ServerChanged
         | ReauthReason::ClientChanged
         | ReauthReason::GrantRestored => {
-            "the server refused the grant (invalid_grant): it has expired, was revoked, or was issued to another client"
+            "the server rejected the refresh token (invalid_grant): it has expired, was revoked, or was issued to another client"
         }
     };
     let message = format!("{what}; it was wiped and is not sent again by this client: {}", way_back(snapshot));
@@ -107,7 +107,7 @@ fn rejected(refused: &Refused, snapshot: &Snapshot) -> Consent {
 }
 
 fn not_tried() -> Consent {
-    let message = "a refresh token is there that no server has accepted or refused yet".to_owned();
+    let message = "there is a refresh token that no server has accepted or rejected yet".to_owned();
     Consent { reason: ReauthReason::NotTried, message }
 }
 
@@ -128,7 +128,7 @@ fn not_authorized(snapshot: &Snapshot) -> Consent {
 pub fn way_back(snapshot: &Snapshot) -> String {
     let spec = &snapshot.spec;
     let whose = match news(snapshot).map(|token| &token.sharing) {
-        Some(Sharing::With(other)) => format!(" (the one that stands there is the connection {other}'s)"),
+        Some(Sharing::With(other)) => format!(" (the one in the initial grant belongs to the connection {other})"),
         Some(Sharing::Alone | Sharing::Unchecked(_)) | None => String::new(),
     };
     let by_hand = match &spec.initial_grant {

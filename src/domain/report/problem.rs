@@ -95,7 +95,7 @@ fn grant_unreadable(snapshot: &Snapshot) -> Option<Problem> {
         GrantSecret::Unreadable(why) => problem(
             ReadyReason::GrantUnreadable,
             format!(
-                "the Secret {} cannot be used: {why}. It is left alone: restore it, upgrade the operator, or delete it and consent anew",
+                "the Secret {} cannot be used: {why}. It is left untouched: restore it, upgrade the operator, or delete it and authorize again",
                 names::grant_secret(&snapshot.spec.name)
             ),
         ),
@@ -121,7 +121,7 @@ pub fn stalls(problem: &Problem, snapshot: &Snapshot) -> bool {
 /// What the API server refuses to store.
 pub fn storage_refused(why: &str) -> Problem {
     let message = format!(
-        "the API server refuses to store our Secrets: {why}. Nothing was spent: mend rights, admission policy or quota; it is tried again by itself"
+        "the API server rejects the operator's Secrets: {why}. No token was used: fix the rights, the admission policy or the quota; it is retried automatically"
     );
     Problem { reason: ReadyReason::StorageRefused, message }
 }
@@ -144,7 +144,7 @@ fn initial_grant(snapshot: &Snapshot) -> Option<Problem> {
         return problem(
             ReadyReason::GrantShared,
             format!(
-                "the connection {other} adopted this very refresh token; it is not sent: give this one a consent of its own"
+                "the connection {other} adopted this very refresh token, so it is not sent: give this connection an authorization of its own"
             ),
         );
     }
@@ -181,21 +181,21 @@ fn halt_problem(halt: HaltReason, snapshot: &Snapshot) -> Problem {
         HaltReason::InvalidClient => (
             ReadyReason::InvalidClient,
             format!(
-                "the server refuses the client; the grant is kept: mend the Secret {} or spec.client",
+                "the server rejects the client; the grant is kept: fix the Secret {} or spec.client",
                 snapshot.spec.client_secret_name
             ),
         ),
         HaltReason::InvalidRequest => (
             ReadyReason::InvalidRequest,
             format!(
-                "the server calls the request wrong; the grant is kept: mend the spec or the Secret {}",
+                "the server rejects the request as malformed; the grant is kept: fix the spec or the Secret {}",
                 snapshot.spec.client_secret_name
             ),
         ),
         HaltReason::RetriesExhausted => (
             ReadyReason::RetriesExhausted,
             format!(
-                "spec.retryTimeout is over and every try failed; the grant is kept: set the annotation {} to a new value, or change the spec, the client Secret or the initial grant",
+                "retries failed for spec.retryTimeout; the grant is kept: set the annotation {} to a new value, or change the spec, the client Secret or the initial grant",
                 names::REFRESH_REQUESTED_ANNOTATION
             ),
         ),
@@ -217,7 +217,7 @@ fn in_doubt(snapshot: &Snapshot) -> Option<Problem> {
         && snapshot.sighting.claim_owner != Some(ClaimOwner::NeverSentHere);
     let doubtful = attempts(snapshot).any(|attempts| attempts.in_doubt && attempts.halt.is_none());
     let message =
-        "an exchange may have spent the refresh token; it is being found out by itself, with one more exchange";
+        "the outcome of the last refresh is unknown: it may have used the refresh token; it is retried automatically";
     if claimed || doubtful { problem(ReadyReason::RefreshInDoubt, message) } else { None }
 }
 
@@ -228,7 +228,7 @@ fn progressing(snapshot: &Snapshot) -> Option<Problem> {
     if !fresh && new_token(snapshot).is_none() {
         return None;
     }
-    problem(ReadyReason::Progressing, "the first exchange with a new refresh token is under way")
+    problem(ReadyReason::Progressing, "the first refresh with a new refresh token is in progress")
 }
 
 fn failing(snapshot: &Snapshot) -> Option<Problem> {
@@ -236,10 +236,10 @@ fn failing(snapshot: &Snapshot) -> Option<Problem> {
     let last = snapshot.grant.ours().and_then(|grant| grant.value.last_failure.as_ref());
     let last = last.map_or_else(String::new, |last| format!(": {} ({})", last.message, last.reason));
     let row = match failures {
-        1 => "an exchange has failed".to_owned(),
-        more => format!("{more} exchanges in a row have failed"),
+        1 => "a refresh failed".to_owned(),
+        more => format!("{more} refreshes in a row failed"),
     };
-    problem(ReadyReason::RefreshFailing, format!("{row}{last}; tried again by itself"))
+    problem(ReadyReason::RefreshFailing, format!("{row}{last}; retried automatically"))
 }
 
 /// A new consent that was refused beside a living grant: nothing is lost, but somebody should know.
@@ -248,7 +248,7 @@ pub fn refused_beside_living(snapshot: &Snapshot) -> Option<String> {
     let refused = grant.refused.as_ref().filter(|_| grant.live.is_some())?;
     let at = whole_seconds(refused.at);
     Some(format!(
-        "the new consent that was tried at {at} was refused, and the living grant is used on: {}",
+        "the new authorization was rejected at {at}, and the working grant is still used: {}",
         way_back(snapshot)
     ))
 }

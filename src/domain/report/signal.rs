@@ -79,7 +79,7 @@ fn refused_early(
     (is_news && is_young && by_the_server).then(|| Signal {
         kind: SecuritySignal::RefusedEarly,
         message: format!(
-            "the server refused a refresh token of {}, and they live for 60 days: if nobody revoked it, somebody else has presented an old one: find out who has it",
+            "the server refused a refresh token of {}, and they live for 60 days: if no one revoked it, someone else presented an old one: find out who has it",
             whole_seconds(issued_at)
         ),
     })
@@ -102,7 +102,7 @@ fn damaged(snapshot: &Snapshot, before: &PleoConnectionStatus, after: &PleoConne
     (bears(after, reason) && !bears(before, reason)).then(|| Signal {
         kind: SecuritySignal::SecretEdited,
         message: format!(
-            "somebody wrote into the Secret {secret}: {what}; only the operator should: find out who did, and who else may"
+            "another program wrote to the Secret {secret}: {what}; only the operator should: find out which one, and who else may"
         ),
     })
 }

@@ -197,7 +197,7 @@ fn ready(snapshot: &Snapshot, problems: &[Problem], next: Option<Timestamp>, now
     let is_ours = projection::contested(snapshot, now).is_none();
     let usable = snapshot.token.published().and_then(|published| published.usable(now)).filter(|_| is_ours);
     let Some(access) = usable else {
-        let nothing_yet = || (ReadyReason::Progressing, "the next exchange is about to begin".to_owned());
+        let nothing_yet = || (ReadyReason::Progressing, "the next refresh is about to start".to_owned());
         return problems.first().map_or_else(nothing_yet, |first| (first.reason, first.message.clone()));
     };
     let due = next.map_or_else(

@@ -64,7 +64,7 @@ impl Snapshot {
     }
 }
 
-/// What users and pods were told last. It is a witness: who puts a grant back from a backup does not put that back.
+/// What users and notified pods last. It is a witness: who puts a grant back from a backup does not put that back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LastReported {
     /// Successful exchanges.
@@ -194,7 +194,7 @@ pub enum GrantSecret {
     Absent,
     /// This connection's.
     Ours(Versioned<Grant>),
-    /// A deleted namesake's, or restored from a backup: never used, for an old token can kill a living authorisation.
+    /// A deleted namesake's, or restored from a backup: never used, for an old token can kill a living authorization.
     Stale(Versioned<Grant>),
     /// Somebody else's object.
     NotOwned,

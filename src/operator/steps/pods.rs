@@ -92,7 +92,7 @@ async fn round(ctx: &Context, key: &Key, mark: &str) {
         Ok(untold) => untold,
         Err(error) => {
             ctx.metrics.pod_notification(false);
-            warn!(namespace, connection, "pods cannot be listed, and learn of the new token a minute later: {error}");
+            warn!(namespace, connection, "failed to list pods; they get the new token a minute later: {error}");
             return;
         }
     };
@@ -113,12 +113,12 @@ async fn round(ctx: &Context, key: &Key, mark: &str) {
         }
     }
     if successes > 0 {
-        info!(namespace, connection, rotation = mark, pods = successes, "pods were told");
+        info!(namespace, connection, rotation = mark, pods = successes, "notified pods");
     }
     if let Some((pods, error)) = failures {
         warn!(
             namespace,
-            connection, pods, "pods could not be told, and learn of the new token a minute later: {error}"
+            connection, pods, "failed to notify pods; they get the new token a minute later: {error}"
         );
     }
 }

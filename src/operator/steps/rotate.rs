@@ -52,7 +52,7 @@ pub struct Job {
 pub enum Rotated {
     /// The outcome, success or failure, is stored.
     Stored(Box<Versioned<Grant>>),
-    /// Somebody else was faster, or the connection is gone: look again.
+    /// Someone else was faster, or the connection is gone: look again.
     Reobserve,
     /// The API server refused the claim; nothing was spent.
     Refused(String),
@@ -174,9 +174,9 @@ async fn send(ctx: &Context, exchange: TokenRequest, sent_at: &SentAt) -> Attemp
 /// A line for every attempt: its outcome and, where there is one, the reason.
 fn tell(spec: &ResolvedSpec, attempt: &Attempt, ending: &AttemptResult) {
     let which = match attempt.which {
-        Which::Candidate => "new consent",
+        Which::Candidate => "new authorization",
         Which::Live => "live",
-        Which::Code => "consent by link",
+        Which::Code => "authorization by link",
     };
     let (namespace, connection, id) = (&spec.namespace, &spec.name, &attempt.id.0);
     let rotation = attempt.claimed.rotation;
@@ -212,7 +212,7 @@ fn tell(spec: &ResolvedSpec, attempt: &Attempt, ending: &AttemptResult) {
     }
 }
 
-/// Steps 3 and 4: repeated until the outcome is stored, or somebody newer has won.
+/// Steps 3 and 4: repeated until the outcome is stored, or a newer attempt has won.
 async fn store(
     ctx: &Context,
     spec: &ResolvedSpec,
@@ -231,7 +231,7 @@ async fn store(
                         namespace = spec.namespace,
                         connection = spec.name,
                         attempt = attempt.id.0,
-                        "somebody newer has won"
+                        "a newer attempt has won"
                     );
                     return Rotated::Reobserve;
                 }
@@ -248,7 +248,7 @@ async fn store(
             warn!(
                 namespace = spec.namespace,
                 connection = spec.name,
-                "a failure could not be stored; the claim that stays tells of it"
+                "failed to store a failure; the claim that stays records it"
             );
             return Rotated::Reobserve;
         }
@@ -339,7 +339,7 @@ async fn reread(ctx: &Context, spec: &ResolvedSpec, attempt: &Attempt, ending: &
             error!(
                 namespace = spec.namespace,
                 connection = spec.name,
-                "an outcome is in hand and the grant Secret is somebody else's now: remove it, so that the outcome can be stored"
+                "failed to store a token response: the grant Secret is not the operator's any more; remove it, so that the response can be stored"
             );
             // For a connection that is gone, nobody will.
             if lives(ctx, spec).await == Some(false) { Reread::ConnectionGone } else { Reread::NotYet }
@@ -365,5 +365,5 @@ fn is_older(stored: &Grant, attempt: &Attempt) -> bool {
 
 fn complain(spec: &ResolvedSpec, ending: &AttemptResult, error: &StoreError) {
     let (namespace, connection, outcome) = (&spec.namespace, &spec.name, ending.outcome.label());
-    warn!(namespace, connection, outcome, "the outcome of an exchange is not stored yet, trying on: {error}");
+    warn!(namespace, connection, outcome, "failed to store a token response; retrying: {error}");
 }

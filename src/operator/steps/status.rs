@@ -106,7 +106,7 @@ pub async fn status_before_exchange(ctx: &Arc<Context>, scene: &mut Scene) {
     match status(ctx, scene, None).await {
         // What comes of the exchange will be told in any case.
         Ok(StatusWrite::Yes | StatusWrite::BySomebodyElse | StatusWrite::Refused) => {}
-        Err(error) => debug!("the status was not written before the exchange: {error}"),
+        Err(error) => debug!("failed to write the status before the refresh: {error}"),
     }
 }
 
@@ -215,7 +215,7 @@ fn is_news(ctx: &Context, scene: &Scene, signal: &Signal) -> bool {
 /// A consent by link ended: counted, and told where it came to nothing. Who watches the page is told there as well.
 pub fn consent(ctx: &Arc<Context>, scene: &Scene, end: VisitEnd) {
     let spec = &scene.snapshot.spec;
-    info!(namespace = spec.namespace, connection = spec.name, outcome = end.label(), "a consent by link ended");
+    info!(namespace = spec.namespace, connection = spec.name, outcome = end.label(), "an authorization by link ended");
     ctx.metrics.consent(end);
     let failed = |advice: &str| {
         let (reason, message) = (CONSENT_FAILED.to_owned(), advice.to_owned());

@@ -90,7 +90,7 @@ fn is_allowed(server: &Server, origins: &[&str]) {
     // In a query it is a letter like any other; before that, browsers take it for a slash.
     let path = url.split('?').next().unwrap_or_default();
     assert!(!path.contains('\\'), "{url}");
-    assert_eq!(Url::parse(url).map(String::from).as_deref(), Ok(url), "normalised");
+    assert_eq!(Url::parse(url).map(String::from).as_deref(), Ok(url), "normalized");
     if let Some(bundle) = &server.ca_bundle {
         let roots = reqwest::Certificate::from_pem_bundle(bundle.as_bytes());
         assert!(roots.is_ok_and(|roots| !roots.is_empty()), "what was checked is what the client reads");

@@ -1,4 +1,4 @@
-//! The authorisation server's own logic: a synchronous state machine. Pure: no clock, no I/O, no
+//! The authorization server's own logic: a synchronous state machine. Pure: no clock, no I/O, no
 //! async and no randomness but a seed. Time comes in as a value, counted from the server's start.
 //!
 //! An exchange has three steps, so that delays can lie between them and overlaps are seen:
@@ -63,7 +63,7 @@ pub enum Presented {
     Code {
         /// As it came with the redirect.
         code: String,
-        /// The one of the authorisation request, again.
+        /// The one of the authorization request, again.
         redirect_uri: String,
         /// What the challenge was made from (RFC 7636).
         verifier: String,
@@ -113,7 +113,7 @@ impl fmt::Debug for Pair {
     }
 }
 
-/// The authorisation server, without the server.
+/// The authorization server, without the server.
 #[derive(Clone)]
 pub struct Authority {
     lifetimes: Lifetimes,

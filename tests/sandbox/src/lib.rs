@@ -1,4 +1,4 @@
-//! Pleo's authorisation server as a strict fake, over HTTPS with a CA of its own making: for tests
+//! Pleo's authorization server as a strict fake, over HTTPS with a CA of its own making: for tests
 //! and for playing. Nothing in it comes from Pleo; it knows the rules of Pleo's public
 //! documentation, and takes the strictest reading of what that leaves open.
 //!

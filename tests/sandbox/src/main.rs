@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-/// A strict fake of Pleo's authorisation server, over HTTPS with a CA of its own making.
+/// A strict fake of Pleo's authorization server, over HTTPS with a CA of its own making.
 ///
 /// Prints TOKEN_URL=…, AUTHORIZATION_URL=…, API_URL=…, CONTROL_URL=… and, where asked for,
 /// CA_FILE=… and REFRESH_TOKEN_name=… on standard output, then READY=1; a line per exchange, never

@@ -40,7 +40,7 @@ impl Sandbox {
         format!("{}/oauth/token", self.origin())
     }
 
-    /// The authorisation endpoint, with a consent page for people. Without one: [`Sandbox::consent`].
+    /// The authorization endpoint, with a consent page for people. Without one: [`Sandbox::consent`].
     #[must_use]
     pub fn authorization_url(&self) -> String {
         format!("{}/oauth/authorize", self.origin())

@@ -1,4 +1,4 @@
-//! Misbehaviour on demand: steps, and their queue for each connection. Pure.
+//! Misbehavior on demand: steps, and their queue for each connection. Pure.
 //!
 //! One step is used up per exchange. Without a step the server behaves. The JSON form of a step
 //! is that of [`Step`]; every field may be left out:
@@ -288,7 +288,7 @@ impl Scripts {
         self.scripts.get(connection).cloned().unwrap_or_default()
     }
 
-    /// Uses up the next step: the connection's own, else that of [`ANY`], else good behaviour.
+    /// Uses up the next step: the connection's own, else that of [`ANY`], else good behavior.
     pub fn next(&mut self, connection: Option<&str>) -> Step {
         connection.and_then(|connection| self.take(connection)).or_else(|| self.take(ANY)).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! The rules of the authorisation server, each named by a test. Pure: no socket, no clock.
+//! The rules of the authorization server, each named by a test. Pure: no socket, no clock.
 
 use pleo_sandbox::authority::{
     AccessRefusal, Authentication, Authority, AuthorizationRequest, Client, Credentials, Delivery, Life, Lifetimes,

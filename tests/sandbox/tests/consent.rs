@@ -1,4 +1,4 @@
-//! The authorisation code flow: a page for people, a code that is good once, and PKCE.
+//! The authorization code flow: a page for people, a code that is good once, and PKCE.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Misbehaviour on demand over real HTTPS, and what the server remembers of it.
+//! Misbehavior on demand over real HTTPS, and what the server remembers of it.
 
 mod common;
 

@@ -32,7 +32,7 @@ fn header(step: &Step, name: &str) -> Option<String> {
 }
 
 #[test]
-fn steps_are_used_up_in_order_then_the_repeated_one_then_good_behaviour() {
+fn steps_are_used_up_in_order_then_the_repeated_one_then_good_behavior() {
     let mut scripts = Scripts::default();
     scripts.push("acme", [Step::status(500), Step::status(501)]);
     scripts.repeat("acme", Step::status(502));

@@ -1,4 +1,4 @@
-//! The authorisation endpoint's rules (RFC 6749 section 4.1, RFC 7636): who may ask a user, and the code that a consent
+//! The authorization endpoint's rules (RFC 6749 section 4.1, RFC 7636): who may ask a user, and the code that a consent
 //! brings. Pure.
 
 use super::family::Kind;
@@ -57,7 +57,7 @@ impl AuthorizationRequest {
 }
 
 impl Authority {
-    /// Reads the parameters of an authorisation request, strictly: only `code`, only `S256`.
+    /// Reads the parameters of an authorization request, strictly: only `code`, only `S256`.
     ///
     /// # Errors
     /// What is wrong, and whether the client may be told of it.

@@ -3,7 +3,7 @@
 use super::{Authority, Client, Counters, ExchangeId, ExchangeRecord, FamilyId, FamilyState, Life, Lifetimes};
 use std::time::Duration;
 
-/// One authorisation.
+/// One authorization.
 #[derive(Clone)]
 pub(super) struct Family {
     pub(super) connection: String,

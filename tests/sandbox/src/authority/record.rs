@@ -10,7 +10,7 @@ use std::time::Duration;
 #[serde(transparent)]
 pub struct ExchangeId(pub(super) usize);
 
-/// Names a family, which is one authorisation: a consent and every token that descends from it.
+/// Names a family, which is one authorization: a consent and every token that descends from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct FamilyId(pub(super) u64);
@@ -60,7 +60,7 @@ pub struct ExchangeRecord {
 pub enum GrantType {
     /// A refresh token.
     RefreshToken,
-    /// An authorisation code.
+    /// An authorization code.
     AuthorizationCode,
 }
 
@@ -141,11 +141,11 @@ impl Refusal {
             Self::InvalidClient => "Client authentication failed",
             Self::UnknownToken => "The refresh token or code is not one of ours",
             Self::ForeignToken => "The refresh token or code was issued to another client",
-            Self::SpentToken => "The refresh token or code was used before; the authorisation is revoked",
-            Self::ExpiredToken => "The refresh token or code has expired; the authorisation is revoked",
+            Self::SpentToken => "The refresh token or code was used before; the authorization is revoked",
+            Self::ExpiredToken => "The refresh token or code has expired; the authorization is revoked",
             Self::WrongRedirectUri => "The redirect_uri is not the one that the code was issued for",
             Self::WrongVerifier => "The code_verifier is not the one that the code_challenge was made from",
-            Self::DeadFamily => "The authorisation was revoked",
+            Self::DeadFamily => "The authorization was revoked",
             Self::AlreadyJudged => "The exchange was judged before",
         }
     }

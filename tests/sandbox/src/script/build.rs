@@ -7,7 +7,7 @@ use super::{
 use std::time::Duration;
 
 impl Step {
-    /// Good behaviour, to which waits can be added.
+    /// Good behavior, to which waits can be added.
     #[must_use]
     pub fn normal() -> Self {
         Self::default()
