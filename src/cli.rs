@@ -35,10 +35,10 @@ pub enum Command {
 /// Flags of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// A namespace to look after; repeat for several. Without it: all.
+    /// A namespace to manage; repeat for several. Without it: all.
     #[arg(long = "namespace", env = "PLEO_NAMESPACE", value_delimiter = ',', value_parser = clap::builder::NonEmptyStringValueParser::new(), value_name = "NAME")]
     pub namespaces: Vec<String>,
-    /// A server that may be talked to (scheme, host and port of its token URL); repeat for several. Without it: Pleo's two.
+    /// A server that tokens may be sent to (scheme, host and port of its token URL); repeat for several. Without it: Pleo's two.
     #[arg(long = "allowed-server", env = "PLEO_ALLOWED_SERVER", value_delimiter = ',', value_name = "URL")]
     pub allowed_servers: Vec<AllowedServer>,
     /// Name of the Lease for leader election.
@@ -47,29 +47,29 @@ pub struct RunArgs {
     /// Namespace of the Lease. Without it: the pod's, else the kubeconfig's.
     #[arg(long, env = "PLEO_LEASE_NAMESPACE", value_parser = clap::builder::NonEmptyStringValueParser::new(), value_name = "NAME")]
     pub lease_namespace: Option<String>,
-    /// How long the others wait for a leader that is silent; 1s at least.
+    /// How long the other replicas wait for a leader that does not renew; 1s at least.
     #[arg(long, env = "PLEO_LEASE_DURATION", default_value = "15s", value_parser = at_least_a_second, value_name = "DURATION")]
     pub lease_duration: Duration,
     /// Name of this replica; no two may share it. Without it: in a cluster the pod's name, elsewhere host name and a random part.
     #[arg(long, env = "PLEO_IDENTITY", value_parser = clap::builder::NonEmptyStringValueParser::new(), value_name = "NAME")]
     pub identity: Option<String>,
-    /// How long one answer of the authorization server is awaited; 1s at least.
+    /// How long to wait for a response of the token endpoint; 1s at least.
     #[arg(long, env = "PLEO_REQUEST_TIMEOUT", default_value = "60s", value_parser = at_least_a_second, value_name = "DURATION")]
     pub request_timeout: Duration,
-    /// How many connections are worked on at once.
+    /// How many connections are reconciled at once.
     #[arg(long, env = "PLEO_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..), value_name = "N")]
     pub concurrency: u16,
-    /// How many pods are told of rotations in a second, by an annotation; 0: none.
+    /// How many pods are notified of rotations per second, by an annotation; 0: none.
     #[arg(long, env = "PLEO_NOTIFY_PODS_PER_SECOND", default_value_t = 50, value_name = "N")]
     pub notify_pods_per_second: u16,
-    /// Under which https URL people reach the pages to consent on; the authorization server must have URL/callback as a
+    /// The https URL under which users reach the authorization pages; the authorization server must have URL/callback as a
     /// redirect URI. Without it there are no links.
     #[arg(long, env = "PLEO_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<PublicUrl>,
-    /// Where those pages are served, in plain HTTP; an Ingress or a gateway stands in front.
+    /// Where those pages are served, in plain HTTP, behind an Ingress or a gateway.
     #[arg(long, env = "PLEO_LINK_ADDRESS", value_parser = address, default_value = "0.0.0.0:8081", value_name = "ADDRESS")]
     pub link_address: SocketAddr,
-    /// A site that a link may lead on to in the end (`?return=`; scheme, host and port); repeat for several.
+    /// A site that a link may return to (`?return=`; scheme, host and port); repeat for several.
     #[arg(
         long = "allowed-return",
         env = "PLEO_ALLOWED_RETURN",
@@ -78,7 +78,7 @@ pub struct RunArgs {
         requires = "public_url"
     )]
     pub allowed_returns: Vec<ReturnSite>,
-    /// A URL that is told by webhook when a human must consent, and when all is well again.
+    /// A webhook that is notified when a user must authorize, and on recovery.
     #[arg(
         long,
         env = "PLEO_NOTIFY_URL",
@@ -94,7 +94,7 @@ pub struct RunArgs {
     /// Where /livez, /readyz and /metrics are served.
     #[arg(long, env = "PLEO_ADMIN_ADDRESS", value_parser = address, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     pub admin_address: SocketAddr,
-    /// How log lines look; RUST_LOG says which.
+    /// Format of the log; RUST_LOG selects what is logged.
     #[arg(long, env = "PLEO_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json, value_name = "FORMAT")]
     pub log_format: LogFormat,
 }

@@ -45,7 +45,7 @@ pub struct PleoConnectionSpec {
     pub server: Option<ServerSpec>,
     /// Who asks for tokens: the client as registered with Pleo.
     pub client: ClientSpec,
-    /// Where the first refresh token stands, from a human's consent. Another token in it later is a new consent.
+    /// The Secret with the first refresh token, which a user's authorization returned. Another token in it later is a new authorization.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial_grant: Option<InitialGrantSpec>,
     /// The Secret that pods mount; default: the connection's name.
@@ -140,7 +140,7 @@ pub struct ClientSpec {
     /// How the client authenticates: Body (the default) or Basic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authentication: Option<Authentication>,
-    /// What a human is asked to consent to (RFC 6749 section 3.3). Default: what the server gives by itself.
+    /// The scopes to request from the user (RFC 6749 section 3.3). Default: the server's default.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 256), regex(pattern = r"^[\x21\x23-\x5B\x5D-\x7E]+$")))]
     pub scopes: Vec<String>,
@@ -180,18 +180,18 @@ pub struct SecretKeyRef {
     pub key: Option<String>,
 }
 
-/// Where the first refresh token stands.
+/// The Secret with the first refresh token.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InitialGrantSpec {
     /// A Secret of type Opaque; it may come later than the connection.
     pub secret_ref: SecretKeyRef,
-    /// True: the key is left in place after it was adopted, as GitOps tools like it. Default: it is removed.
+    /// True: the key is kept after its token was adopted, for GitOps tools that would restore it. Default: it is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<bool>,
 }
 
-/// What the Secret that pods mount bears beside the tokens. The operator's own labels win.
+/// Metadata of the Secret that pods mount. The operator's own labels take precedence.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 pub struct SecretTemplate {
     /// Labels to put on it.

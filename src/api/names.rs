@@ -46,7 +46,7 @@ pub mod token_secret {
     pub const TOKEN_TYPE: &str = "token_type";
     /// When the access token ends, RFC 3339 in UTC.
     pub const EXPIRES_AT: &str = "expires_at";
-    /// Successful exchanges of this connection so far.
+    /// Successful refreshes of this connection so far.
     pub const ROTATION: &str = "rotation";
     /// One of [`crate::api::TokenState`].
     pub const STATE: &str = "state";

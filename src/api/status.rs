@@ -16,39 +16,39 @@ pub struct PleoConnectionStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// Successful exchanges of this connection so far.
+    /// Successful refreshes of this connection so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<i64>,
-    /// The rotation whose refresh token a server refused, until there is a new pair.
+    /// The rotation whose refresh token a server rejected, until there is a new pair.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused_rotation: Option<i64>,
-    /// When the last successful exchange was begun.
+    /// When the last successful refresh started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_refresh_time: Option<Time>,
     /// When the access token ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiration_time: Option<Time>,
-    /// When the next exchange or the next retry is due.
+    /// When the next refresh or retry is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_refresh_time: Option<Time>,
-    /// Failed exchanges in a row.
+    /// Failed refreshes in a row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failures: Option<i32>,
-    /// The last exchange that failed.
+    /// The last refresh that failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<LastFailure>,
-    /// While a human is needed: where to consent, in a browser. Whoever has it may connect an account.
+    /// While a user must authorize: the link to open in a browser. Anyone who has it can connect an account.
     #[serde(rename = "authorizationURL", default, skip_serializing_if = "Option::is_none")]
     pub authorization_url: Option<String>,
     /// The Secret that pods mount.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_name: Option<String>,
-    /// The value of the annotation pleo.io/refresh-requested-at that was answered last.
+    /// The last value of the annotation pleo.io/refresh-requested-at that was handled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_refresh_request: Option<String>,
 }
 
-/// A failed exchange.
+/// A failed refresh.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 pub struct LastFailure {
     /// When it ended.

@@ -32,7 +32,7 @@ pub struct ResolvedSpec {
     pub client_secret_name: String,
     /// What a human is asked to consent to; empty: what the server gives by default.
     pub scopes: Vec<String>,
-    /// Where the first refresh token stands.
+    /// The Secret with the first refresh token.
     pub initial_grant: Option<InitialGrantRef>,
     /// The Secret that pods mount.
     pub secret_name: String,

@@ -56,7 +56,7 @@ pub struct Policy {
     pub pace: Pace,
     /// Where people reach this operator, for links; none: there are no links.
     pub links: Option<String>,
-    /// How many connections are worked on at once.
+    /// How many connections are reconciled at once.
     pub concurrency: u16,
     /// How many pods are told of rotations in a second; 0: none.
     pub notify_pods_per_second: u16,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-/// Looks after Pleo connections: what is wrong, a new consent, a refresh now.
+/// Manages Pleo connections: status, authorization, refresh.
 #[derive(Debug, Parser)]
 #[command(name = "kubectl pleo", bin_name = "kubectl pleo", version, disable_help_subcommand = true)]
 pub struct Cli {
@@ -18,7 +18,7 @@ pub struct Cli {
     /// The kubeconfig's context to use.
     #[arg(long, global = true, value_name = "NAME")]
     pub context: Option<String>,
-    /// How the answer looks.
+    /// Output format.
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
     pub output: Output,
 }
@@ -34,14 +34,14 @@ pub enum Command {
         #[arg(short = 'A', long)]
         all_namespaces: bool,
     },
-    /// Consent in a browser on this machine, and give the operator the new grant.
+    /// Authorize in a browser on this machine, and store the new grant for the operator.
     Connect(ConnectArgs),
-    /// Ask for a refresh now. It kills the token that pods hold, and they get a new one.
+    /// Request a refresh now. It invalidates the token that pods have, and they get a new one.
     Refresh {
         /// Which.
         #[command(flatten)]
         which: Which,
-        /// Wait until it is done, and say how it ended.
+        /// Wait for the result, and print it.
         #[arg(long)]
         wait: bool,
         /// How long to wait.
@@ -54,13 +54,13 @@ pub enum Command {
         #[command(flatten)]
         which: Which,
     },
-    /// Go on.
+    /// Resume refreshing.
     Resume {
         /// Which.
         #[command(flatten)]
         which: Which,
     },
-    /// Whether the cluster has all that is needed: the CRD, a leader, your rights, the right time.
+    /// Check the installation: the CRD, a leader, your rights, the clock.
     Check {
         /// The namespace of the operator's Lease.
         #[arg(long, default_value = "pleo-system", value_name = "NAME")]
@@ -81,13 +81,13 @@ pub enum Command {
 pub struct ConnectArgs {
     /// The connection.
     pub name: String,
-    /// Where the browser comes back to, on this machine. It must be registered with Pleo, to the letter.
+    /// The redirect URI on this machine. It must be registered with Pleo exactly like this.
     #[arg(long, default_value = "http://localhost:8976/callback", value_name = "URL")]
     pub redirect_uri: String,
     /// Print the address instead of opening a browser.
     #[arg(long)]
     pub no_browser: bool,
-    /// How long to wait for the consent.
+    /// How long to wait for the authorization.
     #[arg(long, default_value = "15m", value_parser = duration, value_name = "DURATION")]
     pub timeout: Duration,
 }
@@ -107,7 +107,7 @@ pub struct Which {
     pub all: bool,
 }
 
-/// How the answer looks.
+/// Output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
     /// For people.

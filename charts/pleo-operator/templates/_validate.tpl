@@ -21,7 +21,7 @@
 {{- end }}
 {{- end }}
 {{- if ne (len $v.namespaces) (len (uniq $v.namespaces)) }}
-{{- fail (printf "namespaces: a name stands there twice: %s" (join ", " $v.namespaces)) }}
+{{- fail (printf "namespaces: these are listed twice: %s" (join ", " $v.namespaces)) }}
 {{- end }}
 {{- if and (not $v.serviceAccount.create) (not $v.serviceAccount.name) }}
 {{- fail "serviceAccount.create is false: set serviceAccount.name to the account that the operator shall use. The namespace's default account is not taken, since every pod there could use its rights" }}
@@ -60,7 +60,7 @@
 
 {{- /* The webhook. */}}
 {{- if and $v.webhook.url (not (regexMatch "^https?://[^/@#\\s]+(/[^#\\s]*)?$" $v.webhook.url)) }}
-{{- fail (printf "webhook.url %q is no URL that could be told: write it like https://hooks.example.com/pleo" $v.webhook.url) }}
+{{- fail (printf "webhook.url %q is not a URL that can be notified: write it like https://hooks.example.com/pleo" $v.webhook.url) }}
 {{- end }}
 {{- if and $v.webhook.url $v.webhook.urlKey }}
 {{- fail "webhook.url and webhook.urlKey are both set: write the URL, or the key of the Secret that has it" }}
@@ -69,7 +69,7 @@
 {{- fail "webhook.url needs webhook.secretName: a Secret with the key that signs. Make one: kubectl create secret generic pleo-webhook --from-literal=key=\"whsec_$(openssl rand -base64 32)\"" }}
 {{- end }}
 {{- if and $v.webhook.secretName (not (or $v.webhook.url $v.webhook.urlKey)) }}
-{{- fail "webhook.secretName is set without webhook.url or webhook.urlKey: there is nobody to be told" }}
+{{- fail "webhook.secretName is set without webhook.url or webhook.urlKey: there is no one to notify" }}
 {{- end }}
 
 {{- /* Times. */}}

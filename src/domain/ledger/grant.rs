@@ -40,7 +40,7 @@ pub struct Grant {
     /// Every token and code ever taken from a human, in the order of their consents, and the tokens that came by rotation
     /// and died.
     pub adopted: Vec<Adopted>,
-    /// The last exchange that failed.
+    /// The last refresh that failed.
     pub last_failure: Option<FailureRecord>,
     /// The last refresh request that was answered by an exchange.
     pub handled_request: Option<String>,
@@ -131,7 +131,7 @@ pub struct CandidateRecord {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Attempts {
-    /// Failed exchanges in a row.
+    /// Failed refreshes in a row.
     pub failures: u32,
     /// When that row began.
     pub failing_since: Option<Timestamp>,
