@@ -151,8 +151,7 @@ pub fn parse() -> Result<Cli, Refused> {
     let cli = Cli::try_parse().map_err(refused)?;
     match &cli.command {
         Command::Run(args) if args.notify_url.as_ref().is_some_and(|url| url.get().is_none()) => {
-            let help =
-                "error: --notify-url is not a URL that can be notified: write https://host/path, or http within the cluster";
+            let help = "error: --notify-url is not a URL that can be notified: write https://host/path, or http within the cluster";
             Err(Refused::Usage(help.to_owned()))
         }
         Command::Run(_) | Command::Crd | Command::Version => Ok(cli),

@@ -16,11 +16,12 @@ impl World {
     pub async fn consent_by(&self, link: &str) -> anyhow::Result<()> {
         let ca = self.private_file("ca.pem", self.sandbox.ca_pem())?;
         let cookies = self.cluster.folder().join("cookies");
-        self.screen.say("He opens it, and is led on to the server, which asks:")?;
+        self.screen.say("They open it, and are redirected to the server, which asks:")?;
         let asked = self.curl(&ca, &cookies, &[link]).await?;
-        expect(asked.contains("asks for access"), || "the server does not ask him".to_owned())?;
+        expect(asked.contains("asks for access"), || "the server does not ask".to_owned())?;
         self.screen.printed(&words(&asked))?;
-        self.screen.say("He says yes: this is the form of that page. From there he is led back to the operator.")?;
+        self.screen
+            .say("They agree: this is the form of that page. From there they are redirected to the operator.")?;
         let form = self.private_file("form", &form(&asked).context("not as told: the page has no form")?)?;
         let yes = [&format!("@{}", form.display()), "decision=allow", "account=acme"];
         let endpoint = self.sandbox.authorization_url();

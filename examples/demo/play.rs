@@ -12,7 +12,7 @@ use crate::{
 
 /// What may be typed, and what it does.
 const HELP: &str = "\
-revoke   the user takes the consent back
+revoke   the user revokes the authorization
 consent  the user consents again, and the new token is applied
 outage   the authorization server is gone
 back     and there again";

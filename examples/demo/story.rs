@@ -57,8 +57,8 @@ async fn connect(world: &World) -> anyhow::Result<()> {
     let screen = &world.screen;
     screen.chapter("2. A connection")?;
     screen.say(
-        "A human has consented, which gave a refresh token. It stands in a Secret, the client's password in another,\n\
-         and the connection names both. These are examples/sandbox.yaml and examples/consent.yaml, filled in.",
+        "A user has authorized the client, which returned a refresh token. It is in one Secret, the client's credentials\n\
+         are in another, and the connection refers to both. These are examples/sandbox.yaml and examples/consent.yaml, filled in.",
     )?;
     let (connection, consent) = (world.connection_file()?, world.consent_file()?);
     let (connection, consent) = (connection.to_string_lossy(), consent.to_string_lossy());
@@ -74,15 +74,15 @@ async fn look_at_the_secrets(world: &World) -> anyhow::Result<()> {
     screen.say("The Secret that pods mount. It has an access token, and never a refresh token.")?;
     let described = world.kubectl(&["describe", "secret", "acme-token"]).await?;
     expect(described.contains("access_token:"), || "there is no access_token in the Secret".to_owned())?;
-    expect(!described.contains("refresh_token"), || "a refresh token stands where pods can see it".to_owned())?;
+    expect(!described.contains("refresh_token"), || "a refresh token is where pods can see it".to_owned())?;
     world.kubectl(&["get", "secret", "acme-token", "-o", SHOW_VALUES]).await?;
     screen.say(
-        "The refresh token is in pleo-grant-acme, the operator's own. The consent in acme-grant was used up, so it was\n\
+        "The refresh token is in pleo-grant-acme, the operator's own. The token in acme-grant was used, so it was\n\
          removed: 0 keys.",
     )?;
     let listed = world.kubectl(&["get", "secrets"]).await?;
     let spent = listed.lines().find(|line| line.starts_with("acme-grant ")).unwrap_or_default();
-    expect(spent.split_whitespace().nth(2) == Some("0"), || "the spent token still stands in acme-grant".to_owned())?;
+    expect(spent.split_whitespace().nth(2) == Some("0"), || "the used token is still in acme-grant".to_owned())?;
     no_copy_is_left(world).await?;
     screen.say("A pod with examples/pod.yaml reads the token from a file, and calls the API.")?;
     use_the_token(world).await?;
@@ -93,8 +93,8 @@ async fn rotate(world: &World) -> anyhow::Result<()> {
     let screen = &world.screen;
     screen.chapter("4. Rotations")?;
     screen.say(&format!(
-        "Tokens of this sandbox live for {} seconds. At half of that (of a life of an hour: 5 minutes before its end)\n\
-         the operator fetches the next one, and the Secret holds it at once. This watches {ROTATIONS} more.",
+        "Tokens of this sandbox live for {} seconds. At half of that (with a lifetime of an hour: 5 minutes before the end)\n\
+         the operator refreshes, and updates the Secret at once. This watches {ROTATIONS} more.",
         ACCESS_LIFE.as_secs()
     ))?;
     let earlier = use_the_token(world).await?;
@@ -104,7 +104,7 @@ async fn rotate(world: &World) -> anyhow::Result<()> {
     let number = |line: &str| line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok());
     let enough = |line: &str| number(line).is_some_and(|number| number >= target);
     world.kubectl_until(&["get", "pleo", "acme", "--watch", "-o", columns], enough).await?;
-    screen.say("Each rotation kills the tokens before it. The latest is good, the one from above is dead.")?;
+    screen.say("Each rotation invalidates the earlier tokens. The latest works, the one from above does not.")?;
     use_the_token(world).await?;
     let status = world.call_with(&earlier, "the token from above").await?;
     expect(status == StatusCode::UNAUTHORIZED, || "an old token still works".to_owned())
@@ -112,16 +112,16 @@ async fn rotate(world: &World) -> anyhow::Result<()> {
 
 async fn revoke(world: &World) -> anyhow::Result<()> {
     let screen = &world.screen;
-    screen.chapter("5. The user takes the consent back")?;
+    screen.chapter("5. The user revokes the authorization")?;
     world.sandbox.revoke(CONNECTION);
-    screen.say("It was revoked at the server just now. The operator learns of it with its next refresh.")?;
+    screen.say("It was revoked at the server just now. The operator notices at its next refresh.")?;
     world.kubectl(&["wait", "--for=condition=ReauthRequired", "pleo/acme", "--timeout=30s"]).await?;
     world.kubectl(&["get", "pleo", "acme"]).await?;
-    screen.say("Its conditions say what happened, and what to do.")?;
+    screen.say("Its conditions report what happened, and what to do.")?;
     let told = world.kubectl(&["get", "pleo", "acme", "-o", SHOW_CONDITIONS]).await?;
     world.kubectl(&["get", "pleo", "acme", "-o", SHOW_MESSAGE]).await?;
     expect(told.contains("ReauthRequired is True: GrantRefused"), || "the condition has another reason".to_owned())?;
-    screen.say("The dead tokens were wiped. The files of a pod tell it to wait for a human.")?;
+    screen.say("The rejected tokens were wiped. The state in a pod's file says that a user must authorize again.")?;
     let described = world.kubectl(&["describe", "secret", "acme-token"]).await?;
     expect(!described.contains("access_token:"), || "a dead token was left in the Secret".to_owned())?;
     let state = world.kubectl(&["get", "secret", "acme-token", "-o", SHOW_STATE]).await?;
@@ -132,10 +132,10 @@ async fn revoke(world: &World) -> anyhow::Result<()> {
 
 async fn consent_again(world: &World) -> anyhow::Result<()> {
     let screen = &world.screen;
-    screen.chapter("6. And gives it again")?;
+    screen.chapter("6. And authorizes again")?;
     screen.say(
-        "The way back: a human opens the link that stands in the status, and says yes at the server. No token passes\n\
-         through anybody's hands, and all the rest stays as it is. Here curl is his browser.",
+        "A user opens the link in the status, and agrees at the server. No person handles a token, and everything else\n\
+         stays as it is. Here curl is the browser.",
     )?;
     let before = rotation(world).await?;
     let link = world.kubectl(&["get", "pleo", "acme", "-o", SHOW_LINK]).await?;
@@ -150,8 +150,8 @@ async fn consent_again(world: &World) -> anyhow::Result<()> {
 
 async fn look_back(world: &World, operator: &About) -> anyhow::Result<()> {
     let screen = &world.screen;
-    screen.chapter("7. What was told")?;
-    screen.say("Events tell of changes. That a token was rotated once more is none.")?;
+    screen.chapter("7. Events and metrics")?;
+    screen.say("Events report changes of conditions. Another rotation is not one.")?;
     world.kubectl(&["events", "--for", "pleoconnection/acme"]).await?;
     screen.say("Metrics count every attempt.")?;
     let url = format!("http://{}/metrics", operator.admin);
@@ -176,9 +176,9 @@ pub fn the_end(world: &World, operator: &About) -> anyhow::Result<()> {
     expect(!log.is_empty(), || "the operator logged nothing".to_owned())?;
     expect(!world.screen.holds_a_secret(&log), || "the operator's log holds a secret".to_owned())?;
     let tokens = world.sandbox.issued_tokens().len();
-    world.screen.say(&format!(
-        "The operator drained and ended with 0. None of {tokens} tokens stands in its log. Everything went as told.\n"
-    ))
+    world
+        .screen
+        .say(&format!("The operator drained and exited 0. None of {tokens} tokens is in its log. All checks passed.\n"))
 }
 
 /// Calls the API with the token that pods see, until it is taken: between reading and calling it may have been rotated,
@@ -198,9 +198,7 @@ async fn use_the_token(world: &World) -> anyhow::Result<String> {
 /// `kubectl apply` keeps a copy of what it applied in an annotation.
 async fn no_copy_is_left(world: &World) -> anyhow::Result<()> {
     let annotations = world.quietly(&["get", "secret", "acme-grant", "-o", "jsonpath={.metadata.annotations}"]).await?;
-    expect(!annotations.contains("refresh_token"), || {
-        "kubectl's copy of the spent token still stands in acme-grant".into()
-    })
+    expect(!annotations.contains("refresh_token"), || "kubectl's copy of the used token is still in acme-grant".into())
 }
 
 async fn rotation(world: &World) -> anyhow::Result<u64> {

@@ -138,10 +138,8 @@ impl Known {
         }
         if let Some(error) = query.get("error") {
             let known = words::known_error(error);
-            let why = format!(
-                "not authorized ({}): nothing was changed",
-                known.unwrap_or("for a reason not known here")
-            );
+            let why =
+                format!("not authorized ({}): nothing was changed", known.unwrap_or("for a reason not known here"));
             return (words::not_consented(known, None), Some(Err(why)));
         }
         match query.get("code").filter(|code| read_input(code.as_bytes()) == Ok(*code)) {

@@ -183,7 +183,9 @@ pub async fn begin(site: &Site, namespace: &str, name: &str, query: &Query) -> A
     };
     let endpoint = match &server.authorization_url {
         Ok(url) => url,
-        Err(why) => return words::not_now(&format!("The authorization page of the server is not known: {why}.")).into(),
+        Err(why) => {
+            return words::not_now(&format!("The authorization page of the server is not known: {why}.")).into();
+        }
     };
     let secret = match site.store.read_secret(namespace, &spec.client_secret_name).await {
         Ok(secret) => secret,
@@ -292,7 +294,12 @@ fn take_in(
     }
     if let Some(error) = query.get("error") {
         let known = words::known_error(error);
-        info!(namespace = spec.namespace, connection = spec.name, error = known, "a user returned without an authorization");
+        info!(
+            namespace = spec.namespace,
+            connection = spec.name,
+            error = known,
+            "a user returned without an authorization"
+        );
         return Err(page(words::not_consented(known, again)));
     }
     let code = query.get("code").filter(|code| code.len() <= MAX_CODE && read_input(code.as_bytes()) == Ok(*code));

@@ -128,24 +128,23 @@ pub fn result(end: Option<VisitEnd>, onward: Option<String>, again: Option<Strin
             "Those who look after the connection must look at the client's Secret and at what is registered with the server.",
         ),
         VisitEnd::Failed => ("The server could not be asked", "It was not reached, or did not answer as it should."),
-        VisitEnd::Lost => {
-            ("It was interrupted", "A program was stopped at the wrong moment, and your authorization was lost with it.")
-        }
+        VisitEnd::Lost => (
+            "It was interrupted",
+            "A program was stopped at the wrong moment, and your authorization was lost with it.",
+        ),
         VisitEnd::Replaced => {
             ("Someone else was faster", "A newer authorization is in use. There is nothing left to do here.")
         }
-        VisitEnd::TooLate => (
-            "It was not processed in time",
-            "The connection or its client was changed, or it was suspended meanwhile.",
-        ),
+        VisitEnd::TooLate => {
+            ("It was not processed in time", "The connection or its client was changed, or it was suspended meanwhile.")
+        }
     };
     let page = Page::new(200, Mood::Bad, title, text);
     match (end, again) {
         (VisitEnd::Replaced, _) => page.with_action("Go on", onward),
         (_, Some(again)) => page.and("Please try once more.").with_action("Try again", Some(again)),
         (_, None) => {
-            let mut page =
-                page.and("Please try again: a new link is being created in status.authorizationURL.");
+            let mut page = page.and("Please try again: a new link is being created in status.authorizationURL.");
             page.looks_again = true;
             page
         }

@@ -79,7 +79,7 @@ def contradictions():
     refused("put that into image.tag or image.digest", "--set", "image.repository=registry.example.com/x@sha256:0", image=False)
     refused('"Finance" is no name of a namespace', "--set", "namespaces={Finance}")
     refused('"*" is no name of a namespace; for all namespaces leave the list empty', "--set", "namespaces={*}")
-    refused("a name stands there twice: finance, sales, finance", "--set", "namespaces={finance,sales,finance}")
+    refused("these are listed twice: finance, sales, finance", "--set", "namespaces={finance,sales,finance}")
     refused("set serviceAccount.name to the account", "--set", "serviceAccount.create=false")
     refused("does not begin with https://", "--set", "allowedServers={http://auth.example.com}")
     refused("does not begin with https://", "--set", "allowedServers={auth.example.com}")

@@ -72,7 +72,7 @@ async fn another_pod_takes_a_claim_over_when_it_has_surely_ended() {
     let _other = world.operator(&Flags::identity("pod-1"));
     let doubt = world
         .until("acme", |status| {
-            told(status, "Ready") == "True Refreshed" && status.conditions[0].message.contains("may have spent")
+            told(status, "Ready") == "True Refreshed" && status.conditions[0].message.contains("may have used")
         })
         .await;
     assert_eq!(told(&doubt, "ReauthRequired"), "False GrantValid");
@@ -107,7 +107,7 @@ async fn a_pair_in_hand_outlives_an_outage_of_the_api_server() {
 
     cluster.stop().unwrap();
     world.sandbox.release("acme");
-    operator.until_printed("is not stored yet").await;
+    operator.until_printed("failed to store a token response").await;
     cluster.start_again().unwrap();
     world.until_rotation("acme", 2).await;
     assert!(world.published_token_is_good("acme").await);
@@ -116,10 +116,10 @@ async fn a_pair_in_hand_outlives_an_outage_of_the_api_server() {
     world.sandbox.script("acme", vec![Step::normal().held_after()]);
     world.request_refresh("acme", "2").await;
     world.until_sandbox("the rotation", |authority| authority.counters("acme").rotations == 3).await;
-    let unstored = operator.printed().matches("is not stored yet").count();
+    let unstored = operator.printed().matches("failed to store a token response").count();
     cluster.stop().unwrap();
     world.sandbox.release("acme");
-    operator.until_printed_more("is not stored yet", unstored).await;
+    operator.until_printed_more("failed to store a token response", unstored).await;
     operator.kill();
     cluster.start_again().unwrap();
     let _next = world.operator(&Flags::identity("pod-0"));

@@ -120,7 +120,7 @@ async fn a_pair_that_was_lost_on_the_way_is_told_as_such() {
     world.request_refresh("acme", "1").await;
     let status = world.until_reauth_is("acme", "RotationLost").await;
 
-    assert!(condition(&status, "ReauthRequired").unwrap().message.contains("not your doing"));
+    assert!(condition(&status, "ReauthRequired").unwrap().message.contains("not a mistake of yours"));
     assert_eq!(world.sandbox.counters("acme").exchanges, 3, "one lost, one to find out");
     nothing_is_left(&world).await;
     world.consent("acme").await;

@@ -12,10 +12,7 @@ use crate::{
 async fn a_patch_adds_changes_and_removes_keys_and_leaves_the_others() {
     same_on_both(async |server| {
         for kind in ALL {
-            server
-                .create(kind, &kind.labeled("a", json!({"stays": "1", "changes": "1", "goes": "1"})))
-                .await
-                .is("201");
+            server.create(kind, &kind.labeled("a", json!({"stays": "1", "changes": "1", "goes": "1"}))).await.is("201");
             let labels = json!({"changes": "2", "goes": null, "never was": null, "comes": "1"});
             server.patch(kind, "a", json!({"metadata": {"labels": labels}})).await.is("200");
             server.patch(kind, "a", json!({"metadata": {"labels": null, "annotations": {"a": "b"}}})).await.is("200");

@@ -452,7 +452,7 @@ fn every_end_of_a_visit_is_counted_by_its_name_and_bad_ones_say_what_to_do() {
     for end in VisitEnd::ALL {
         let is_good = matches!(end, VisitEnd::Connected | VisitEnd::Replaced);
         assert_eq!(end.advice().is_none(), is_good, "{end:?}");
-        assert!(end.advice().is_none_or(|advice| advice.contains("open the link once more")), "{end:?}");
+        assert!(end.advice().is_none_or(|advice| advice.contains("open the link again")), "{end:?}");
     }
 }
 

@@ -176,12 +176,12 @@ fn table() -> Vec<Row> {
         row(
             R::GrantUnreadable,
             pending(Scene::new()).seeing(|seen| seen.grant = GrantSecret::Unreadable(Unreadable::Newer(2))),
-            &["Secret pleo-grant-acme", "restore", "upgrade", "delete it and consent anew"],
+            &["Secret pleo-grant-acme", "restore", "upgrade", "delete it and authorize again"],
         ),
         row(
             R::StorageRefused,
             Scene::new().consent("consent-1"),
-            &[FORBIDDEN, "rights", "policy", "quota", "by itself"],
+            &[FORBIDDEN, "rights", "policy", "quota", "automatically"],
         ),
         row(R::ClientSecretMissing, without_client(pending(Scene::new())), &["Secret pleo-client", "create"]),
         row(
@@ -200,7 +200,7 @@ fn table() -> Vec<Row> {
         row(
             R::GrantShared,
             pending(shared(Scene::new().consent("consent-1"))),
-            &["finance/other", "consent of its own"],
+            &["finance/other", "authorization of its own"],
         ),
         row(
             R::InvalidClient,
@@ -220,16 +220,16 @@ fn table() -> Vec<Row> {
                 waiting(tried);
                 tried.in_doubt = true;
             }),
-            &["may have spent", "by itself"],
+            &["may have used", "automatically"],
         ),
         row(
             R::RefreshInDoubt,
             Scene::adopted().with_claim("consent-1", at(0), ClaimOwner::Elsewhere, 0),
-            &["may have spent", "by itself"],
+            &["may have used", "automatically"],
         ),
-        row(R::Progressing, Scene::adopted(), &["first exchange"]),
-        row(R::Progressing, Scene::new().consent("consent-1"), &["first exchange"]),
-        row(R::RefreshFailing, expired(waiting), &["3 exchanges in a row have failed", "by itself"]),
+        row(R::Progressing, Scene::adopted(), &["first refresh"]),
+        row(R::Progressing, Scene::new().consent("consent-1"), &["first refresh"]),
+        row(R::RefreshFailing, expired(waiting), &["3 refreshes in a row failed", "automatically"]),
     ]
 }
 
@@ -438,7 +438,7 @@ fn a_usable_token_is_ready_whatever_else_is_wrong() {
         ),
         (
             Scene::living().with_live_tried(|tried| tried.halt = halt(HaltReason::InvalidClient)),
-            "refuses the client",
+            "rejects the client",
             Some("InvalidClient"),
         ),
         (
@@ -452,7 +452,7 @@ fn a_usable_token_is_ready_whatever_else_is_wrong() {
             "is empty",
             Some("InitialGrantInvalid"),
         ),
-        (Scene::living().with_live_tried(|tried| tried.in_doubt = true), "may have spent", None),
+        (Scene::living().with_live_tried(|tried| tried.in_doubt = true), "may have used", None),
         (Scene::living().seeing(|seen| seen.grant = GrantSecret::Absent), "acme-grant", None),
     ] {
         let scene = scene.at(100);
@@ -520,7 +520,7 @@ fn a_consent_that_was_refused_beside_a_living_grant_is_told_without_an_alarm() {
     scene.exchange(invalid_grant());
     let ready = ready(&scene);
     assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("True", "Refreshed"));
-    assert!(ready.message.contains("the new consent that was tried at 2026-03-02T12:01:40Z was refused"));
+    assert!(ready.message.contains("the new authorization was rejected at 2026-03-02T12:01:40Z"));
     assert!(ready.message.contains("Secret acme-grant"));
     assert_eq!((consent(&scene).reason.as_str(), stalled(&scene)), ("GrantValid", None));
 }

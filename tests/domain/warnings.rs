@@ -191,7 +191,11 @@ fn a_shared_grant_is_a_signal_once() {
     let status = dead.status();
     assert_eq!(signals(&dead.snapshot, &status, &status, dead.now, &[]).len(), 1, "the caller tells it once");
     let told = status.conditions.iter().find(|found| found.type_ == "ReauthRequired").unwrap();
-    assert!(told.message.contains("(the one that stands there is the connection finance/other's)"), "{}", told.message);
+    assert!(
+        told.message.contains("(the one in the initial grant belongs to the connection finance/other)"),
+        "{}",
+        told.message
+    );
 }
 
 /// T3: also while the API server shows no Secrets, for weeks.

@@ -39,9 +39,9 @@ fn a_server_is_an_https_url_and_nothing_else() {
         ("http://auth.example.com/oauth/token", "is not an https URL"),
         ("ftp://auth.example.com/oauth/token", "is not an https URL"),
         ("data:text/plain,x", "is not an https URL"),
-        ("https://user@auth.example.com/", "must not hold a user"),
-        ("https://:password@auth.example.com/", "must not hold a user"),
-        ("https://auth.example.com/#fragment", "must not hold a user"),
+        ("https://user@auth.example.com/", "must not contain a user"),
+        ("https://:password@auth.example.com/", "must not contain a user"),
+        ("https://auth.example.com/#fragment", "must not contain a user"),
         ("https://evil.example.com/oauth/token", "--allowed-server https://evil.example.com"),
         ("https://auth.example.com:8443/oauth/token", "--allowed-server https://auth.example.com:8443"),
     ] {

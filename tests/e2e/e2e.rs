@@ -80,5 +80,5 @@ fn acts(stage: &Stage) -> anyhow::Result<()> {
         stage.say(&format!("\n{number}. {title}"))?;
         act(stage).and_then(|()| stage.hunt()).with_context(|| title.to_owned())?;
     }
-    stage.say("\nEverything went as told.")
+    stage.say("\nAll checks passed.")
 }

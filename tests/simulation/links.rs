@@ -136,7 +136,7 @@ async fn a_consent_that_fails_asks_for_another_try() {
         let again = end.html.contains("/result/");
         assert!(!again && end.title() == title, "{} {}", end.title(), title);
         if end.action().is_none() {
-            assert!(end.looks_again(), "a new link is being made");
+            assert!(end.looks_again(), "a new link is being created");
             sleep(seconds(2)).await;
             end = human.come_back(&pages, &callback).await;
         }

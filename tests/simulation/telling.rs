@@ -150,7 +150,7 @@ async fn many_pods_are_told_at_a_limited_rate_and_the_last_word_counts() {
     assert!(told < 400 + 310, "the first word was not told to the end: {told}");
 }
 
-/// X6: when a human must consent again, pods learn at once that there is no token any more.
+/// X6: when a user must authorize again, pods learn at once that there is no token any more.
 #[tokio::test(start_paused = true)]
 async fn pods_are_told_that_the_token_is_gone() {
     let (world, _process) = with_pods(1).await;

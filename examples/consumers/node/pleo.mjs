@@ -66,7 +66,7 @@ export class Pleo {
     const refused = this.#refused;
     if (state === undefined) return { reason: "there is no file state" };
     if (state === "ReauthRequired") {
-      throw new ReauthRequired(`a human must consent again (state ReauthRequired in ${this.#folder})`);
+      throw new ReauthRequired(`a user must authorize again (state ReauthRequired in ${this.#folder})`);
     }
     if (state === "Pending" || state === "Expired" || token === undefined) return { reason: `state ${state}` };
     if (token === refused.token && performance.now() - refused.since <= PATIENCE) {

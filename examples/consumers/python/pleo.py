@@ -81,7 +81,7 @@ class Pleo:
         if state is None:
             return None, "there is no file state"
         if state == "ReauthRequired":
-            raise ReauthRequired(f"a human must consent again (state ReauthRequired in {self._folder})")
+            raise ReauthRequired(f"a user must authorize again (state ReauthRequired in {self._folder})")
         if state in ("Pending", "Expired") or token is None:
             return None, "state " + state
         if token == refused and time.monotonic() - since <= PATIENCE:

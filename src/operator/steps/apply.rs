@@ -125,7 +125,9 @@ pub async fn tidy(ctx: &Context, scene: &mut Scene, tidying: &TokenRemoval) -> S
         Err(error) => {
             deferred(
                 scene,
-                &format!("failed to remove the used token from the initial grant; remove it by hand or set keep: {error}"),
+                &format!(
+                    "failed to remove the used token from the initial grant; remove it by hand or set keep: {error}"
+                ),
             );
             scene.snapshot.deferred.tidying = true;
             StepResult::Done

@@ -116,9 +116,6 @@ async fn round(ctx: &Context, key: &Key, mark: &str) {
         info!(namespace, connection, rotation = mark, pods = successes, "notified pods");
     }
     if let Some((pods, error)) = failures {
-        warn!(
-            namespace,
-            connection, pods, "failed to notify pods; they get the new token a minute later: {error}"
-        );
+        warn!(namespace, connection, pods, "failed to notify pods; they get the new token a minute later: {error}");
     }
 }

@@ -120,9 +120,9 @@ impl Trouble {
                 for node in 0..stage.hosts.len() {
                     if let Some(line) = stage.hosts[node].line() {
                         line.cut_off();
-                        // All are cut off alike: nobody takes anything over meanwhile.
-                        self.lasting.push((stage.now + length, Lasting::Line(node)));
                     }
+                    // All are cut off alike, also those that start meanwhile: nobody takes anything over.
+                    self.lasting.push((stage.now + length, Lasting::Line(node)));
                 }
             }
             ApiEvent::Compaction => stage.world.server.compact(),

@@ -29,8 +29,8 @@ const (
 	lastPause  = 5 * time.Second
 )
 
-// ErrReauthRequired means that a human must consent again, so there is no use in calling.
-var ErrReauthRequired = errors.New("pleo: a human must consent again (state ReauthRequired)")
+// ErrReauthRequired means that a user must authorize again, so there is no use in calling.
+var ErrReauthRequired = errors.New("pleo: a user must authorize again (state ReauthRequired)")
 
 // NoTokenError means that there was no usable token for as long as Patience.
 type NoTokenError struct{ Dir, Reason string }

@@ -36,7 +36,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ReauthRequired(folder) => {
-                write!(f, "a human must consent again (state ReauthRequired in {})", folder.display())
+                write!(f, "a user must authorize again (state ReauthRequired in {})", folder.display())
             }
             Self::NoToken(folder, reason) => {
                 write!(f, "no usable token in {} for {} s: {reason}", folder.display(), PATIENCE.as_secs())

@@ -97,6 +97,11 @@ impl Judge {
         }
         let candidate = grant.candidate.as_ref().filter(|held| here(held.record.server.as_str()));
         let candidate = candidate.filter(|held| held.record.attempts.halt.is_none() && is_its(&held.record.client_id));
+        // Whoever holds the claim may have sent it, and then it is that client's.
+        let claim = grant.claim.as_ref();
+        let claimed =
+            |held: &Fingerprint| claim.filter(|claim| claim.fingerprint == *held).map(|claim| &claim.client_id);
+        let candidate = candidate.filter(|held| claimed(&held.record.fingerprint).is_none_or(is_its));
         candidate.filter(|held| pleo.would_refresh(held.token.expose())).map(|_| "its candidate would work".to_owned())
     }
 
