@@ -19,7 +19,7 @@ pub const RESTARTED_FOR_ANNOTATION: &str = "pleo.io/restarted-for";
 pub const LAST_APPLIED_ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// The reason of the event that tells of a consent by link that came to nothing.
-pub const CONSENT_FAILED: &str = "ConsentFailed";
+pub const AUTHORIZATION_FAILED: &str = "AuthorizationFailed";
 
 /// The reason of the event that tells of an adopted token that another program puts back.
 pub const INITIAL_GRANT_RETURNED: &str = "InitialGrantReturned";

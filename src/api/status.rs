@@ -21,7 +21,7 @@ pub struct PleoConnectionStatus {
     pub rotation: Option<i64>,
     /// The rotation whose refresh token a server rejected, until there is a new pair.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refused_rotation: Option<i64>,
+    pub rejected_rotation: Option<i64>,
     /// When the last successful refresh started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_refresh_time: Option<Time>,

@@ -75,12 +75,12 @@ impl Operator {
         let everywhere = [None];
         let scopes: Vec<Option<&str>> =
             self.policy.namespaces.iter().map(|namespace| Some(namespace.as_str())).collect();
-        let mut told = String::new();
+        let mut logged = String::new();
         for scope in if scopes.is_empty() { everywhere.to_vec() } else { scopes } {
             while let Err(missing) = self.store.check_connections(scope).await {
-                if told != missing.to_string() {
-                    told = missing.to_string();
-                    warn!("{told}");
+                if logged != missing.to_string() {
+                    logged = missing.to_string();
+                    warn!("{logged}");
                 }
                 sleep(PATIENCE).await;
             }

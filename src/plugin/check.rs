@@ -81,7 +81,7 @@ async fn crd(cluster: &Cluster) -> Answer {
     match api.get_opt("pleoconnections.pleo.io").await {
         Ok(Some(crd)) => {
             let fields = serde_json::to_string(&crd.spec).unwrap_or_default();
-            match fields.contains("authorizationURL") && fields.contains("refusedRotation") {
+            match fields.contains("authorizationURL") && fields.contains("rejectedRotation") {
                 true => Answer::yes(WHAT, "the CRD is there"),
                 false => Answer::no(WHAT, "the CRD is an older one: apply crds/pleo.io_pleoconnections.yaml"),
             }

@@ -82,7 +82,7 @@ impl Metrics {
         );
         registry.register("restarts", "Workloads that were restarted, or could not be", restarts.clone());
         let (consents, notices, signals) = (Family::default(), Family::default(), Family::default());
-        registry.register("consents", "Authorizations by link, by outcome", consents.clone());
+        registry.register("authorizations", "Authorizations by link, by outcome", consents.clone());
         registry.register("notices", "Notices that reached the webhook, or did not", notices.clone());
         registry.register("security_signals", "What could be an attack, by what it is", signals.clone());
         registry.register("leader", "1 while this process holds the Lease", leader.clone());

@@ -216,7 +216,7 @@ fn what_was_told_shows_which_grant_was_put_back() {
     let (living, dead) = (Scene::living(), Scene::dead(RefusedReason::GrantRefused));
     let seven = living.grant().rotation;
     assert_eq!(dead.grant().rotation, seven);
-    for (scene, rotation, refused_rotation, is_backup) in [
+    for (scene, rotation, rejected_rotation, is_backup) in [
         (&living, seven, None, false),
         (&living, seven, Some(seven), true),
         (&living, seven + 1, None, true),
@@ -224,9 +224,9 @@ fn what_was_told_shows_which_grant_was_put_back() {
         (&dead, seven, Some(seven), false),
         (&dead, seven + 1, Some(seven), true),
     ] {
-        let seen = scene.snapshot.grant.clone().unless_outdated(LastReported { rotation, refused_rotation });
-        assert_eq!(matches!(seen, GrantSecret::Stale(_)), is_backup, "{rotation} {refused_rotation:?}");
-        assert_eq!(matches!(seen, GrantSecret::Ours(_)), !is_backup, "{rotation} {refused_rotation:?}");
+        let seen = scene.snapshot.grant.clone().unless_outdated(LastReported { rotation, rejected_rotation });
+        assert_eq!(matches!(seen, GrantSecret::Stale(_)), is_backup, "{rotation} {rejected_rotation:?}");
+        assert_eq!(matches!(seen, GrantSecret::Ours(_)), !is_backup, "{rotation} {rejected_rotation:?}");
     }
 }
 
@@ -235,16 +235,16 @@ fn what_was_told_shows_which_grant_was_put_back() {
 fn the_end_of_a_rotation_is_told_until_the_next_one() {
     let told = |scene: &Scene, before: LastReported| before.next(scene.snapshot.grant.ours().map(|grant| &grant.value));
     let mut scene = Scene::living().at(850);
-    let seven = LastReported { rotation: 7, refused_rotation: None };
+    let seven = LastReported { rotation: 7, rejected_rotation: None };
     assert_eq!(told(&scene, LastReported::default()), seven);
     scene.exchange(invalid_grant());
     let ended = told(&scene, seven);
-    assert_eq!(ended, LastReported { rotation: 7, refused_rotation: Some(7) });
+    assert_eq!(ended, LastReported { rotation: 7, rejected_rotation: Some(7) });
     assert_eq!(ended.next(None), ended, "also when the Secret is deleted");
     let mut scene = scene.consent("consent-2").at(900);
     scene.exchange(invalid_grant());
     assert_eq!(told(&scene, ended), ended, "a consent that is refused ended no rotation, and began none");
-    assert_eq!(told(&Scene::living(), LastReported { rotation: 6, refused_rotation: Some(6) }), seven);
+    assert_eq!(told(&Scene::living(), LastReported { rotation: 6, rejected_rotation: Some(6) }), seven);
 }
 
 /// What a human's new consent is refused with says nothing about the pair that lived before (I9).
@@ -252,14 +252,14 @@ fn the_end_of_a_rotation_is_told_until_the_next_one() {
 fn a_refused_consent_does_not_outdate_the_living_pair() {
     let mut scene = Scene::new().consent("consent-1").seeing(|seen| seen.reported.rotation = 7);
     scene.exchange(invalid_grant());
-    assert_eq!(scene.snapshot.reported.next(Some(scene.grant())).refused_rotation, None);
+    assert_eq!(scene.snapshot.reported.next(Some(scene.grant())).rejected_rotation, None);
 }
 
 /// The token Secret is written before the status is: it tells of a rotation that the status does not know yet (I4).
 #[test]
 fn pods_were_told_before_users() {
     let scene = Scene::living();
-    let six = LastReported { rotation: 6, refused_rotation: Some(6) };
+    let six = LastReported { rotation: 6, rejected_rotation: Some(6) };
     let (token, seven) = (&scene.snapshot.token, scene.grant());
     let by_both = |grant: &GrantSecret, uid: &str| six.and_by(token, grant, uid).rotation;
     let mut old = seven.clone();

@@ -283,7 +283,7 @@ fn sighting() -> BoxedStrategy<LocalObservations> {
 
 fn told() -> impl Strategy<Value = LastReported> {
     (0_u64..9, option::weighted(0.1, 0_u64..9))
-        .prop_map(|(rotation, refused_rotation)| LastReported { rotation, refused_rotation })
+        .prop_map(|(rotation, rejected_rotation)| LastReported { rotation, rejected_rotation })
 }
 
 /// A scene: anything that may be seen, at any time.

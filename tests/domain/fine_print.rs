@@ -128,8 +128,8 @@ fn an_old_token_secret_stays_while_there_is_no_new_one() {
 #[test]
 fn what_a_status_tells_is_read_back() {
     let numbers =
-        |rotation, refused_rotation| PleoConnectionStatus { rotation, refused_rotation, ..Default::default() };
-    let told = |rotation, refused_rotation| LastReported { rotation, refused_rotation };
+        |rotation, rejected_rotation| PleoConnectionStatus { rotation, rejected_rotation, ..Default::default() };
+    let told = |rotation, rejected_rotation| LastReported { rotation, rejected_rotation };
     assert_eq!(LastReported::by_status(&numbers(Some(7), Some(6))), told(7, Some(6)));
     assert_eq!(LastReported::by_status(&numbers(None, None)), told(0, None));
     assert_eq!(LastReported::by_status(&numbers(Some(-1), Some(-1))), told(0, None), "somebody edited it");
@@ -138,18 +138,18 @@ fn what_a_status_tells_is_read_back() {
 /// The numbers go on where the grant is gone, and never back.
 #[test]
 fn what_was_told_stays_told_without_a_grant() {
-    let told = |rotation, refused_rotation| {
-        let scene = Scene::new().seeing(|seen| seen.reported = LastReported { rotation, refused_rotation });
+    let told = |rotation, rejected_rotation| {
+        let scene = Scene::new().seeing(|seen| seen.reported = LastReported { rotation, rejected_rotation });
         let before = PleoConnectionStatus { rotation: Some(3), ..Default::default() };
         let after = scene.status_after(&before);
-        (after.rotation, after.refused_rotation)
+        (after.rotation, after.rejected_rotation)
     };
     assert_eq!(told(7, Some(7)), (Some(7), Some(7)));
     assert_eq!(told(0, None), (Some(3), None));
     let dead = Scene::dead(RefusedReason::GrantRefused).seeing(|seen| {
-        seen.reported = LastReported { rotation: 7, refused_rotation: Some(7) };
+        seen.reported = LastReported { rotation: 7, rejected_rotation: Some(7) };
     });
-    assert_eq!(dead.status().refused_rotation, Some(7));
+    assert_eq!(dead.status().rejected_rotation, Some(7));
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn a_link_is_there_only_while_a_human_is_needed() {
 fn a_grant_that_was_put_back_is_left_as_it_is() {
     let mut scene = Scene::living().seeing(|seen| {
         seen.links = Some(LINKS.into());
-        seen.grant = seen.grant.clone().unless_outdated(LastReported { rotation: 8, refused_rotation: None });
+        seen.grant = seen.grant.clone().unless_outdated(LastReported { rotation: 8, rejected_rotation: None });
     });
     assert!(matches!(scene.snapshot.grant, GrantSecret::Stale(_)));
     assert!(matches!(scene.rest(), Decision::Wait(_)));

@@ -65,7 +65,7 @@ async fn a_human_is_called_at_once_and_everybody_hears_the_end() {
     human.come_back(&pages, &world.pleo.allow(&there, "acme")).await;
     sleep(seconds(5)).await;
     assert_eq!(heard(&mut process), [(NoticeKind::Recovered, "GrantValid".into())]);
-    assert_eq!(metric(&process, "pleo_consents_total{outcome=\"connected\"}"), 1);
+    assert_eq!(metric(&process, "pleo_authorizations_total{outcome=\"connected\"}"), 1);
     sleep(Duration::from_secs(86_400)).await;
     assert_eq!(heard(&mut process), [], "a day of refreshes is no news");
 }
@@ -80,8 +80,8 @@ async fn a_consent_that_came_to_nothing_is_told() {
     world.edit("acme", json!({"suspend": true})).await;
     human.get(&pages, &callback).await;
     sleep(minutes(6)).await;
-    assert_eq!(metric(&process, "pleo_consents_total{outcome=\"too_late\"}"), 1);
-    assert_eq!(world.events("acme").iter().filter(|reason| *reason == "ConsentFailed").count(), 1);
+    assert_eq!(metric(&process, "pleo_authorizations_total{outcome=\"too_late\"}"), 1);
+    assert_eq!(world.events("acme").iter().filter(|reason| *reason == "AuthorizationFailed").count(), 1);
 }
 
 /// The answer to the very write that says so is lost: it is said all the same, and once.

@@ -71,7 +71,7 @@ fn refused_early(
     after: &PleoConnectionStatus,
     now: Timestamp,
 ) -> Option<Signal> {
-    let is_news = after.refused_rotation.is_some() && after.refused_rotation != before.refused_rotation;
+    let is_news = after.rejected_rotation.is_some() && after.rejected_rotation != before.rejected_rotation;
     let issued_at = after.last_refresh_time.as_ref()?.0;
     let is_young = now < earlier(end_of_life(issued_at), FIRST_WARNING);
     let refused = snapshot.grant.ours().and_then(|grant| grant.value.refused.as_ref());

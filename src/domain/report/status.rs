@@ -168,18 +168,18 @@ fn secret_name(snapshot: &Snapshot, previous: &PleoConnectionStatus) -> Option<S
 /// What the ledger tells of the past; what it told last, where there is none.
 fn history(snapshot: &Snapshot, previous: &PleoConnectionStatus) -> PleoConnectionStatus {
     let grant = snapshot.grant.ours().map(|grant| &grant.value);
-    let LastReported { rotation, refused_rotation } = snapshot.reported.next(grant);
+    let LastReported { rotation, rejected_rotation } = snapshot.reported.next(grant);
     let number = |rotation| i64::try_from(rotation).unwrap_or(i64::MAX);
-    let (reported, refused_rotation) = (number(rotation), refused_rotation.map(number));
+    let (reported, rejected_rotation) = (number(rotation), rejected_rotation.map(number));
     let Some(grant) = grant else {
         let rotation = Some(reported).filter(|reported| *reported > 0).or(previous.rotation);
-        return PleoConnectionStatus { rotation, refused_rotation, ..previous.clone() };
+        return PleoConnectionStatus { rotation, rejected_rotation, ..previous.clone() };
     };
     let live = grant.live.as_ref().map(|live| &live.record);
     let attempts = grant.candidate.as_ref().map(|held| &held.record.attempts).or(live.map(|live| &live.attempts));
     PleoConnectionStatus {
         rotation: Some(reported),
-        refused_rotation,
+        rejected_rotation,
         last_refresh_time: live.map(|live| time(live.issued_at)).or_else(|| previous.last_refresh_time.clone()),
         failures: Some(attempts.map_or(0, |attempts| i32::try_from(attempts.failures).unwrap_or(i32::MAX))),
         last_failure: grant.last_failure.as_ref().map(|failure| LastFailure {

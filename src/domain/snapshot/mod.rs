@@ -70,15 +70,15 @@ pub struct LastReported {
     /// Successful exchanges.
     pub rotation: u64,
     /// The rotation whose refresh token a server refused.
-    pub refused_rotation: Option<u64>,
+    pub rejected_rotation: Option<u64>,
 }
 
 impl LastReported {
     /// What a status tells.
     pub fn by_status(status: &PleoConnectionStatus) -> Self {
         let number = |reported: Option<i64>| reported.and_then(|reported| u64::try_from(reported).ok());
-        let refused_rotation = number(status.refused_rotation);
-        Self { rotation: number(status.rotation).unwrap_or_default(), refused_rotation }
+        let rejected_rotation = number(status.rejected_rotation);
+        Self { rotation: number(status.rotation).unwrap_or_default(), rejected_rotation }
     }
 
     /// With what the token Secret tells pods: it is written before the status is. One that another program edited is no
@@ -95,19 +95,19 @@ impl LastReported {
 
     /// Whether a grant is from before that, and was put back: its token is spent, or dead.
     pub fn outdates(&self, grant: &Grant) -> bool {
-        let was_refused = grant.live.is_some() && self.refused_rotation == Some(grant.rotation);
+        let was_refused = grant.live.is_some() && self.rejected_rotation == Some(grant.rotation);
         grant.rotation < self.rotation || was_refused
     }
 
     /// What is to be told, with this grant; none: with no grant of this connection's own.
     pub fn next(self, grant: Option<&Grant>) -> Self {
         let Some(grant) = grant else { return self };
-        let refused_rotation = match grant.live {
+        let rejected_rotation = match grant.live {
             Some(_) => None,
             None if grant.lost_its_pair() => Some(grant.rotation),
-            None => self.refused_rotation,
+            None => self.rejected_rotation,
         };
-        Self { rotation: grant.rotation, refused_rotation }
+        Self { rotation: grant.rotation, rejected_rotation }
     }
 }
 

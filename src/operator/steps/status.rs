@@ -12,7 +12,7 @@ use super::observe::Scene;
 use crate::{
     api::{
         PleoConnection, PleoConnectionStatus, SecuritySignal,
-        names::{CONSENT_FAILED, INITIAL_GRANT_RETURNED},
+        names::{AUTHORIZATION_FAILED, INITIAL_GRANT_RETURNED},
     },
     cluster::StoreError,
     domain::{
@@ -34,7 +34,7 @@ const EVENTS_TIMEOUT: Duration = Duration::from_secs(10);
 const STATUS_TRIES: usize = 3;
 
 /// Whether the status says what is.
-#[must_use = "a status that was refused must be written later: nobody tells us when the right is given back"]
+#[must_use = "a status that was rejected must be written later: there is no event when the right is restored"]
 pub enum StatusWrite {
     /// It does.
     Yes,
@@ -218,7 +218,7 @@ pub fn consent(ctx: &Arc<Context>, scene: &Scene, end: VisitEnd) {
     info!(namespace = spec.namespace, connection = spec.name, outcome = end.label(), "an authorization by link ended");
     ctx.metrics.consent(end);
     let failed = |advice: &str| {
-        let (reason, message) = (CONSENT_FAILED.to_owned(), advice.to_owned());
+        let (reason, message) = (AUTHORIZATION_FAILED.to_owned(), advice.to_owned());
         Transition { reason, message, warning: true }
     };
     events(ctx, &scene.connection, end.advice().map(failed).into_iter().collect());

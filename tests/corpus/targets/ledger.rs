@@ -132,7 +132,7 @@ fn see(scene: &mut Scene, what: &str, more: &str) {
         "restart" => drop(seen.spec.restart_targets.insert(deployment(more))),
         "retired" => seen.retired = Some(more.to_owned()),
         "told" => seen.reported.rotation = number,
-        "refused-rotation" => seen.reported.refused_rotation = Some(number),
+        "refused-rotation" => seen.reported.rejected_rotation = Some(number),
         "put-off" => seen.deferred = Deferred { tidying: true, retirement: true, restarts: Some(more.to_owned()) },
         _ => {}
     }

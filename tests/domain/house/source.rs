@@ -58,7 +58,16 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
 
 /// The code without comments and without what stands in texts and characters; lines stay lines.
 pub fn code_only(text: &str) -> String {
-    let (mut code, mut rest) = (String::new(), text);
+    code_and_texts(text).0
+}
+
+/// What stands in texts, each with its quotes.
+pub fn texts(text: &str) -> Vec<String> {
+    code_and_texts(text).1
+}
+
+fn code_and_texts(text: &str) -> (String, Vec<String>) {
+    let (mut code, mut texts, mut rest) = (String::new(), Vec::new(), text);
     while let Some(first) = rest.chars().next() {
         let skipped = match first {
             '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
@@ -73,11 +82,14 @@ pub fn code_only(text: &str) -> String {
             }
         };
         let (gone, after) = rest.split_at(skipped);
+        if first == '"' || first == 'r' {
+            texts.push(gone.to_owned());
+        }
         code.extend(gone.chars().filter(|c| *c == '\n'));
         code.push(' ');
         rest = after;
     }
-    code
+    (code, texts)
 }
 
 fn text_length(rest: &str) -> usize {
