@@ -1,52 +1,54 @@
-//! # pleo-operator: one place that refreshes, once, and never loses the answer
+//! # pleo-operator: refresh in one place, once, and never lose the response
 //!
-//! Pleo gives integrations OAuth 2.0 tokens. Using a refresh token kills every earlier token at once and hands out a new
-//! pair; presenting a dead one can kill the whole authorization, and then a human must consent again. So a refresh must
-//! happen in one place, once, before expiry, and its answer must never be lost. This crate is that place.
+//! Pleo gives integrations OAuth 2.0 tokens. Using a refresh token invalidates every earlier token at once and issues a new
+//! pair; presenting an old one can revoke the whole authorization, and then a user must authorize again. So a refresh must
+//! happen in one place, once, before expiry, and its response must never be lost. This crate is that place.
 //!
 //! ## The story of a token
 //!
-//! A user declares a [`PleoConnection`](api::PleoConnection) and puts the first refresh token, from a human's consent,
-//! into a Secret. A watch event wakes [`operator::reconcile::pass`], and this is what happens:
+//! A user declares a [`PleoConnection`](api::PleoConnection) and puts the first refresh token, which their authorization
+//! returned, into a Secret. A watch event triggers [`operator::reconcile::reconcile`]:
 //!
 //! ```text
-//! connection + Secrets ── observe ──> Observed ── decide(now) ──> Decision ── rotate / apply ──> Outcome
-//!                                                                                                 │
-//!                         status, events, requeue time <────────── report(now) <──────────────────┘
+//! connection + Secrets ── observe ──> Snapshot ── decide(now) ──> Decision ── rotate / apply ──> Outcome
+//!                                                                                                │
+//!                        status, events, requeue time <────────── report(now) <──────────────────┘
 //! ```
 //!
-//! 1. [`operator::steps::observe`] reads the token Secret, the grant Secret and the connection, live, into one value:
-//!    [`domain::snapshot::Snapshot`].
-//! 2. [`domain::plan::decide::decide`] makes one decision of it. First the token Secret is created, still empty, so that a
-//!    missing right shows before anything is spent. Then the token is *adopted* ([`domain::plan::adoption`]): it becomes the
-//!    *candidate* in the grant Secret, a private object that also holds the *ledger* of all that was tried. No token is
-//!    taken twice for one server and client, and the newest consent that is proved wins ([`domain::ledger::consents`]).
-//! 3. [`operator::steps::rotate`] is the heart. It **claims** the token by compare-and-swap on the grant Secret; asks once more
-//!    whether it may still send, when the connection to the server stands ([`pleo`]); sends it, once; and **commits** the
-//!    new pair, in one write, however long that takes. A failure is written down instead, by what it means for the token
-//!    ([`domain::failure`], [`domain::commit::settlement::settle`]).
-//! 4. [`operator::steps::apply`] writes the token Secret, the one that pods mount: the access token, its end, and a state. The
-//!    spent token is removed where the user had put it. Then [`operator::steps::pods`] tells the pods that ask for it, so that
-//!    the kubelet brings the file at once; programs that cannot read it again are restarted ([`domain::plan::restarts`]).
-//! 5. [`domain::report::status`] says in three conditions what is, what is wrong, and what brings it back; and
-//!    [`domain::plan::schedule`] says when to wake up again: as late as is safe, for a rotation kills the token in the pods' hands.
+//! 1. **Observe.** [`operator::steps::observe`] reads the token Secret, the grant Secret and the connection, live, into one
+//!    value: a [`domain::snapshot::Snapshot`].
+//! 2. **Decide.** [`domain::plan::decide::decide`] makes one decision. First the token Secret is created, still empty, so that
+//!    a missing right shows before a token is used. Then the refresh token is *adopted* ([`domain::plan::adoption`]): it
+//!    becomes the *candidate* in the grant Secret, a private object that also has the *ledger* of all that was tried. No token
+//!    is adopted twice for one server and client, and the newest accepted authorization wins ([`domain::ledger::consents`]).
+//! 3. **Rotate.** [`operator::steps::rotate`] is the heart. It **claims** the token by compare-and-swap on the grant Secret;
+//!    checks again that it may still send, once the connection to the server is established ([`pleo`]); **sends** the token,
+//!    once; and **commits** the new pair, in one write, however long that takes. A failure is recorded instead, by what it
+//!    means for the token ([`domain::failure`], [`domain::commit::settlement::settle`]).
+//! 4. **Apply.** [`operator::steps::apply`] writes the token Secret, the one that pods mount: the access token, its expiry, and
+//!    a state. The used token is removed from where the user had put it. Then [`operator::steps::pods`] notifies the pods that
+//!    ask for it, so that the kubelet updates the file at once; programs that cannot read it again are restarted
+//!    ([`domain::plan::restarts`]).
+//! 5. **Report.** [`domain::report::status`] says in conditions what the state is, the cause of a problem and its remediation;
+//!    and [`domain::plan::schedule`] says when to reconcile again: as late as is safe, because a rotation invalidates the
+//!    token that pods have.
 //!
-//! When the grant is dead, a human is needed. A link in the status leads to [`web`]: a few pages on the way to the
-//! authorization server and back. The code that comes back is written into the grant Secret ([`domain::plan::link`]), and from there
-//! on it is a token like any other: claimed, sent once, committed.
+//! When a grant was rejected, a user must authorize again. A link in the status leads to [`web`]: a few pages on the way to
+//! the authorization server and back. The authorization code that comes back is written into the grant Secret
+//! ([`domain::plan::link`]), and from there it is treated like a refresh token: claimed, sent once, committed.
 //!
-//! ## The rooms
+//! ## The modules
 //!
-//! Imports only run downwards; a test keeps it so.
+//! Imports only run downwards, between modules and between files; a test keeps it so.
 //!
-//! | room | what it is | what it may touch |
+//! | module | what it is | what it may touch |
 //! |---|---|---|
-//! | [`plugin`] | `kubectl pleo`, a program of its own | the rooms below but `operator`, `notify` and `telemetry` |
-//! | [`web`] | the pages to consent on | its port, `cluster` |
-//! | [`operator`] | joins the rest: wake-ups, steps, terms of leadership, drain | the rooms below |
+//! | [`plugin`] | `kubectl pleo`, a program of its own | the modules below but `operator`, `notify` and `telemetry` |
+//! | [`web`] | the authorization pages | its port, `cluster` |
+//! | [`operator`] | joins the rest: watches, steps, leader election, drain | the modules below |
 //! | [`cluster`] | all that talks to the API server | Kubernetes |
 //! | [`pleo`] | all that talks to Pleo's authorization server | HTTPS |
-//! | [`notify`] | tells others by webhook that a human is needed | one URL |
+//! | [`notify`] | notifies a webhook when a user must authorize | one URL |
 //! | [`telemetry`] | metrics, logs, the admin endpoint | its port |
 //! | [`domain`] | the rules, as functions of values | nothing: no client, clock, randomness or async |
 //! | [`api`] | what users see: resource, conditions, names | nothing |
@@ -56,30 +58,31 @@
 //!
 //! ## The invariants
 //!
-//! Tests name the one that they hold. (Numbers like T3 or X5 are requirements, in `docs/requirements.md`.)
+//! Tests name the one that they check. (Numbers like T3 or X5 are requirements, in `docs/requirements.md`.)
 //!
-//! - **I1** At most one exchange is in flight per rotation, and no refresh token is sent twice, except the bounded retries
-//!   of an attempt that was certainly not sent, or whose outcome is unknown.
-//! - **I2** A pair that was received is committed, or the process died between the two, or a newer consent had replaced its
-//!   grant.
-//! - **I3** After a recorded refusal that token is never sent again, and nothing is sent until another token is there. (A
-//!   consent that the wrong server refused outright, or from the wrong client, may be tried once where, or as whom, the spec
-//!   and the client Secret say then.)
-//! - **I4** The token Secret always equals some committed grant, and in time the latest; it never goes back; after a
-//!   terminal failure it holds no token. (What another program wrote over it is put right at once, or after minutes if that
-//!   program keeps doing it.)
+//! - **I1** At most one token request is in flight per rotation, and no refresh token is sent twice, except the bounded
+//!   retries of an attempt that was certainly not sent, or whose outcome is unknown.
+//! - **I2** A pair that was received is committed, or the process died between the two, or a newer authorization had replaced
+//!   its grant.
+//! - **I3** After a recorded rejection that token is never sent again, and nothing is sent until there is another token. (A
+//!   candidate that the wrong server rejected outright, or from the wrong client, may be tried once where, or as whom, the
+//!   spec and the client Secret say then.)
+//! - **I4** The token Secret always equals some committed grant, and in time the latest; it never goes back; after a terminal
+//!   failure it has no token. (What another program wrote over it is repaired at once, or after minutes if that program keeps
+//!   doing it.)
 //! - **I5** No secret leaves by log, error, event, status, metric or debug print.
-//! - **I6** Idle is quiet: nothing due means no write at all, and a wake-up is never later than the refresh time.
-//! - **I7** With a healthy server, `Ready` comes back by itself wherever no human is needed.
-//! - **I8** A refresh token is only ever sent to the server it came from, and by the client it was issued to.
-//! - **I9** A living grant is never given up for one that has not been proved.
+//! - **I6** Idle is quiet: nothing due means no write at all, and no reconciliation is later than the refresh time.
+//! - **I7** With a healthy server, `Ready` comes back automatically wherever no user is needed.
+//! - **I8** A refresh token is only ever sent to the server that issued it, and by the client it was issued to.
+//! - **I9** A working grant is never given up for one that was not accepted.
 //!
-//! ## What carries the rules
+//! ## What enforces the rules
 //!
-//! A token cannot be printed ([`domain::token::Opaque`]) and is wiped when dropped. A spent token cannot be sent: sending
-//! gives it away ([`pleo::TokenRequest`]). An outcome must be handled ([`domain::failure::Outcome`]), an ending stored
-//! ([`domain::commit::settlement::Settlement`]). All writes of our Secrets are compare-and-swaps ([`cluster::secrets`]), and leader
-//! election only keeps the other replicas quiet ([`cluster::lease`]): the claim is what fences.
+//! A token cannot be printed ([`domain::token::Opaque`]) and is wiped when dropped. A used token cannot be sent: sending
+//! moves it ([`pleo::TokenRequest`]). An outcome must be handled ([`domain::failure::Outcome`]), and the result of an attempt
+//! stored ([`domain::commit::settlement::Settlement`]). All writes of our Secrets are compare-and-swaps
+//! ([`cluster::secrets`]), and leader election only keeps the other replicas quiet ([`cluster::lease`]): the claim is the
+//! fence.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

@@ -27,7 +27,7 @@ use crate::{
     operator::{
         context::{Context, ReconcileError},
         index::{Gone, Index},
-        reconcile::pass,
+        reconcile::reconcile,
     },
 };
 
@@ -63,7 +63,7 @@ pub async fn run(
         .with_config(config)
         .reconcile_on(secrets)
         .reconcile_on(everything)
-        .run(reconcile, after_error, ctx)
+        .run(reconcile_in_task, error_policy, ctx)
         .for_each(|done| {
             if let Err(kube_runtime::controller::Error::QueueError(error)) = done {
                 warn!("connections cannot be watched, trying on: {error}");
@@ -185,19 +185,19 @@ fn concerned(ctx: &Context, index: &Index, secret: &PartialObjectMeta<Secret>) -
 }
 
 /// A pass in a task of its own: a panic in it ends that pass and nothing else.
-async fn reconcile(connection: Arc<PleoConnection>, ctx: Arc<Context>) -> Result<Action, ReconcileError> {
+async fn reconcile_in_task(connection: Arc<PleoConnection>, ctx: Arc<Context>) -> Result<Action, ReconcileError> {
     let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());
     ctx.store.own_writes.begin(&namespace, &name);
     let task = {
         let (ctx, connection) = (Arc::clone(&ctx), Arc::clone(&connection));
-        ctx.tracker.clone().spawn(async move { pass(&ctx, &connection).await })
+        ctx.tracker.clone().spawn(async move { reconcile(&ctx, &connection).await })
     };
     let passed = task.await.map_err(ReconcileError::Panicked).flatten();
     let woken = ctx.store.own_writes.finish(&namespace, &name);
     if woken && passed.is_ok() { Ok(Action::requeue(Duration::ZERO)) } else { passed }
 }
 
-fn after_error(connection: Arc<PleoConnection>, error: &ReconcileError, ctx: Arc<Context>) -> Action {
+fn error_policy(connection: Arc<PleoConnection>, error: &ReconcileError, ctx: Arc<Context>) -> Action {
     let wait = ctx.memory.broken_off(&connection.uid().unwrap_or_default());
     let (namespace, name) = (connection.namespace(), connection.name_any());
     let cause = std::error::Error::source(error).map_or_else(String::new, |cause| format!(": {cause}"));

@@ -1,5 +1,5 @@
 //! Joins the rest: what is seen becomes a decision, a decision becomes writes and at most one exchange, and the end of it
-//! is told. The table of contents is [`reconcile::pass`].
+//! is told. The table of contents is [`reconcile::reconcile`].
 //!
 //! | file or folder | what it does | talks to |
 //! |---|---|---|

@@ -22,7 +22,7 @@ use crate::{
         context::{Context, ReconcileError},
         steps::{
             apply::{self, StepResult},
-            observe::{Scene, Sight, observe, sight},
+            observe::{Observation, ObserveResult, observe, sight},
             pods, restart,
             rotate::{Job, Rotated, rotate},
             status::{self, StatusWrite},
@@ -35,56 +35,56 @@ use crate::{
 const MAX_STEPS: usize = 12;
 
 /// Who leads no more may have written what it saw last. Another leader, by mistake, would do so again and again.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
+const REOBSERVE_AFTER: Duration = Duration::from_secs(10);
 
 /// One look at a connection, and all that follows from it.
 ///
 /// # Errors
 /// If it was broken off. What was stored is stored; the next pass goes on from there.
-pub async fn pass(ctx: &Arc<Context>, connection: &PleoConnection) -> Result<Action, ReconcileError> {
-    let mut scene = match observe(ctx, connection).await? {
-        Sight::Scene(scene) => *scene,
-        Sight::Gone => return Ok(gone(ctx, connection)),
-        Sight::Refused { connection, why } => return without_secrets(ctx, *connection, &why).await,
+pub async fn reconcile(ctx: &Arc<Context>, connection: &PleoConnection) -> Result<Action, ReconcileError> {
+    let mut observation = match observe(ctx, connection).await? {
+        ObserveResult::Found(observation) => *observation,
+        ObserveResult::Gone => return Ok(gone(ctx, connection)),
+        ObserveResult::Refused { connection, why } => return without_secrets(ctx, *connection, &why).await,
     };
     for _ in 0..MAX_STEPS {
-        let step = match decide(&scene.snapshot, ctx.now(), ctx.policy.pace) {
+        let step = match decide(&observation.snapshot, ctx.now(), ctx.policy.pace) {
             Decision::Ignore => return Ok(Action::await_change()),
             Decision::Publish(content) => {
-                let step = apply::token(ctx, &mut scene, &content).await?;
+                let step = apply::token(ctx, &mut observation, &content).await?;
                 if let StepResult::Done = step {
-                    pods::tell(ctx, &scene, true);
+                    pods::notify(ctx, &observation, true);
                 }
                 step
             }
-            Decision::Adopt(adoption) => apply::adopt(ctx, &scene, *adoption).await?,
-            Decision::DeleteOldSecret(name) => apply::retire(ctx, &mut scene, &name).await,
-            Decision::RemoveAdoptedToken(tidying) => apply::tidy(ctx, &mut scene, &tidying).await,
+            Decision::Adopt(adoption) => apply::adopt(ctx, &observation, *adoption).await?,
+            Decision::DeleteOldSecret(name) => apply::delete_old_secret(ctx, &mut observation, &name).await,
+            Decision::RemoveAdoptedToken(tidying) => apply::remove_adopted_token(ctx, &mut observation, &tidying).await,
             Decision::Rotate(rotation) => {
-                status::status_before_exchange(ctx, &mut scene).await;
-                exchange(ctx, &mut scene, rotation).await?
+                status::write_before_refresh(ctx, &mut observation).await;
+                refresh(ctx, &mut observation, rotation).await?
             }
-            Decision::DropAuthorizationCode(grant) => forget(ctx, &mut scene, *grant).await?,
-            Decision::CreateLink => apply::invite(ctx, &mut scene).await?,
-            Decision::Restart(restart) => restart::workloads(ctx, &mut scene, &restart).await?,
+            Decision::DropAuthorizationCode(grant) => drop_code(ctx, &mut observation, *grant).await?,
+            Decision::CreateLink => apply::create_link(ctx, &mut observation).await?,
+            Decision::Restart(restart) => restart::workloads(ctx, &mut observation, &restart).await?,
             Decision::Wait(wait) => {
-                pods::tell(ctx, &scene, false);
-                let told = status::status(ctx, &mut scene, None).await?;
-                return Ok(wake_up(ctx, &scene, wait.until, &told));
+                pods::notify(ctx, &observation, false);
+                let told = status::write(ctx, &mut observation, None).await?;
+                return Ok(requeue(ctx, &observation, wait.until, &told));
             }
         };
         match step {
             StepResult::Done => {}
             StepResult::Reobserve => match observe(ctx, connection).await? {
-                Sight::Scene(newer) => scene = *newer,
-                Sight::Gone => return Ok(gone(ctx, connection)),
-                Sight::Refused { connection, why } => return without_secrets(ctx, *connection, &why).await,
+                ObserveResult::Found(newer) => observation = *newer,
+                ObserveResult::Gone => return Ok(gone(ctx, connection)),
+                ObserveResult::Refused { connection, why } => return without_secrets(ctx, *connection, &why).await,
             },
             StepResult::Refused(why) => {
                 // Both are tried again in the same while.
                 let (StatusWrite::Yes | StatusWrite::BySomebodyElse | StatusWrite::Refused) =
-                    status::status(ctx, &mut scene, Some(&why)).await?;
-                return Ok(Action::requeue(ctx.memory.was_refused(&scene.snapshot.spec.uid)));
+                    status::write(ctx, &mut observation, Some(&why)).await?;
+                return Ok(Action::requeue(ctx.memory.was_refused(&observation.snapshot.spec.uid)));
             }
         }
     }
@@ -101,16 +101,20 @@ fn gone(ctx: &Context, connection: &PleoConnection) -> Action {
 /// The Secrets cannot be read: said in the status, and tried again.
 async fn without_secrets(ctx: &Arc<Context>, connection: PleoConnection, why: &str) -> Result<Action, ReconcileError> {
     let uid = connection.uid().unwrap_or_default();
-    status::status_without_secrets(ctx, connection, why).await?;
+    status::write_without_secrets(ctx, connection, why).await?;
     Ok(Action::requeue(ctx.memory.was_refused(&uid)))
 }
 
 /// Sends the token that was decided on, in a task that nothing cuts.
-async fn exchange(ctx: &Arc<Context>, scene: &mut Scene, rotation: Rotation) -> Result<StepResult, ReconcileError> {
+async fn refresh(
+    ctx: &Arc<Context>,
+    observation: &mut Observation,
+    rotation: Rotation,
+) -> Result<StepResult, ReconcileError> {
     if ctx.over.is_cancelled() || !ctx.leadership.is_held() {
         return Err(ReconcileError::NotLeading);
     }
-    let snapshot = &scene.snapshot;
+    let snapshot = &observation.snapshot;
     let (GrantSecret::Ours(grant), ClientSecretState::Present(client), Ok(server)) =
         (&snapshot.grant, &snapshot.client, &snapshot.spec.server)
     else {
@@ -128,14 +132,14 @@ async fn exchange(ctx: &Arc<Context>, scene: &mut Scene, rotation: Rotation) -> 
     if let Rotated::Stored(grant) = &rotated
         && let Some(end) = link::ended(&before, &grant.value)
     {
-        status::consent(ctx, scene, end);
+        status::report_authorization(ctx, observation, end);
     }
     Ok(match rotated {
         // A failure may leave another token to be sent: not on an old look at the connection.
         Rotated::Stored(grant) if grant.value.rotation == before.rotation => StepResult::Reobserve,
         Rotated::Stored(grant) => {
-            scene.snapshot.grant = GrantSecret::Ours(*grant);
-            scene.snapshot.sighting = sight(ctx, &scene.snapshot.grant);
+            observation.snapshot.grant = GrantSecret::Ours(*grant);
+            observation.snapshot.sighting = sight(ctx, &observation.snapshot.grant);
             StepResult::Done
         }
         Rotated::Reobserve => StepResult::Reobserve,
@@ -144,25 +148,29 @@ async fn exchange(ctx: &Arc<Context>, scene: &mut Scene, rotation: Rotation) -> 
 }
 
 /// Nobody will exchange that code any more. Who brought it should know.
-async fn forget(ctx: &Arc<Context>, scene: &mut Scene, grant: Grant) -> Result<StepResult, ReconcileError> {
-    let end = scene.snapshot.grant.ours().and_then(|before| link::ended(&before.value, &grant));
-    let step = apply::grant(ctx, scene, grant).await?;
+async fn drop_code(
+    ctx: &Arc<Context>,
+    observation: &mut Observation,
+    grant: Grant,
+) -> Result<StepResult, ReconcileError> {
+    let end = observation.snapshot.grant.ours().and_then(|before| link::ended(&before.value, &grant));
+    let step = apply::grant(ctx, observation, grant).await?;
     if let (StepResult::Done, Some(end)) = (&step, end) {
-        status::consent(ctx, scene, end);
+        status::report_authorization(ctx, observation, end);
     }
     Ok(step)
 }
 
 /// When something is due, or a status that was refused may be written.
-fn wake_up(ctx: &Context, scene: &Scene, until: Option<Timestamp>, told: &StatusWrite) -> Action {
-    let uid = &scene.snapshot.spec.uid;
+fn requeue(ctx: &Context, observation: &Observation, until: Option<Timestamp>, told: &StatusWrite) -> Action {
+    let uid = &observation.snapshot.spec.uid;
     let due = until.map(|until| between(ctx.now(), until));
     let again = match told {
         StatusWrite::Yes => {
             ctx.memory.went_through(uid);
             None
         }
-        StatusWrite::BySomebodyElse => Some(LOOK_AGAIN),
+        StatusWrite::BySomebodyElse => Some(REOBSERVE_AFTER),
         StatusWrite::Refused => Some(ctx.memory.was_refused(uid)),
     };
     due.into_iter().chain(again).min().map_or_else(Action::await_change, Action::requeue)

@@ -75,8 +75,8 @@ pub struct LiveRecord {
     pub fingerprint: Fingerprint,
     /// Where it came from, and the only place it is ever sent to (I8).
     pub server: TokenUrl,
-    /// The client that it was issued to, as [`super::token::ClientCredentials::id_fingerprint`] names it, and the only one that presents
-    /// it (I8). None: by an operator that did not note it.
+    /// The client that it was issued to, and the only one that presents it (I8), by the fingerprint of its id:
+    /// [`crate::domain::token::ClientCredentials::id_fingerprint`]. None: an older operator did not note it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<Fingerprint>,
     /// When the request that brought it was started.

@@ -5,7 +5,7 @@
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::observe::Scene;
+use super::observe::Observation;
 use crate::{
     cluster::StoreError,
     domain::{
@@ -36,17 +36,21 @@ pub enum StepResult {
 ///
 /// # Errors
 /// If the API server gave no answer.
-pub async fn token(ctx: &Context, scene: &mut Scene, content: &Content) -> Result<StepResult, ReconcileError> {
-    let replaces = match &scene.snapshot.token {
+pub async fn token(
+    ctx: &Context,
+    observation: &mut Observation,
+    content: &Content,
+) -> Result<StepResult, ReconcileError> {
+    let replaces = match &observation.snapshot.token {
         TokenSecret::Ours(published) => Some(published),
         TokenSecret::Absent | TokenSecret::NotOwned => None,
     };
-    let spec = &scene.snapshot.spec;
+    let spec = &observation.snapshot.spec;
     let written = ctx.store.write_token(spec, content, replaces).await;
     if written.is_ok() {
         ctx.memory.note_publication(&spec.uid, &projection::written(content, spec));
     }
-    settled(written, "write the token Secret", |token| scene.snapshot.token = token)
+    settled(written, "write the token Secret", |token| observation.snapshot.token = token)
 }
 
 /// Takes a token from the initial grant. From the look at other connections to the write under one lock: no two
@@ -54,8 +58,8 @@ pub async fn token(ctx: &Context, scene: &mut Scene, content: &Content) -> Resul
 ///
 /// # Errors
 /// If the API server gave no answer.
-pub async fn adopt(ctx: &Context, scene: &Scene, adoption: Adoption) -> Result<StepResult, ReconcileError> {
-    let spec = &scene.snapshot.spec;
+pub async fn adopt(ctx: &Context, observation: &Observation, adoption: Adoption) -> Result<StepResult, ReconcileError> {
+    let spec = &observation.snapshot.spec;
     let _alone = ctx.memory.adoption.lock().await;
     let other = ctx.store.adopter(&adoption.fingerprint, spec, &ctx.policy.namespaces).await;
     if other.doing("look for another connection with the same grant")?.is_some() {
@@ -81,63 +85,63 @@ pub async fn adopt(ctx: &Context, scene: &Scene, adoption: Adoption) -> Result<S
 ///
 /// # Errors
 /// If the API server gave no answer.
-pub async fn grant(ctx: &Context, scene: &mut Scene, grant: Grant) -> Result<StepResult, ReconcileError> {
-    let replaces = scene.snapshot.grant.ours().map(|grant| grant.version.clone());
-    let written = ctx.store.write_grant(&scene.snapshot.spec, grant, replaces.as_deref()).await;
-    settled(written, "write the grant Secret", |grant| scene.snapshot.grant = GrantSecret::Ours(grant))
+pub async fn grant(ctx: &Context, observation: &mut Observation, grant: Grant) -> Result<StepResult, ReconcileError> {
+    let replaces = observation.snapshot.grant.ours().map(|grant| grant.version.clone());
+    let written = ctx.store.write_grant(&observation.snapshot.spec, grant, replaces.as_deref()).await;
+    settled(written, "write the grant Secret", |grant| observation.snapshot.grant = GrantSecret::Ours(grant))
 }
 
 /// Makes a key for the link by which a human can consent.
 ///
 /// # Errors
 /// If the API server gave no answer.
-pub async fn invite(ctx: &Context, scene: &mut Scene) -> Result<StepResult, ReconcileError> {
+pub async fn create_link(ctx: &Context, observation: &mut Observation) -> Result<StepResult, ReconcileError> {
     let key = LinkKey::new(format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()));
-    let Some((grant, replaces)) = link::invite(&scene.snapshot, key, ctx.now()) else {
+    let Some((grant, replaces)) = link::invite(&observation.snapshot, key, ctx.now()) else {
         return Ok(StepResult::Reobserve);
     };
-    let written = ctx.store.write_grant(&scene.snapshot.spec, grant, replaces.as_deref()).await;
-    settled(written, "write the grant Secret", |grant| scene.snapshot.grant = GrantSecret::Ours(grant))
+    let written = ctx.store.write_grant(&observation.snapshot.spec, grant, replaces.as_deref()).await;
+    settled(written, "write the grant Secret", |grant| observation.snapshot.grant = GrantSecret::Ours(grant))
 }
 
 /// Deletes the token Secret of an earlier `secretName`. That it does not work keeps nothing else from being done.
-pub async fn retire(ctx: &Context, scene: &mut Scene, name: &str) -> StepResult {
-    match ctx.store.retire_token(&scene.snapshot.spec, name).await {
-        Ok(()) => scene.snapshot.retired = None,
+pub async fn delete_old_secret(ctx: &Context, observation: &mut Observation, name: &str) -> StepResult {
+    match ctx.store.retire_token(&observation.snapshot.spec, name).await {
+        Ok(()) => observation.snapshot.retired = None,
         Err(error) => {
-            deferred(scene, &format!("the token Secret of an earlier name cannot be deleted: {error}"));
-            scene.snapshot.deferred.retirement = true;
+            deferred(observation, &format!("the token Secret of an earlier name cannot be deleted: {error}"));
+            observation.snapshot.deferred.retirement = true;
         }
     }
     StepResult::Done
 }
 
 /// Removes the spent token from the user's Secret. That it does not work keeps nothing else from being done.
-pub async fn tidy(ctx: &Context, scene: &mut Scene, tidying: &TokenRemoval) -> StepResult {
-    match ctx.store.tidy(&scene.snapshot.spec.namespace, tidying).await {
+pub async fn remove_adopted_token(ctx: &Context, observation: &mut Observation, tidying: &TokenRemoval) -> StepResult {
+    match ctx.store.tidy(&observation.snapshot.spec.namespace, tidying).await {
         Ok(()) => {
-            ctx.memory.note_removal(&scene.snapshot.spec.uid, &tidying.fingerprint);
+            ctx.memory.note_removal(&observation.snapshot.spec.uid, &tidying.fingerprint);
             let why = format!("the refresh token in the Secret {} was adopted and removed", tidying.secret);
-            scene.snapshot.initial = InitialGrant::Missing(why);
+            observation.snapshot.initial = InitialGrant::Missing(why);
             StepResult::Done
         }
         Err(StoreError::Conflict | StoreError::NotFound) => StepResult::Reobserve,
         Err(error) => {
             deferred(
-                scene,
+                observation,
                 &format!(
                     "failed to remove the used token from the initial grant; remove it by hand or set keep: {error}"
                 ),
             );
-            scene.snapshot.deferred.tidying = true;
+            observation.snapshot.deferred.tidying = true;
             StepResult::Done
         }
     }
 }
 
 /// A side job did not work; it is tried again.
-pub(super) fn deferred(scene: &Scene, what: &str) {
-    let spec = &scene.snapshot.spec;
+pub(super) fn deferred(observation: &Observation, what: &str) {
+    let spec = &observation.snapshot.spec;
     warn!(namespace = spec.namespace, connection = spec.name, "{what}");
 }
 

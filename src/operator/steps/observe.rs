@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A connection as it was read, and all that was seen of it.
-pub struct Scene {
+pub struct Observation {
     /// The connection, with its status and version.
     pub connection: PleoConnection,
     /// What a decision is made of.
@@ -27,9 +27,9 @@ pub struct Scene {
 }
 
 /// What a look at a connection brought.
-pub enum Sight {
+pub enum ObserveResult {
     /// All of it.
-    Scene(Box<Scene>),
+    Found(Box<Observation>),
     /// It is gone.
     Gone,
     /// The API server refuses to show the Secrets.
@@ -45,24 +45,24 @@ pub enum Sight {
 ///
 /// # Errors
 /// If the API server gave no answer.
-pub async fn observe(ctx: &Context, cached: &PleoConnection) -> Result<Sight, ReconcileError> {
+pub async fn observe(ctx: &Context, cached: &PleoConnection) -> Result<ObserveResult, ReconcileError> {
     match look(ctx, cached).await {
-        Ok(Some(scene)) => Ok(Sight::Scene(Box::new(scene))),
-        Ok(None) => Ok(Sight::Gone),
+        Ok(Some(observation)) => Ok(ObserveResult::Found(Box::new(observation))),
+        Ok(None) => Ok(ObserveResult::Gone),
         Err(ReconcileError::Store { doing, source: StoreError::Refused(why) }) => {
             let (namespace, name) = (cached.namespace().unwrap_or_default(), cached.name_any());
             let connection = ctx.store.read_connection(&namespace, &name).await.doing("read the connection")?;
-            let refused = |connection| Sight::Refused {
+            let refused = |connection| ObserveResult::Refused {
                 connection: Box::new(connection),
                 why: format!("it could not {doing}: {why}"),
             };
-            Ok(connection.map_or(Sight::Gone, refused))
+            Ok(connection.map_or(ObserveResult::Gone, refused))
         }
         Err(error) => Err(error),
     }
 }
 
-async fn look(ctx: &Context, cached: &PleoConnection) -> Result<Option<Scene>, ReconcileError> {
+async fn look(ctx: &Context, cached: &PleoConnection) -> Result<Option<Observation>, ReconcileError> {
     let (namespace, name) = (cached.namespace().unwrap_or_default(), cached.name_any());
     let mut secret_name = ResolvedSpec::read(cached, &ctx.policy.allowed).secret_name;
     loop {
@@ -77,7 +77,7 @@ async fn look(ctx: &Context, cached: &PleoConnection) -> Result<Option<Scene>, R
             }
             let (grant, reported) = judge(ctx, grant.what, &token.what, &connection, &spec).await?;
             let snapshot = complete(ctx, spec, token.what, grant, reported, &connection).await?;
-            return Ok(Some(Scene { connection, snapshot }));
+            return Ok(Some(Observation { connection, snapshot }));
         }
         // Renamed since: what was read is another Secret.
         secret_name = spec.secret_name;

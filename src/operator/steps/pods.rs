@@ -8,7 +8,7 @@ use futures::{StreamExt, stream};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::observe::Scene;
+use super::observe::Observation;
 use crate::{
     cluster::StoreError,
     domain::plan::projection::{self, News},
@@ -22,8 +22,8 @@ use crate::{
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Tells the pods what the token Secret says, if they do not know it from us, or may have missed it while nobody led.
-pub fn tell(ctx: &Arc<Context>, scene: &Scene, just_written: bool) {
-    let snapshot = &scene.snapshot;
+pub fn notify(ctx: &Arc<Context>, observation: &Observation, just_written: bool) {
+    let snapshot = &observation.snapshot;
     let Some(News { mark, is_fresh }) = projection::news(snapshot, ctx.now()) else { return };
     if !ctx.notifier.is_news(&snapshot.spec.uid, &mark, just_written || is_fresh) {
         return;
@@ -39,7 +39,7 @@ pub fn tell(ctx: &Arc<Context>, scene: &Scene, just_written: bool) {
             };
             tokio::select! {
                 biased;
-                () = ring(&ctx, &key) => end.is_cut = false,
+                () = rounds(&ctx, &key) => end.is_cut = false,
                 () = late => {}
             }
         });
@@ -62,7 +62,7 @@ impl Drop for CutShort<'_> {
 }
 
 /// Round after round, until there is no newer word.
-async fn ring(ctx: &Context, key: &Key) {
+async fn rounds(ctx: &Context, key: &Key) {
     while let Some(mark) = ctx.notifier.word(key) {
         round(ctx, key, &mark).await;
         if ctx.notifier.finish(key, &mark) {
@@ -72,7 +72,7 @@ async fn ring(ctx: &Context, key: &Key) {
 }
 
 /// Tells one pod, unless there is a newer word, before its turn or after.
-async fn tell_one(ctx: &Context, key: &Key, mark: &str, pod: String) -> Option<Result<(), StoreError>> {
+async fn notify_one(ctx: &Context, key: &Key, mark: &str, pod: String) -> Option<Result<(), StoreError>> {
     let is_last_word = || ctx.notifier.word(key).is_some_and(|word| word == mark);
     if !is_last_word() {
         return None;
@@ -96,7 +96,7 @@ async fn round(ctx: &Context, key: &Key, mark: &str) {
             return;
         }
     };
-    let told = stream::iter(untold).map(|pod| tell_one(ctx, key, mark, pod));
+    let told = stream::iter(untold).map(|pod| notify_one(ctx, key, mark, pod));
     let mut told = std::pin::pin!(told.buffer_unordered(AT_ONCE));
     let (mut successes, mut failures) = (0_usize, None);
     while let Some(told) = told.next().await {

@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::{
     apply::{StepResult, deferred, settled},
-    observe::Scene,
+    observe::Observation,
 };
 use crate::{
     api::RestartTarget,
@@ -24,32 +24,45 @@ use crate::{
 ///
 /// # Errors
 /// If somebody else leads by now, or the API server gave no answer when the ledger was written.
-pub async fn workloads(ctx: &Context, scene: &mut Scene, restart: &Restart) -> Result<StepResult, ReconcileError> {
+pub async fn workloads(
+    ctx: &Context,
+    observation: &mut Observation,
+    restart: &Restart,
+) -> Result<StepResult, ReconcileError> {
     if ctx.over.is_cancelled() || !ctx.leadership.is_held() {
         // Whoever leads next does it, perhaps for a newer rotation already.
         return Err(ReconcileError::NotLeading);
     }
-    let namespace = &scene.snapshot.spec.namespace;
+    let namespace = &observation.snapshot.spec.namespace;
     let restarts = restart.targets.iter().map(|target| ctx.store.restart(namespace, target, &restart.mark));
     let ended = join_all(restarts).await;
     let mut tried = Tried::default();
     for (target, ended) in restart.targets.iter().zip(ended) {
-        settle(ctx, scene, &mut tried, target, ended);
+        settle(ctx, observation, &mut tried, target, ended);
     }
     if tried.is_nothing() {
         return Ok(StepResult::Done);
     }
-    let (Some(grant), Some(stored)) = (restarts::note(&scene.snapshot, &tried, ctx.now()), scene.snapshot.grant.ours())
+    let (Some(grant), Some(stored)) =
+        (restarts::note(&observation.snapshot, &tried, ctx.now()), observation.snapshot.grant.ours())
     else {
         return Ok(StepResult::Reobserve);
     };
-    let written = ctx.store.write_grant(&scene.snapshot.spec, grant, Some(&stored.version)).await;
-    settled(written, "note a restart in the grant Secret", |grant| scene.snapshot.grant = GrantSecret::Ours(grant))
+    let written = ctx.store.write_grant(&observation.snapshot.spec, grant, Some(&stored.version)).await;
+    settled(written, "note a restart in the grant Secret", |grant| {
+        observation.snapshot.grant = GrantSecret::Ours(grant)
+    })
 }
 
 /// What one answer means.
-fn settle(ctx: &Context, scene: &mut Scene, tried: &mut Tried, target: &RestartTarget, ended: Result<(), StoreError>) {
-    let (namespace, connection) = (&scene.snapshot.spec.namespace, &scene.snapshot.spec.name);
+fn settle(
+    ctx: &Context,
+    observation: &mut Observation,
+    tried: &mut Tried,
+    target: &RestartTarget,
+    ended: Result<(), StoreError>,
+) {
+    let (namespace, connection) = (&observation.snapshot.spec.namespace, &observation.snapshot.spec.name);
     match ended {
         Ok(()) => {
             ctx.metrics.restart(true);
@@ -69,8 +82,8 @@ fn settle(ctx: &Context, scene: &mut Scene, tried: &mut Tried, target: &RestartT
             let what = format!(
                 "{target} cannot be restarted, and may still use the old token: {error}; tried again every minute. See that the operator may patch it (chart: restartTargets.enabled=true), or restart it by hand"
             );
-            deferred(scene, &what);
-            scene.snapshot.deferred.restarts = Some(what);
+            deferred(observation, &what);
+            observation.snapshot.deferred.restarts = Some(what);
         }
     }
 }

@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
-use super::observe::Scene;
+use super::observe::Observation;
 use crate::{
     api::{
         PleoConnection, PleoConnectionStatus, SecuritySignal,
@@ -48,31 +48,31 @@ pub enum StatusWrite {
 ///
 /// # Errors
 /// If the API server gave no answer.
-pub async fn status(
+pub async fn write(
     ctx: &Arc<Context>,
-    scene: &mut Scene,
+    observation: &mut Observation,
     refused: Option<&str>,
 ) -> Result<StatusWrite, ReconcileError> {
     for _ in 0..STATUS_TRIES {
-        let before = scene.connection.status.clone().unwrap_or_default();
-        let after = status::of(&scene.snapshot, &before, refused, ctx.now(), ctx.policy.pace);
-        match write(ctx, &mut scene.connection, &before, &after).await? {
+        let before = observation.connection.status.clone().unwrap_or_default();
+        let after = status::of(&observation.snapshot, &before, refused, ctx.now(), ctx.policy.pace);
+        match put(ctx, &mut observation.connection, &before, &after).await? {
             Written::Done { told } => {
-                alarm(ctx, scene, &told, &after);
-                returned(ctx, scene);
+                alarm(ctx, observation, &told, &after);
+                returned(ctx, observation);
                 return Ok(StatusWrite::Yes);
             }
             Written::Refused => return Ok(StatusWrite::Refused),
             Written::Conflict => {}
         }
-        let spec = &scene.snapshot.spec;
+        let spec = &observation.snapshot.spec;
         let newer = ctx.store.read_connection(&spec.namespace, &spec.name).await.doing("read the connection")?;
         // A status that somebody else wrote is newer than ours.
         let same = |newer: &PleoConnection| {
-            newer.metadata.uid.as_ref() == Some(&spec.uid) && newer.status == scene.connection.status
+            newer.metadata.uid.as_ref() == Some(&spec.uid) && newer.status == observation.connection.status
         };
         match newer.filter(same) {
-            Some(newer) => scene.connection = newer,
+            Some(newer) => observation.connection = newer,
             None => return Ok(StatusWrite::BySomebodyElse),
         }
     }
@@ -83,7 +83,7 @@ pub async fn status(
 ///
 /// # Errors
 /// If the API server gave no answer.
-pub async fn status_without_secrets(
+pub async fn write_without_secrets(
     ctx: &Arc<Context>,
     mut connection: PleoConnection,
     why: &str,
@@ -91,19 +91,19 @@ pub async fn status_without_secrets(
     let before = connection.status.clone().unwrap_or_default();
     let generation = connection.metadata.generation.unwrap_or_default();
     let after = status::without_secrets(&before, generation, why, ctx.now());
-    write(ctx, &mut connection, &before, &after).await.map(|_| ())
+    put(ctx, &mut connection, &before, &after).await.map(|_| ())
 }
 
 /// Writes the status before an exchange, if a condition is about to say something else: the exchange may take a minute.
 /// The status is only a picture: that it cannot be written keeps no token from being refreshed.
-pub async fn status_before_exchange(ctx: &Arc<Context>, scene: &mut Scene) {
-    let before = scene.connection.status.clone().unwrap_or_default();
-    let after = status::of(&scene.snapshot, &before, None, ctx.now(), ctx.policy.pace);
+pub async fn write_before_refresh(ctx: &Arc<Context>, observation: &mut Observation) {
+    let before = observation.connection.status.clone().unwrap_or_default();
+    let after = status::of(&observation.snapshot, &before, None, ctx.now(), ctx.policy.pace);
     // What was refused a moment ago is about to be tried again; only the end of it is news.
     if status::same_conditions(&before, &after) || status::tells_of_refused_storage(&before) {
         return;
     }
-    match status(ctx, scene, None).await {
+    match write(ctx, observation, None).await {
         // What comes of the exchange will be told in any case.
         Ok(StatusWrite::Yes | StatusWrite::BySomebodyElse | StatusWrite::Refused) => {}
         Err(error) => debug!("failed to write the status before the refresh: {error}"),
@@ -122,7 +122,7 @@ enum Written {
 }
 
 /// One write, and the events that go with it. Where its answer is lost, they are told after the next look.
-async fn write(
+async fn put(
     ctx: &Arc<Context>,
     connection: &mut PleoConnection,
     before: &PleoConnectionStatus,
@@ -170,17 +170,17 @@ fn events(ctx: &Arc<Context>, connection: &PleoConnection, transitions: Vec<Tran
 }
 
 /// Tells those who do not look at conditions: the webhook, and whoever watches for attacks.
-fn alarm(ctx: &Arc<Context>, scene: &Scene, before: &PleoConnectionStatus, after: &PleoConnectionStatus) {
-    let spec = &scene.snapshot.spec;
+fn alarm(ctx: &Arc<Context>, observation: &Observation, before: &PleoConnectionStatus, after: &PleoConnectionStatus) {
+    let spec = &observation.snapshot.spec;
     if let Some(notice) = notice::notice(spec, before, after, ctx.now())
         && !ctx.outbox.send(notice)
     {
         ctx.metrics.notice(false);
     }
     let edits = ctx.memory.edits_to_tell(&spec.uid);
-    let signals = signal::signals(&scene.snapshot, before, after, ctx.now(), &edits);
+    let signals = signal::signals(&observation.snapshot, before, after, ctx.now(), &edits);
     let mut transitions = Vec::new();
-    for signal in signals.into_iter().filter(|signal| is_news(ctx, scene, signal)) {
+    for signal in signals.into_iter().filter(|signal| is_news(ctx, observation, signal)) {
         let (namespace, connection, kind) = (&spec.namespace, &spec.name, signal.kind.as_str());
         warn!(namespace, connection, signal = kind, "{}", signal.message);
         ctx.metrics.signal(signal.kind);
@@ -189,37 +189,37 @@ fn alarm(ctx: &Arc<Context>, scene: &Scene, before: &PleoConnectionStatus, after
             transitions.push(Transition { reason: kind.to_owned(), message: signal.message, warning: true });
         }
     }
-    events(ctx, &scene.connection, transitions);
+    events(ctx, &observation.connection, transitions);
 }
 
 /// Another program puts an adopted token back: said once, for it goes on until somebody changes that.
-fn returned(ctx: &Arc<Context>, scene: &Scene) {
-    let Some((token, message)) = adoption::returned(&scene.snapshot) else { return };
-    if ctx.memory.is_first_return(&scene.snapshot.spec.uid, token) {
-        let (spec, reason) = (&scene.snapshot.spec, INITIAL_GRANT_RETURNED.to_owned());
+fn returned(ctx: &Arc<Context>, observation: &Observation) {
+    let Some((token, message)) = adoption::returned(&observation.snapshot) else { return };
+    if ctx.memory.is_first_return(&observation.snapshot.spec.uid, token) {
+        let (spec, reason) = (&observation.snapshot.spec, INITIAL_GRANT_RETURNED.to_owned());
         warn!(namespace = spec.namespace, connection = spec.name, "{message}");
-        events(ctx, &scene.connection, vec![Transition { reason, message, warning: true }]);
+        events(ctx, &observation.connection, vec![Transition { reason, message, warning: true }]);
     }
 }
 
 /// A grant that is shared is so for as long as nobody mends it.
-fn is_news(ctx: &Context, scene: &Scene, signal: &Signal) -> bool {
-    match (signal.kind, &scene.snapshot.initial) {
+fn is_news(ctx: &Context, observation: &Observation, signal: &Signal) -> bool {
+    match (signal.kind, &observation.snapshot.initial) {
         (SecuritySignal::GrantShared, InitialGrant::Present(token)) => {
-            ctx.memory.is_shared_anew(&scene.snapshot.spec.uid, &token.fingerprint)
+            ctx.memory.is_shared_anew(&observation.snapshot.spec.uid, &token.fingerprint)
         }
         (SecuritySignal::RefusedEarly | SecuritySignal::SecretEdited | SecuritySignal::GrantShared, _) => true,
     }
 }
 
 /// A consent by link ended: counted, and told where it came to nothing. Who watches the page is told there as well.
-pub fn consent(ctx: &Arc<Context>, scene: &Scene, end: VisitEnd) {
-    let spec = &scene.snapshot.spec;
+pub fn report_authorization(ctx: &Arc<Context>, observation: &Observation, end: VisitEnd) {
+    let spec = &observation.snapshot.spec;
     info!(namespace = spec.namespace, connection = spec.name, outcome = end.label(), "an authorization by link ended");
     ctx.metrics.consent(end);
     let failed = |advice: &str| {
         let (reason, message) = (AUTHORIZATION_FAILED.to_owned(), advice.to_owned());
         Transition { reason, message, warning: true }
     };
-    events(ctx, &scene.connection, end.advice().map(failed).into_iter().collect());
+    events(ctx, &observation.connection, end.advice().map(failed).into_iter().collect());
 }
