@@ -557,3 +557,17 @@ pub async fn finish(world: World) {
         world.connections().delete(&name, &DeleteParams::default()).await.unwrap();
     }
 }
+
+/// A connection for each case, all of them rotated once.
+pub async fn many_rotating(world: &str, many: usize) -> (World, Operator, Vec<String>) {
+    let world = World::new(world).await;
+    let operator = world.operator(&Flags::identity("a"));
+    let names: Vec<String> = (0..many).map(|number| format!("c{number}")).collect();
+    for name in &names {
+        world.connected(name).await;
+    }
+    for name in &names {
+        world.until_rotation(name, 1).await;
+    }
+    (world, operator, names)
+}

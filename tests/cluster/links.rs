@@ -160,7 +160,7 @@ async fn kubectl_pleo_tells_what_is_and_what_to_do() {
     assert!(is_well && said.contains("yes  an operator is at work: a_"), "{said}");
     assert_eq!(operator.stop().await, 0);
     let (is_well, said) = run(&world, &["check", "--operator-namespace", &world.namespace]);
-    assert!(!is_well && said.contains("NO   an operator is at work: nobody holds the Lease"), "{said}");
+    assert!(!is_well && said.contains("NO   an operator is at work: no replica holds the Lease"), "{said}");
     let (is_well, said) = run(&world, &["status", "nobody"]);
     assert!(!is_well && said.contains("there is no connection nobody"), "{said}");
     finish(world).await;

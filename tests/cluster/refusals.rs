@@ -74,7 +74,10 @@ async fn a_refused_new_consent_never_costs_the_living_grant() {
     let status = world.until("acme", |status| status.last_failure.is_some()).await;
     assert_eq!(told(&status, "Ready"), "True Refreshed");
     assert_eq!(told(&status, "ReauthRequired"), "False GrantValid");
-    assert!(condition(&status, "Ready").unwrap().message.contains("refused"), "somebody should know");
+    assert!(
+        condition(&status, "Ready").unwrap().message.contains("the new authorization was rejected"),
+        "somebody should know"
+    );
 
     // A GitOps tool puts an old token back: it is old news, and is not sent.
     world.put_secret("acme-grant", &[("refresh_token", &first)]).await;

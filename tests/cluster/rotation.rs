@@ -5,7 +5,7 @@ use std::time::Duration;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
-use crate::harness::{Flags, World, condition, finish, told};
+use crate::harness::{Flags, World, condition, finish, many_rotating, told};
 
 /// A refresh token in a Secret becomes an access token in another, and is removed where it stood.
 #[tokio::test(flavor = "multi_thread")]
@@ -114,36 +114,38 @@ async fn a_suspended_connection_sends_nothing() {
 /// I4: whatever somebody does to the token Secret, it is made again.
 #[tokio::test(flavor = "multi_thread")]
 async fn drift_of_the_token_secret_is_repaired_without_an_exchange() {
-    let world = World::new("drift").await;
-    let _operator = world.operator(&Flags::identity("a"));
-    world.connected("acme").await;
-    world.until_rotation("acme", 1).await;
-    let good = world.value("acme-token", "access_token").await.unwrap();
-
     let edits = [
         json!({"stringData": {"access_token": "old-token"}}),
         json!({"stringData": {"extra": "key"}}),
         json!({"data": {"state": null}}),
         json!({"metadata": {"labels": {"pleo.io/x": "kept"}, "ownerReferences": null}, "stringData": {"rotation": "99"}}),
     ];
-    for edit in edits {
-        let secrets = world.secrets();
-        let edited = secrets.patch("acme-token", &PatchParams::default(), &Patch::Merge(edit)).await.unwrap();
-        world.until_secret_changes("acme-token", &edited).await;
-        assert_eq!(world.value("acme-token", "access_token").await.as_ref(), Some(&good));
-        assert_eq!(world.value("acme-token", "extra").await, None);
+    // One for each: a program that does it twice within minutes waits for its repair.
+    let (world, _operator, names) = many_rotating("drift", edits.len()).await;
+    for (name, edit) in names.iter().zip(edits) {
+        let (secrets, token) = (world.secrets(), format!("{name}-token"));
+        let good = world.value(&token, "access_token").await.unwrap();
+        let edited = secrets.patch(&token, &PatchParams::default(), &Patch::Merge(edit)).await.unwrap();
+        world.until_secret_changes(&token, &edited).await;
+        assert_eq!(world.value(&token, "access_token").await, Some(good));
+        assert_eq!(world.value(&token, "extra").await, None);
     }
-    let repaired = world.secrets().get("acme-token").await.unwrap();
+    let last = names.last().unwrap();
+    let token = format!("{last}-token");
+    let good = world.value(&token, "access_token").await.unwrap();
+    let repaired = world.secrets().get(&token).await.unwrap();
     assert_eq!(
         repaired.metadata.labels.unwrap().get("pleo.io/x").map(String::as_str),
         Some("kept"),
         "others' labels are theirs"
     );
     assert_eq!(repaired.metadata.owner_references.unwrap().len(), 1);
-    world.secrets().delete("acme-token", &DeleteParams::default()).await.unwrap();
-    world.until_secret("acme-token", "access_token", move |token| token == Some(good.as_str())).await;
+    world.secrets().delete(&token, &DeleteParams::default()).await.unwrap();
+    world.until_secret(&token, "access_token", move |token| token == Some(good.as_str())).await;
 
-    assert_eq!(world.sandbox.counters("acme").exchanges, 1);
+    for name in &names {
+        assert_eq!(world.sandbox.counters(name).exchanges, 1, "{name}");
+    }
     finish(world).await;
 }
 

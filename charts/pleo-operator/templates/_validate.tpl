@@ -84,7 +84,7 @@
 {{- if not (kindIs "invalid" $v.terminationGracePeriodSeconds) }}
 {{- $least := add (include "pleo-operator.seconds" $v.requestTimeout | int) 15 | int }}
 {{- if lt (int $v.terminationGracePeriodSeconds) $least }}
-{{- fail (printf "terminationGracePeriodSeconds %d is too short for requestTimeout %s: an answer on its way would be cut off, and its tokens lost. Write %d or more, or leave it out" (int $v.terminationGracePeriodSeconds) $v.requestTimeout $least) }}
+{{- fail (printf "terminationGracePeriodSeconds %d is too short for requestTimeout %s: a response on its way would be cut off, and its tokens lost. Write %d or more, or leave it out" (int $v.terminationGracePeriodSeconds) $v.requestTimeout $least) }}
 {{- end }}
 {{- end }}
 
