@@ -218,16 +218,17 @@ impl Store {
         }
     }
 
-    /// Removes a spent token from the user's Secret, and the copy of it that `kubectl apply` keeps.
+    /// Removes a used token from the user's Secret, and the copy of it that `kubectl apply` keeps.
     ///
     /// # Errors
     /// If the Secret changed meanwhile, or the API server gave no answer or refused.
-    pub async fn tidy(&self, namespace: &str, tidying: &TokenRemoval) -> Result<(), StoreError> {
+    pub async fn remove_token(&self, namespace: &str, tidying: &TokenRemoval) -> Result<(), StoreError> {
         let api = self.secrets(namespace);
-        let mut metadata = json!({ "resourceVersion": tidying.version });
-        if tidying.copied {
-            metadata["annotations"] = json!({ names::LAST_APPLIED_ANNOTATION: null });
-        }
+        let version = &tidying.version;
+        let metadata = match tidying.copied {
+            true => json!({ "resourceVersion": version, "annotations": { names::LAST_APPLIED_ANNOTATION: null } }),
+            false => json!({ "resourceVersion": version }),
+        };
         let patch = Patch::Merge(json!({ "metadata": metadata, "data": { tidying.key.as_str(): null } }));
         let parameters = PatchParams { field_manager: manager(), ..PatchParams::default() };
         // Not noted as our own: another connection may look at the same Secret.

@@ -168,12 +168,15 @@ async fn a_spent_token_is_tidied_away_with_its_copy() {
             version: version.into(),
             copied,
         };
-        assert_eq!(verdict(&store.tidy(&server.namespace, &tidying("1", true)).await), "conflict");
-        assert_eq!(verdict(&store.tidy(&server.namespace, &tidying(version_of(&made), true)).await), "done");
+        assert_eq!(verdict(&store.remove_token(&server.namespace, &tidying("1", true)).await), "conflict");
+        assert_eq!(verdict(&store.remove_token(&server.namespace, &tidying(version_of(&made), true)).await), "done");
         let left = server.get(SECRET, "acme-grant").await.is("200");
-        assert_eq!(verdict(&store.tidy(&server.namespace, &tidying(version_of(&left), false)).await), "done");
+        assert_eq!(verdict(&store.remove_token(&server.namespace, &tidying(version_of(&left), false)).await), "done");
         server.delete(SECRET, "acme-grant").await.is("200");
-        assert_eq!(verdict(&store.tidy(&server.namespace, &tidying(version_of(&left), false)).await), "missing");
+        assert_eq!(
+            verdict(&store.remove_token(&server.namespace, &tidying(version_of(&left), false)).await),
+            "missing"
+        );
     })
     .await;
 }

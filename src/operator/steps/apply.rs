@@ -118,7 +118,7 @@ pub async fn delete_old_secret(ctx: &Context, observation: &mut Observation, nam
 
 /// Removes the spent token from the user's Secret. That it does not work keeps nothing else from being done.
 pub async fn remove_adopted_token(ctx: &Context, observation: &mut Observation, tidying: &TokenRemoval) -> StepResult {
-    match ctx.store.tidy(&observation.snapshot.spec.namespace, tidying).await {
+    match ctx.store.remove_token(&observation.snapshot.spec.namespace, tidying).await {
         Ok(()) => {
             ctx.memory.note_removal(&observation.snapshot.spec.uid, &tidying.fingerprint);
             let why = format!("the refresh token in the Secret {} was adopted and removed", tidying.secret);
