@@ -1,5 +1,5 @@
-//! The program: arguments to a running operator, and an exit status that tells how it ended. 0 after SIGTERM, 2 for bad
-//! arguments, 1 otherwise, each with one line that says what to do.
+//! The program: arguments to a running operator, and its exit status: 0 after SIGTERM, 2 for bad arguments, 1 otherwise, each
+//! with one line that says what to do.
 
 // What ends a program in the middle of a token's life.
 #![deny(

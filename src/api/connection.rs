@@ -1,4 +1,4 @@
-//! `PleoConnection`: what a user declares. Wrong input is refused here, by the API server, in words that help;
+//! `PleoConnection`: what a user declares. Invalid input is rejected by the API server, with a message that says what to write;
 //! defaults are applied where the spec is read, not written into the object.
 
 use std::{collections::BTreeMap, fmt};

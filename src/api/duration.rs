@@ -1,4 +1,4 @@
-//! Durations as Go writes them (`90s`, `1h30m`), with a schema that refuses everything else before it is stored.
+//! Durations as Go writes them (`90s`, `1h30m`), with a schema that rejects everything else before it is stored.
 
 use std::{borrow::Cow, fmt, str::FromStr, time::Duration};
 

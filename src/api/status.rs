@@ -1,4 +1,4 @@
-//! `status` of a connection: a picture of the grant, which can be lost without harm.
+//! `status` of a connection: derived from the grant, so it can be lost without harm.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;

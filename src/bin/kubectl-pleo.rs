@@ -1,4 +1,4 @@
-//! `kubectl pleo`. 0 when all is well, 2 for bad arguments, 1 otherwise, with words that say what to do.
+//! `kubectl pleo`. Exits 0 on success, 2 for bad arguments, 1 otherwise, with a message that says what to do.
 
 // What ends a program in the middle of a token's life.
 #![deny(

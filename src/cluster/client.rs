@@ -1,4 +1,4 @@
-//! Finds the cluster as kubectl does, and makes a client that never repeats a call by itself.
+//! Finds the cluster as kubectl does, and makes a client that never retries on its own.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Who else wrote into a Secret of ours: the API server notes for each field which program wrote it last. It looks at what
-//! was read anyway, and asks for nothing.
+//! Which other program wrote to a Secret of ours: the API server records for each field which manager wrote it last. This reads
+//! what was fetched anyway, and makes no request.
 
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry};
 use kube::ResourceExt;

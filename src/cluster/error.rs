@@ -1,4 +1,4 @@
-//! What can become of a call to the API server, told apart by what the caller can do.
+//! The outcomes of a call to the API server, distinguished by what the caller can do.
 
 use k8s_openapi::ByteString;
 use kube::core::Status;

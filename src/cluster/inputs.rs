@@ -1,5 +1,5 @@
-//! Secrets that people write, as what they hold: the client's credentials, and the token in an initial grant. What is wrong
-//! with one is said in words that help, and never shows what stands there.
+//! Secrets that users write, as values: the client's credentials, and the token in an initial grant. An error says what to
+//! write instead, and never shows the value.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;

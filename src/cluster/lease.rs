@@ -1,4 +1,4 @@
-//! Leader election: compare-and-swap on a Lease. It only keeps the other replicas quiet; the fence of an exchange is its
+//! Leader election: compare-and-swap on a Lease. It only keeps the other replicas quiet; what fences a token request is its
 //! claim. What makes it sound:
 //!
 //! - every write is a PUT with the resourceVersion that was read;

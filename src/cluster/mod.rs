@@ -1,5 +1,4 @@
-//! The edge to the API server: all reads and writes of objects, and the Lease. It does as it is told; what a write means
-//! is decided elsewhere.
+//! The edge to the API server: all reads and writes of objects, and the Lease. What a write means is decided elsewhere.
 
 pub mod client;
 pub mod connections;

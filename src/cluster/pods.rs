@@ -1,5 +1,5 @@
-//! Pods that ask to be told of rotations: finding them, and writing the one annotation that tells them. The kubelet looks at
-//! a pod that changed at once, and brings its Secrets up to date; left alone it takes a minute.
+//! Pods that ask to be notified of rotations: finding them, and writing the one annotation. The kubelet syncs a pod that changed
+//! at once, with its Secrets; otherwise that takes about a minute.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{

@@ -1,5 +1,5 @@
 //! Workloads that a user names for a restart: one annotation in their pod template, as `kubectl rollout restart` does it.
-//! How gently the pods are replaced is the workload's own business.
+//! How pods are replaced is up to the workload.
 
 use std::fmt::Debug;
 

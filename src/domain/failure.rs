@@ -1,4 +1,5 @@
-//! What an exchange brought. The kinds differ in one thing above all: is the token that was sent spent?
+//! The outcome of a token request: a token response, or a failure. Failures differ in one thing above all: was the token that was
+//! sent used?
 
 use std::time::Duration;
 

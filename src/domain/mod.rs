@@ -1,19 +1,19 @@
-//! The pure core: what is known, what follows from it, and what a user is told. Functions of plain values:
+//! The pure core: what is known, what follows from it, and what is reported. Functions of plain values:
 //! no client, no clock, no randomness, no async, so every rule can be tested without a cluster.
 //!
-//! A file imports only what stands above it here; a test keeps it so.
+//! Imports only run downwards in this table; a test keeps it so.
 //!
-//! | file or folder | answers |
+//! | module | answers |
 //! |---|---|
-//! | [`token`] | what is a secret, and how is it named without being shown? |
-//! | [`spec`] | what does the user want? |
-//! | [`failure`] | what did the server's answer mean? |
-//! | [`time`] | how to count with times that may have been edited? |
-//! | [`ledger`] | what do we hold, and how is it stored? |
-//! | [`snapshot`] | what was observed, all of it in one value? |
-//! | [`plan`] | what is to be done now, and when next? |
+//! | [`report`] | what is reported to users and other programs? |
 //! | [`commit`] | how does an attempt to use a token begin and end in the ledger? |
-//! | [`report`] | what is the user told, and what should others hear of at once? |
+//! | [`plan`] | what is to be done now, and when next? |
+//! | [`snapshot`] | what was observed, all of it in one value? |
+//! | [`ledger`] | what do we store, and how? |
+//! | [`failure`] | what did the server's response mean? |
+//! | [`spec`] | what does the user want? |
+//! | [`token`] | what is a secret, and how is it named without being shown? |
+//! | [`time`] | how to calculate with times that may have been edited? |
 
 pub mod commit;
 pub mod failure;

@@ -1,4 +1,4 @@
-//! The key that signs, as Standard Webhooks wants it: `whsec_` and 24 to 64 bytes in base64.
+//! The key that signs, as Standard Webhooks specifies: `whsec_` and 24 to 64 bytes in base64.
 
 use std::{
     fmt, fs, io,

@@ -1,5 +1,5 @@
-//! The way out to others: a queue of notices, and a webhook that they are sent to. It may touch that one URL, and the file
-//! with the key that signs. Whatever becomes of a notice, no token waits for it.
+//! Notifications of other systems: a queue of notices, and the webhook that they are sent to. It may touch that one URL, and the
+//! file with the key that signs. No token ever waits for a notice.
 
 mod key;
 mod webhook;

@@ -1,4 +1,4 @@
-//! What the steps share for one term of leadership.
+//! What the steps share while this replica leads.
 
 use std::sync::Arc;
 

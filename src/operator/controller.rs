@@ -1,5 +1,5 @@
-//! Wake-ups: connections through a reflector, Secrets as metadata only and without a store, mapped through an index. Our
-//! own writes come back as events and do not wake us.
+//! Watches: connections through a reflector, Secrets as metadata only and without a store, mapped through an index. Our own
+//! writes come back as events and trigger nothing.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},

@@ -1,4 +1,4 @@
-//! Which connections name a Secret: so that an event of a Secret finds them without a look at all of them, and 30,000
+//! Which connections name a Secret, so that an event of a Secret finds them without a scan of all of them, and 30,000
 //! unrelated Secrets cost no memory.
 
 use std::{

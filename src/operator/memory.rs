@@ -1,6 +1,6 @@
-//! What this process remembers between passes: since when it has seen a claim, a failure, a pair or a code, which attempts
-//! are under way here, which of them were never sent, which code was, and what it has told. Losing it costs nothing but
-//! patience, and a word that is said twice.
+//! What this process remembers between reconciliations: since when it has seen a claim, a failure, a pair or a code, which attempts
+//! are in flight here, which of them were never sent, which code was, and what it has reported. Losing it costs only a longer
+//! wait, and an event that is repeated.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

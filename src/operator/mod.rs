@@ -1,15 +1,15 @@
-//! Joins the rest: what is seen becomes a decision, a decision becomes writes and at most one exchange, and the end of it
-//! is told. The table of contents is [`reconcile::reconcile`].
+//! Joins the rest: a snapshot becomes a decision, a decision becomes writes and at most one token request, and the result is
+//! reported. The table of contents is [`reconcile::reconcile`].
 //!
 //! | file or folder | what it does | talks to |
 //! |---|---|---|
-//! | [`memory`] | what this process remembers | nobody |
-//! | [`notifier`] | which pods are being notified, and how fast | nobody |
-//! | [`context`] | what all steps share | nobody |
+//! | [`memory`] | what this process remembers | none |
+//! | [`notifier`] | which pods are being notified, and how fast | none |
+//! | [`context`] | what all steps share | none |
 //! | [`steps`] | each step of a reconciliation | API server, authorization server |
-//! | [`reconcile`] | observe, decide, act, report | nobody itself |
-//! | [`controller`], [`index`] | wake-ups | API server, watches only |
-//! | [`run`] | start, terms of leadership, drain | API server (Lease) |
+//! | [`reconcile`] | observe, decide, act, report | none itself |
+//! | [`controller`], [`index`] | watches: what triggers a reconciliation | API server, watches only |
+//! | [`run`] | start, leader election, drain | API server (Lease) |
 
 pub mod context;
 pub mod controller;

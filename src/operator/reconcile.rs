@@ -1,4 +1,4 @@
-//! The table of contents: observe, decide, act, until there is nothing left to do but wait; then tell.
+//! The table of contents: observe, decide, act, until there is nothing left to do but wait; then report.
 
 use std::{sync::Arc, time::Duration};
 

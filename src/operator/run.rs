@@ -1,5 +1,5 @@
-//! Start, terms of leadership, drain. Whoever leads reconciles; losing the Lease stops new work at once, and what is in
-//! flight goes on under its claim's fence. The Lease is released when all work is done.
+//! Start, leader election, drain. The leader reconciles; losing the Lease stops new work at once, and what is in flight continues
+//! under its claim. The Lease is released when all work is done.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,6 +1,6 @@
-//! What an answer of the token endpoint means: a function of status, headers and body. A success (2xx) whose body has a
-//! token is never thrown away, a rejection is believed only when it is unmistakable, and no text of the server's is passed
-//! on, since it may echo the token.
+//! What a response of the token endpoint means: a function of status, headers and body. A success (2xx) whose body has a token
+//! is never thrown away, a rejection is believed only when it is unmistakable, and no text of the server is passed on, since it
+//! may echo the token.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -1,5 +1,5 @@
-//! Content codings (RFC 9110 section 8.4): undoes what a gateway did to an answer although it was asked not to. A token in
-//! a compressed answer exists nowhere else, so as much is decoded as can be, within the size of any answer.
+//! Content codings (RFC 9110 section 8.4): undoes what a gateway did to a response although it was asked not to. A token in
+//! a compressed response exists nowhere else, so as much is decoded as possible, within the size of any response.
 
 use std::io::{self, Read};
 

@@ -1,4 +1,4 @@
-//! The one thing that is ever sent: a refresh token, or once a code, bought into a new pair (RFC 6749 sections 4.1.3 and 6).
+//! The one request that is ever sent: a refresh token, or once a code, for a new pair (RFC 6749 sections 4.1.3 and 6).
 
 use std::sync::Arc;
 

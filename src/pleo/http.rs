@@ -1,5 +1,5 @@
-//! One POST to a token endpoint, over HTTPS only. No redirect, no silent re-send, no retry on the side: the HTTP client
-//! is kept from doing anything twice, and the fence is asked when the connection stands.
+//! One POST to a token endpoint, over HTTPS only. No redirect, no silent retry: the HTTP client is kept from sending anything
+//! twice, and the claim is checked again once the connection is established.
 
 use std::{
     error::Error,

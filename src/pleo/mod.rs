@@ -1,5 +1,4 @@
-//! The edge to Pleo's authorization server. It sends what it is told, once, and says what became of it; it decides
-//! nothing and stores nothing.
+//! The edge to Pleo's authorization server. It sends a request once, and returns the outcome; it decides nothing and stores nothing.
 
 pub mod answer;
 pub mod coding;

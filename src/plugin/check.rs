@@ -1,4 +1,4 @@
-//! Whether the cluster has all that is needed. Each line is one answer, and says what to do if it is no.
+//! Checks the installation. Each line is one answer, and says what to do if it is no.
 
 use std::time::Duration;
 

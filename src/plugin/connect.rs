@@ -1,5 +1,5 @@
-//! A consent on the person's own machine: the authorization code flow with PKCE and a loopback address (RFC 8252). The new
-//! refresh token goes into the initial grant under that person's own rights, and the operator adopts it. It is never printed.
+//! An authorization on the user's own machine: the authorization code flow with PKCE and a loopback address (RFC 8252). The new
+//! refresh token is written into the initial grant with the rights of that user, and the operator adopts it. It is never printed.
 
 use std::{
     process::{Command, Stdio},

@@ -1,4 +1,4 @@
-//! The end of a consent on the person's own machine (RFC 8252 section 7.3): one page on a loopback address, shown once.
+//! The redirect URI of an authorization on the user's own machine (RFC 8252 section 7.3): one page on a loopback address.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

@@ -1,5 +1,5 @@
-//! All about a connection on one screen: conditions, times, Secrets, what happened last, and what to do next. No value of a
-//! Secret is read but the words that pods are told.
+//! Everything about a connection on one screen: conditions, times, Secrets, the last events, and what to do next. Of Secrets it reads
+//! only the state that pods get.
 
 use jiff::Timestamp;
 use k8s_openapi::{

@@ -1,4 +1,4 @@
-//! Where people reach this operator, and where they may be led on to.
+//! Under which address users reach this operator, and to which sites they may return.
 
 use std::{fmt, str::FromStr};
 

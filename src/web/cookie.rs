@@ -1,5 +1,5 @@
-//! What ties a human's steps to one browser: a cookie for each visit, which no script can read and no other site can set
-//! (RFC 9700 section 4.7; the prefix `__Host-`). It holds no token, and is worth nothing without the key in the grant Secret.
+//! What ties a user's steps to one browser: a cookie for each session, which no script can read and no other site can set
+//! (RFC 9700 section 4.7; the prefix `__Host-`). It has no token, and is worth nothing without the key in the grant Secret.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};

@@ -1,10 +1,10 @@
-//! Consent by link: the few pages that a human sees on the way to the authorization server and back (requirement X5;
+//! Authorization by link: the few pages that a user sees on the way to the authorization server and back (requirement X5;
 //! RFC 6749 section 4.1, RFC 7636, RFC 9207, RFC 9700). Off unless a public address is given.
 //!
 //! ```text
-//! status.authorizationURL ── begin ──> authorization server ── come back ──> the code in the grant Secret
+//! status.authorizationURL ── begin ──> authorization server ── callback ──> the code in the grant Secret
 //!                                                                                      │
-//!        the human's browser <── result <── the ledger's visit <── rotate <── the leader's next pass
+//!        the user's browser <── result <── the ledger's session <── rotate <── the leader reconciles
 //! ```
 //!
 //! Nothing is kept between two requests but in the browser's cookie and in the grant Secret, so any replica serves any of

@@ -1,5 +1,5 @@
-//! What a human is told: plain HTML without script, readable on a phone and in the dark. Everything that is not our own word
-//! is escaped, and there is no token and no secret among it.
+//! The pages as HTML without script, readable on a phone and in the dark. Text that is not our own is escaped, and there is no
+//! token and no secret in it.
 
 use std::sync::LazyLock;
 

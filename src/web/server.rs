@@ -1,4 +1,4 @@
-//! The port: requests in, pages out. Plain HTTP; whoever stands in front of it speaks TLS.
+//! The port: requests in, pages out. Plain HTTP, behind something that terminates TLS.
 
 use std::sync::Arc;
 

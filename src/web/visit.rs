@@ -1,4 +1,5 @@
-//! The three steps of a human's visit. Each reads all it needs anew; the second one writes, once, by compare-and-swap.
+//! The three steps of a user's session: begin, callback, result. Each reads all it needs again; the second one writes, once, by
+//! compare-and-swap.
 
 use std::{collections::BTreeMap, time::Duration};
 

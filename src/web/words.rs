@@ -1,4 +1,4 @@
-//! What each page says. In words for the person who was asked to click, who may know nothing of clusters.
+//! The text of each page, for the person who was asked to click and may know nothing about clusters.
 
 use super::pages::{Mood, Page};
 use crate::domain::ledger::authorization::VisitEnd;

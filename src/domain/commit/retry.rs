@@ -1,5 +1,5 @@
-//! Retries of one token: when the next try is, and when there are no more (requirement F5). `spec.retryTimeout` counts the
-//! time in which something was tried, not the time in which nothing could be.
+//! Retries of one token: when the next attempt is, and when there are no more (requirement F5). `spec.retryTimeout` counts the
+//! time in which attempts were made, not the time in which none was possible.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The end of an attempt, as a change of the grant as it is stored then: decided by token, never by rotation number. The
-//! writing is done elsewhere, by compare-and-swap.
+//! The end of an attempt, as a change of the grant as it is stored then: decided by token, never by rotation number. It is
+//! written elsewhere, by compare-and-swap.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! One entry of the memory of tokens and codes that were taken from users, or came by rotation and were rejected.
+//! One entry of the history: a token or code that a user supplied, or one that came by rotation and was rejected.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,5 @@
-//! An authorization in progress, as the ledger stores it: a key, from which links, states and verifiers are made; the code that a
-//! browser brought; and what became of it (requirement X5; RFC 6749 section 4.1, RFC 7636).
+//! An authorization in progress, as the ledger stores it: a key, from which links, states and verifiers are derived; the code that
+//! a browser brought; and its result (requirement X5; RFC 6749 section 4.1, RFC 7636).
 
 use std::time::Duration;
 

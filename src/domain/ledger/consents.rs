@@ -1,5 +1,5 @@
-//! What the grant remembers of consents, in the order in which humans gave them: no token is adopted twice (I1), none goes to
-//! a server that it does not come from (I8), and of two that are good the newer one wins (I9).
+//! The history of authorizations, in the order in which users gave them: no token is adopted twice (I1), none is sent to a
+//! server that it does not come from (I8), and of two that were accepted the newer one wins (I9).
 
 use super::{
     adopted::Adopted,

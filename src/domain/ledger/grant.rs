@@ -1,4 +1,4 @@
-//! What the operator holds for one connection: the live pair, at most one candidate beside it, and the ledger of
+//! What the operator stores for one connection: the live pair, at most one candidate beside it, and the ledger of
 //! all that was tried. One value, stored as one object, so that every step is one atomic write.
 
 use std::time::Duration;

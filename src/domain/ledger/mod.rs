@@ -5,8 +5,8 @@
 //! | [`authorization`] | an authorization in progress: link, code, session of a browser |
 //! | [`adopted`] | one token that was taken from a user before |
 //! | [`grant`] | all of it in one value |
-//! | [`consents`] | what the grant remembers of consents, and which is the newest |
-//! | [`record`] | how it stands in its Secret |
+//! | [`consents`] | the history of authorizations, and which is the newest |
+//! | [`record`] | how it is stored in its Secret |
 
 pub mod adopted;
 pub mod authorization;

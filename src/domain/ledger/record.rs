@@ -1,4 +1,4 @@
-//! How a grant stands in its Secret: the tokens under keys of their own, all else as JSON under `ledger`.
+//! How a grant is stored in its Secret: the tokens under keys of their own, everything else as JSON under `ledger`.
 //! A ledger of a newer format, or one that contradicts the tokens beside it, is never guessed at.
 
 use std::collections::BTreeMap;

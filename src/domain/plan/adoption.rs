@@ -1,5 +1,5 @@
-//! Taking a token from the initial grant: it becomes the candidate, beside the live pair, and is proved first.
-//! A living grant is never given up for one that has not been proved (I9).
+//! Taking a token from the initial grant: it becomes the candidate, beside the live pair, and is sent first.
+//! A working grant is never given up for one that was not accepted (I9).
 
 use jiff::Timestamp;
 

@@ -1,5 +1,5 @@
-//! How old a refresh token may get. A connection that is refreshed has a young one; one that is suspended or fails for
-//! weeks warns while there is still time (requirement T3).
+//! How old a refresh token may get. Each refresh renews it; a connection that is suspended or failing for weeks warns while
+//! there is still time (requirement T3).
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
-//! What is to be done now: one decision from one observation. Waiting is a decision like any other, and says what
-//! for and until when.
+//! What to do now: one decision from one snapshot. Waiting is a decision like any other, and says what for and until when.
 
 use std::time::Duration;
 

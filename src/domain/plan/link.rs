@@ -1,5 +1,5 @@
-//! Consent by link: when links are made, how a code that a browser brought comes into the grant, and when it is too old. All of
-//! it stands in the grant Secret, so any replica can take any step, and a code is taken in by the same compare-and-swap as
+//! Authorization by link: when links are made, how a code that a browser brought gets into the grant, and when it is too old. All
+//! of it is stored in the grant Secret, so any replica can take any step, and a code is stored by the same compare-and-swap as
 //! everything else (requirement X5; RFC 6749 section 4.1, RFC 7636).
 
 use std::time::Duration;

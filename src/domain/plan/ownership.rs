@@ -1,5 +1,5 @@
-//! Who may present a token, and where: it belongs to the server that it came from (I8) and to the client that it was issued
-//! to. A server answers `invalid_grant` for another client's token as well (RFC 6749 section 5.2), and would be believed.
+//! Who may present a token, and where: it belongs to the server that issued it (I8) and to the client that it was issued to. A
+//! server responds with `invalid_grant` to another client's token as well (RFC 6749 section 5.2), and would be believed.
 
 use crate::domain::{
     ledger::{

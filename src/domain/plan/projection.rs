@@ -1,5 +1,5 @@
-//! What pods get: the token Secret as it should be. A projection of the grant: it can always be made again, it never
-//! holds the refresh token, and after a terminal failure it holds no token at all (I4).
+//! What pods get: the token Secret as it should be. It is derived from the grant: it can always be made again, it never has
+//! the refresh token, and after a terminal failure it has no token at all (I4).
 
 use std::{collections::BTreeMap, time::Duration};
 

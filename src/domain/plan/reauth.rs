@@ -1,4 +1,4 @@
-//! Whether a user must authorize again, why, and what brings the connection back: the condition `ReauthRequired`.
+//! Whether a user must authorize again, why, and the remediation: the condition `ReauthRequired`.
 
 use super::{adoption, ownership::Ownership};
 use crate::{

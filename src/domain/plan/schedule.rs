@@ -1,5 +1,5 @@
-//! When to refresh and when to try again. A rotation kills the token that pods hold, so it is done as late as is
-//! safe; jitter is a hash, so that it is the same at every look.
+//! When to refresh and when to retry. A rotation invalidates the token that pods have, so it happens as late as is safe; jitter
+//! is a hash, so that it is the same in every reconciliation.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What users and other programs are told.
+//! What is reported to users and other programs.
 //!
 //! | file | what it tells |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! What others hear by webhook: that a human must consent, and that all is well again. A CloudEvent (CloudEvents 1.0,
+//! What a webhook receives: that a user must authorize, and that the connection recovered. A CloudEvent (CloudEvents 1.0,
 //! structured mode, JSON), without a secret and without the link.
 
 use jiff::Timestamp;

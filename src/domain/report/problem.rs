@@ -1,5 +1,4 @@
-//! What is wrong with a connection, in words that name the way back: a chain of checks, in the order in which the
-//! reasons are documented.
+//! What is wrong with a connection, and the remediation: a chain of checks, in the order in which the reasons are documented.
 
 use jiff::Timestamp;
 

@@ -1,5 +1,5 @@
-//! What could be an attack: a grant that is refused long before its end, Secrets that somebody else wrote, one grant in two
-//! connections. It is counted and told; what it means, people must find out (requirement O2).
+//! What could be an attack: a grant that is rejected long before its end, Secrets that another program wrote, one grant in two
+//! connections. It is counted and reported; what it means, people must find out (requirement O2).
 
 use jiff::Timestamp;
 

@@ -1,5 +1,5 @@
-//! What the user is told: conditions, the rest of the status, and an event for each transition. Written so that
-//! the same state always gives the same status, and nothing is written while nothing changes (I6).
+//! The status: conditions, times, and an event for each transition. The same state always gives the same status, and nothing is
+//! written while nothing changes (I6).
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};

@@ -1,4 +1,4 @@
-//! The token Secret as it was found or is to be written: an access token, its end and a state, and never a refresh token.
+//! The token Secret as it was found or is to be written: an access token, its expiry and a state, and never a refresh token.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Repairs: what this process put right after another program had changed it. A program that keeps undoing our writes is
-//! not answered each time: after the first repair there are minutes between two, or both would write without end.
+//! Repairs: what this process restored after another program had changed it. A program that keeps undoing our writes is not
+//! answered each time: after the first repair there are minutes between two, or both would write without end.
 
 use std::time::Duration;
 

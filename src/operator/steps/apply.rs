@@ -1,6 +1,6 @@
-//! StepResult 5 and the rest of the writes to Secrets: the token Secret, the adoption of a new token, tidying. The only writer of
-//! what pods mount. Each function makes one decision come true and puts the result into the scene, so
-//! that the next decision sees it without a read.
+//! Apply: all writes to Secrets but those of a rotation: the token Secret, adoption, the removal of a used token. The only
+//! writer of what pods mount. Each function carries out one decision and updates the snapshot, so that the next decision
+//! sees the result without a read.
 
 use tracing::{info, warn};
 use uuid::Uuid;

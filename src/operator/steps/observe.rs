@@ -1,6 +1,6 @@
-//! Step 0, look: reads everything that a decision needs, and writes nothing. The order matters: the Secrets that we
-//! write first, so that their versions are older than all else; the connection last and live, because a cached one may
-//! point the grant at the wrong server.
+//! Observe: reads everything that a decision needs, and writes nothing. The order matters: the Secrets that we write first, so
+//! that their versions are older than everything else; the connection last and live, because a cached one may name the wrong
+//! server.
 
 use kube::ResourceExt;
 

@@ -1,6 +1,6 @@
-//! StepResult 6, tell the pods: those that bear the connection's label get an annotation right after the token Secret was written,
-//! so that the kubelet brings the file at once. It runs beside everything else, at a limited rate, and whatever goes wrong
-//! costs a line in the log: the kubelet finds the new token by itself within a minute or two.
+//! Notify pods: those with the connection's label get an annotation right after the token Secret was written, so that the kubelet
+//! updates the file at once. It runs beside everything else, at a limited rate, and a failure is only logged: the kubelet finds
+//! the new token within a minute or two anyway.
 
 use std::{sync::Arc, time::Duration};
 

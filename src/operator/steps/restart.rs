@@ -1,6 +1,5 @@
-//! StepResult 7, restart: workloads whose programs cannot read the new token otherwise. It writes one annotation in their pod
-//! templates, and notes in the grant Secret for which rotation that was done. That it does not work keeps nothing else from
-//! being done.
+//! Restart workloads whose programs cannot read the new token otherwise. It writes one annotation in their pod templates, and
+//! records in the grant Secret for which rotation that was done. A failure does not delay anything else.
 
 use futures::future::join_all;
 use tracing::{info, warn};

@@ -1,6 +1,6 @@
-//! Steps 1 to 4, the heart: claim, exchange, commit or release. The only writer of grants while a token is in the air, and
-//! the only caller of the token endpoint. It runs in a task that nothing cuts: not a cancelled reconcile, not a lost lease,
-//! not a SIGTERM. A pair in hand exists nowhere else.
+//! Rotate, the heart: claim, send, commit or release. The only writer of a grant whose token is in flight, and the only place
+//! in the operator that calls the token endpoint. It runs in a task that nothing interrupts: not a cancelled reconciliation, not a
+//! lost Lease, not SIGTERM. A pair that was received and is not stored yet exists nowhere else.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},

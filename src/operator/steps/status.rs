@@ -1,6 +1,5 @@
-//! The last step, tell: the status, if it changed, an event for each transition, and what others must hear at once: the
-//! webhook, and whoever watches for attacks. It may write the status and events; the rest it only hands on. All of it is a
-//! picture of what is stored: losing it costs nothing.
+//! Report: the status, if it changed, an event for each transition, notices for the webhook, and signals of what could be an
+//! attack. It only writes the status and events. All of it is derived from what is stored: losing it costs nothing.
 
 use std::{sync::Arc, time::Duration};
 
