@@ -5,9 +5,9 @@
 pub enum ConditionType {
     /// Does the token Secret hold a usable access token?
     Ready,
-    /// Must a human consent (again)?
+    /// Must a user authorize (again)?
     ReauthRequired,
-    /// Is something wrong that time alone will not mend? Present only while True.
+    /// Is there a problem that is not fixed by waiting? Present only while True.
     Stalled,
     /// Does the refresh token grow old, unrefreshed? Present only while True.
     GrantExpiring,
@@ -24,7 +24,7 @@ macro_rules! reasons {
             /// All of them, in the order of the documentation.
             pub const ALL: &[$name] = &[$($name::$variant,)+];
 
-            /// The reason as it stands in conditions and events.
+            /// The reason as conditions and events have it.
             pub const fn as_str(self) -> &'static str {
                 match self { $($name::$variant => stringify!($variant),)+ }
             }
@@ -50,9 +50,9 @@ reasons! {
         /// A Secret of that name is not this connection's, or another program keeps changing it. Way back: rename, remove it, or stop
         /// that program.
         SecretConflict,
-        /// The grant Secret was edited or written by a newer operator. Way back: restore, upgrade, or delete it and consent anew.
+        /// The grant Secret was edited or written by a newer operator. Way back: restore, upgrade, or delete it and authorize again.
         GrantUnreadable,
-        /// The API server refuses our Secrets. Way back: mend rights, policy or quota; tried again by itself.
+        /// The API server rejects our Secrets. Way back: fix rights, policy or quota; retried automatically.
         StorageRefused,
         /// No client Secret, or no `client_id` in it. Way back: create it.
         ClientSecretMissing,

@@ -8,7 +8,7 @@ use crate::{
     domain::token::{AccessToken, RefreshToken},
 };
 
-/// What became of one exchange. Whoever holds it must act on it: a pair in it exists nowhere else.
+/// The outcome of one token request. It must be handled: a pair in it exists nowhere else.
 #[must_use = "a pair that was received must be committed, a failure must be recorded"]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
@@ -66,7 +66,7 @@ pub enum Misconfiguration {
     Request,
 }
 
-/// How the server called the token dead.
+/// How the server rejected the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// `invalid_grant`.

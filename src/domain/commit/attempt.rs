@@ -29,14 +29,14 @@ pub struct Attempt {
     pub server: TokenUrl,
     /// The grant as it was stored with the claim.
     pub claimed: Grant,
-    /// The conditions under which it is made.
+    /// What it depends on.
     pub terms: Terms,
 }
 
-/// The conditions under which an attempt is made.
+/// What an attempt depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Terms {
-    /// Who makes it.
+    /// The process that makes it.
     pub holder: Holder,
     /// The client's credentials, in case the server refuses them.
     pub client: Fingerprint,
@@ -55,7 +55,7 @@ pub struct Terms {
 pub struct Claiming {
     /// To be stored first; holds the grant as it is with the claim.
     pub attempt: Attempt,
-    /// To be sent once: whoever sends it gives it away. A code is nowhere else from here on.
+    /// To be sent once: sending moves it. From here on, a code is stored nowhere else.
     pub token: AuthorizationGrant,
 }
 
@@ -87,7 +87,7 @@ pub fn claim(grant: &Grant, rotation: &Rotation, id: AttemptId, now: Timestamp, 
     }
     if let Some(abandoned) = grant.claim.as_ref().filter(|_| !rotation.claim_unused) {
         claimed.last_sent_at = claimed.last_sent_at.max(Some(abandoned.started_at));
-        // Whoever made it may have sent its token, whichever of the two that was.
+        // Its holder may have sent its token, whichever of the two that was.
         let doubtful = claimed.holding(&abandoned.fingerprint);
         if let Some(attempts) = doubtful.and_then(|which| claimed.attempts_mut(which)) {
             attempts.in_doubt = true;

@@ -33,7 +33,7 @@ pub(super) fn release(grant: &mut Grant, attempt: &Attempt, failure: &Failure, a
     let is_consent_refused = attempt.which == Which::Candidate && failure.is_rejection();
     let was_forgotten = is_consent_refused
         && grant.recall_as_refused(&attempt.fingerprint, &attempt.server, &attempt.terms.client_id, &attempt.claimed);
-    // Read anew before a refusal is taken as final: if another token stands there, somebody newer won.
+    // The grant was read again before a rejection is taken as final: if it has another token, a newer attempt has won.
     let Some(which) = grant.holding(&attempt.fingerprint) else {
         return if was_forgotten { Settled::Changed } else { Settled::SomebodyElse };
     };
@@ -81,7 +81,7 @@ pub(super) fn release(grant: &mut Grant, attempt: &Attempt, failure: &Failure, a
     Settled::Changed
 }
 
-/// A code has one try. What became of it is told to the human, who can consent again.
+/// A code is sent once. The user sees the result, and can authorize again.
 pub(super) fn end_of_code(grant: &mut Grant, attempt: &Attempt, failure: &Failure, at: Timestamp) -> Settled {
     if grant.last_failure.as_ref().is_some_and(|last| last.attempt == attempt.id) {
         return Settled::StoredBefore;

@@ -45,14 +45,14 @@ pub enum Settlement {
     Superseded,
 }
 
-/// The end of an attempt, against the grant as it stands now. Decided by token, never by rotation number.
+/// The end of an attempt, against the grant as it is stored now. Decided by token, never by rotation number.
 pub fn settle(now_stored: &Grant, attempt: &Attempt, ending: &AttemptResult) -> Settlement {
     let mut grant = now_stored.clone();
     let claim_was_ours = grant.claim.as_ref().is_some_and(|claim| claim.attempt == attempt.id);
     if claim_was_ours {
         grant.claim = None;
     }
-    // A backup from before the claim, put back while the code was under way: it is spent.
+    // A backup from before the claim, restored while the code was in flight: it is used.
     let is_spent = |code: &Code| attempt.which == Which::Code && code.record.fingerprint == attempt.fingerprint;
     let was_put_back = grant.code.take_if(|code| is_spent(code)).is_some();
     if ending.outcome.may_have_been_sent() {
@@ -126,20 +126,20 @@ fn commit(grant: &mut Grant, attempt: &Attempt, issued: &TokenResponse, ending: 
 }
 
 /// Whether the pair in hand is to be stored. It is dropped only if a newer attempt has won: a pair that was bought with the
-/// token that we sent, or later, or with a consent that was adopted after ours (I2, I9). Where no pair was stored since our
-/// claim nobody has won: one that was rejected replaces nothing.
+/// token that we sent, or later, or for an authorization that was adopted after ours (I2, I9). Where no pair was stored since our
+/// claim none has won: one that was rejected replaces nothing.
 fn is_newest(grant: &Grant, attempt: &Attempt, held: Option<Which>, refresh: &RefreshToken) -> bool {
     let (pair, claimed) = (refresh.fingerprint(), &attempt.claimed);
-    // Stored by this attempt already, or the answer brought no new one, and rejected since (I3).
+    // Stored by this attempt already, or the response had no new one, and rejected since (I3).
     let is_it = |old: &&Adopted| old.fingerprint == pair && old.server == attempt.server;
     let was_rejected = grant.adopted.iter().filter(is_it).any(|old| old.refused);
     let is_vacant = grant.live.is_none() && grant.rotation <= claimed.rotation;
     match (attempt.which, held) {
         (Which::Candidate | Which::Live | Which::Code, Some(_)) => true,
         (Which::Candidate | Which::Live | Which::Code, None) if was_rejected => false,
-        // Wiped, because somebody else presented it after we had spent it; or the whole grant was deleted meanwhile.
+        // Wiped, because another process presented it after us; or the whole grant was deleted meanwhile.
         (Which::Live, None) => is_vacant,
-        // Dropped or wiped. If it, or a consent after it, was accepted for somebody else, that pair is newer than ours.
+        // Dropped or wiped. If it, or a later authorization, was accepted for another process, that pair is newer than ours.
         (Which::Candidate | Which::Code, None) => {
             is_vacant || !grant.has_newer(&attempt.fingerprint, &attempt.server, claimed)
         }
@@ -156,7 +156,7 @@ fn refresh_token(attempt: &Attempt, issued: &TokenResponse) -> Option<RefreshTok
     issued.refresh.clone().or_else(sent)
 }
 
-/// The row of failures goes on, with the new token, which nobody has sent yet.
+/// The row of failures goes on, with the new token, which was not sent yet.
 fn without_access(grant: &mut Grant, before: Attempts, attempt: &Attempt, at: Timestamp) -> Attempts {
     let message = "the server's answer held a refresh token and no access token".to_owned();
     let failure = Failure::new(FailureKind::OutcomeUnknown, message);
@@ -168,7 +168,7 @@ fn without_access(grant: &mut Grant, before: Attempts, attempt: &Attempt, at: Ti
     attempts
 }
 
-/// A newer consent has won. A human who waits is told.
+/// A newer authorization has won. A user who waits for this one is shown that.
 fn replaced(grant: &mut Grant, attempt: &Attempt) -> Settled {
     let waits = grant.visit.as_ref().is_some_and(|visit| visit.code == attempt.fingerprint && visit.end.is_none());
     grant.end_visit(&attempt.fingerprint, VisitEnd::Replaced);

@@ -12,7 +12,7 @@ pub struct Adopted {
     pub fingerprint: Fingerprint,
     /// The server that the spec named.
     pub server: TokenUrl,
-    /// The rotation that a server gave for it, if one did: then it is that server's for good. 0: it came by rotation, and died.
+    /// The rotation that a server gave for it, if one did: then it is bound to that server. 0: it came by rotation, and was rejected.
     pub accepted_as: Option<u64>,
     /// The server refused it.
     #[serde(default)]
@@ -32,7 +32,7 @@ impl Adopted {
         Self { fingerprint, server, accepted_as: None, refused: false, refused_as: Vec::new(), in_doubt: false }
     }
 
-    /// Whether a server gave a pair for it, though that may be dead by now.
+    /// Whether a server gave a pair for it, though that may have been rejected since.
     pub(super) fn is_proved(&self) -> bool {
         self.accepted_as.is_some() && !self.refused
     }

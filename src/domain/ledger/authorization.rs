@@ -18,10 +18,10 @@ use crate::domain::{
 
 /// How long a link is good.
 pub const LINK_LIFE: Duration = Duration::from_secs(24 * 3600);
-/// How long a human may take at the authorization server.
+/// How long a user may take at the authorization server.
 pub const VISIT_LIFE: Duration = Duration::from_secs(15 * 60);
 
-/// While a human is needed: what links are made from. Without it they are void.
+/// While a user must authorize: what links are derived from. Without it they are invalid.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AuthorizationLink {
     /// 244 random bits or more.
@@ -38,7 +38,7 @@ pub struct AuthorizationLinkRecord {
     pub made_at: Timestamp,
 }
 
-/// A code that a browser brought. Whoever claims it takes it out: it is sent once or never.
+/// A code that a browser brought. A claim removes it: it is sent once or never.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Code {
     /// What the first pair is bought with.
@@ -55,24 +55,24 @@ pub struct Code {
 pub struct CodeRecord {
     /// Of the code.
     pub fingerprint: Fingerprint,
-    /// The server that the human was sent to.
+    /// The server that the user was sent to.
     pub server: TokenUrl,
     /// The client that the user was asked to authorize; none: by an operator that did not note it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<Fingerprint>,
-    /// As the human was sent there with.
+    /// The one in the authorization request.
     pub redirect_uri: String,
     /// When the browser brought it.
     pub received_at: Timestamp,
 }
 
-/// The last human who came back with a code, and what became of it: for the page that waits.
+/// The last user who returned with a code, and the result: for the page that waits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Visit {
-    /// As it stands in the state.
+    /// As it is in `state`.
     pub id: String,
-    /// Of what the browser's cookie holds: nobody else is shown the page.
+    /// Of what the browser's cookie holds: no other browser is shown the page.
     pub browser: Fingerprint,
     /// Of the code.
     pub code: Fingerprint,
@@ -92,7 +92,7 @@ pub enum VisitEnd {
     Misconfigured,
     /// The server could not be reached, was too busy, or gave no answer that says what became of the code.
     Failed,
-    /// The process that exchanged it died; nobody knows what became of it.
+    /// The process that sent it died; the outcome is unknown.
     Lost,
     /// A newer consent was proved first.
     Replaced,
@@ -144,7 +144,7 @@ impl AuthorizationLink {
         later(self.record.made_at, LINK_LIFE)
     }
 
-    /// The part of a link that nobody can guess.
+    /// The part of a link that cannot be guessed.
     pub fn ticket(&self, uid: &str) -> String {
         self.seal(&["ticket", uid])
     }
@@ -161,7 +161,7 @@ impl AuthorizationLink {
         (now < self.ends_at()).then(|| format!("{base}/authorize/{namespace}/{name}?ticket={ticket}"))
     }
 
-    /// Where a human is sent to consent (RFC 6749 section 4.1.1, RFC 7636 section 4.3); none if that is no address.
+    /// The authorization request (RFC 6749 section 4.1.1, RFC 7636 section 4.3); none if the page is not a URL.
     pub fn question(
         &self,
         page: &str,
@@ -183,7 +183,7 @@ impl AuthorizationLink {
         Url::parse_with_params(page, asking.into_iter().chain(scope)).ok().map(String::from)
     }
 
-    /// What ties a human's way to the server and back together.
+    /// `state`: what binds the response to the request.
     pub fn state(&self, way: &AuthorizationSession<'_>) -> String {
         let SessionId { id, ends_at, client_id } = way.visit;
         format!("{id}.{ends_at:x}.{client_id}.{}", self.mac("state", way))
@@ -216,7 +216,7 @@ impl AuthorizationLink {
     }
 }
 
-/// A human's way to the server and back: for one connection, in one browser, to one server (I8).
+/// A user's session at the server: for one connection, in one browser, at one server (I8).
 #[derive(Clone, Copy, Debug)]
 pub struct AuthorizationSession<'a> {
     /// The connection's.
@@ -238,7 +238,7 @@ pub fn challenge(verifier: &CodeVerifier) -> String {
     URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, verifier.expose().as_bytes()))
 }
 
-/// Names one human's way to the server and back, and says until when, and for which client.
+/// Names one session, with its end and its client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionId {
     /// Random letters and digits.
@@ -265,7 +265,7 @@ impl SessionId {
         is_ours.then(|| Self { id: id.to_owned(), ends_at, client_id })
     }
 
-    /// Whether the human took too long.
+    /// Whether the user took too long.
     pub fn is_over(&self, now: Timestamp) -> bool {
         self.ends_at <= now.as_second()
     }

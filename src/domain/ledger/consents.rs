@@ -8,7 +8,7 @@ use super::{
 use crate::domain::{spec::TokenUrl, token::Fingerprint};
 
 /// Where a consent belongs. One that follows the spec to another server is older than those that were given there since it
-/// came and wait to be proved. Those that were proved there before are dead, or it would not follow; it goes after them.
+/// came and wait to be proved. Those that were accepted there before have no working grant, or it would not follow; it goes after them.
 fn place_for(consent: &Adopted, among: &[Adopted]) -> usize {
     let came = among.iter().position(|old| old.fingerprint == consent.fingerprint).unwrap_or(among.len());
     let proved = among.iter().rposition(|old| old.is_proved() && old.server == consent.server);
@@ -22,14 +22,14 @@ fn place_for(consent: &Adopted, among: &[Adopted]) -> usize {
 impl Grant {
     /// Whether a token from the initial grant is old news for this server: no token is adopted twice for one server and one
     /// client, and one that a server accepted, or may have, is that server's for good (I8). Only a candidate that was surely
-    /// not spent follows the spec to another server.
+    /// not used follows the spec to another server.
     pub fn knows(&self, fingerprint: &Fingerprint, server: &TokenUrl, client_id: Option<&Fingerprint>) -> bool {
         if self.live.as_ref().is_some_and(|live| live.record.fingerprint == *fingerprint) {
             return true;
         }
         let mut adopted = self.adopted.iter().filter(|old| old.fingerprint == *fingerprint).peekable();
         if adopted.peek().is_none() {
-            // A token that came by rotation, and died: somebody copied it.
+            // A token that came by rotation, and was rejected: it was copied.
             return self.refused.as_ref().is_some_and(|refused| refused.fingerprint == *fingerprint);
         }
         let candidate = self.candidate.as_ref().filter(|held| held.record.fingerprint == *fingerprint);
@@ -67,7 +67,7 @@ impl Grant {
         lives_there && since.any(|old| old.fingerprint != *fingerprint && old.server == *server && old.is_proved())
     }
 
-    /// Whether this consent was accepted for somebody else, or one that came after it. Where a backup was put back that does
+    /// Whether this authorization was accepted for another process, or a later one was. Where a backup was put back that does
     /// not know it, those came after it that were not known either when it was claimed.
     pub fn has_newer(&self, fingerprint: &Fingerprint, server: &TokenUrl, claimed: &Self) -> bool {
         let ours = self.adopted.iter().position(|old| old.is(fingerprint, server));

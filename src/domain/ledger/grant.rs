@@ -31,14 +31,14 @@ pub struct Grant {
     pub live: Option<Live>,
     /// A token that was adopted from the initial grant and not yet proved.
     pub candidate: Option<Candidate>,
-    /// A code that a browser brought and nobody has claimed yet.
+    /// A code that a browser brought and no process has claimed yet.
     pub code: Option<Code>,
-    /// Who is sending a token right now, or was when it died.
+    /// The process that is sending a token right now, or was when it died.
     pub claim: Option<Claim>,
-    /// The last token that a server called dead.
+    /// The last token that a server rejected.
     pub refused: Option<Refused>,
-    /// Every token and code ever taken from a human, in the order of their consents, and the tokens that came by rotation
-    /// and died.
+    /// Every token and code that users supplied, in the order in which they authorized, and the tokens that came by
+    /// rotation and were rejected.
     pub adopted: Vec<Adopted>,
     /// The last refresh that failed.
     pub last_failure: Option<FailureRecord>,
@@ -46,7 +46,7 @@ pub struct Grant {
     pub handled_request: Option<String>,
     /// When the last request was started of which a byte may have left.
     pub last_sent_at: Option<Timestamp>,
-    /// While a human is needed: what links are made from.
+    /// While a user must authorize: what links are derived from.
     pub invitation: Option<AuthorizationLink>,
     /// The last consent by link, and what became of it.
     pub visit: Option<Visit>,
@@ -103,7 +103,7 @@ impl LiveRecord {
     }
 }
 
-/// A token from a human's consent that no server has accepted yet.
+/// A token from a user's authorization that no server has accepted yet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Candidate {
     /// What the first pair is bought with.
@@ -137,7 +137,7 @@ pub struct Attempts {
     pub failing_since: Option<Timestamp>,
     /// When to try again.
     pub retry: Option<Retry>,
-    /// An exchange may have spent it. Stays until a clean success.
+    /// A token request may have used it. Stays until a clean success.
     pub in_doubt: bool,
     /// Why it is not tried any more.
     pub halt: Option<Halt>,
@@ -220,7 +220,7 @@ pub struct Claim {
     pub client_id: Option<Fingerprint>,
 }
 
-/// A token that a server called dead; it is never sent again (I3).
+/// A token that a server rejected; it is never sent again (I3).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Refused {
@@ -232,7 +232,7 @@ pub struct Refused {
     pub at: Timestamp,
 }
 
-/// How a token died, as `ReauthRequired` tells it.
+/// Why a token was rejected, as `ReauthRequired` reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RefusedReason {
     /// `invalid_grant`.
@@ -268,7 +268,7 @@ pub struct FailureRecord {
     pub message: String,
 }
 
-/// A workload that was restarted, so that it reads the token anew.
+/// A workload that was restarted, so that it reads the new token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Restarted {
@@ -320,7 +320,7 @@ impl Grant {
         if candidate { Some(Which::Candidate) } else { live.then_some(Which::Live) }
     }
 
-    /// Tells the human who waits for what becomes of this code.
+    /// Records the result of this code, for the user who waits.
     pub fn end_visit(&mut self, code: &Fingerprint, end: VisitEnd) {
         for visit in self.visit.iter_mut().filter(|visit| visit.code == *code) {
             visit.end = Some(end);

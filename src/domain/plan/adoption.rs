@@ -24,7 +24,7 @@ pub struct Adoption {
     pub fingerprint: Fingerprint,
 }
 
-/// The key of a user's Secret that is to be removed, now that its token is spent.
+/// The key of a user's Secret that is to be removed, now that its token is used.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TokenRemoval {
     /// The token.
@@ -108,7 +108,7 @@ pub fn base(snapshot: &Snapshot) -> Option<(Grant, Option<String>)> {
     }
 }
 
-/// What pods and users were told last, so that the number never goes back for them when a grant begins anew.
+/// The rotation that pods and users saw last, so that it never goes back for them when a new grant begins.
 fn rotation_so_far(snapshot: &Snapshot) -> u64 {
     snapshot.reported.and_by(&snapshot.token, &snapshot.grant, &snapshot.spec.uid).rotation
 }

@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Refresh tokens live for so long at least, if nobody revokes them.
+/// Refresh tokens live for so long at least, unless they are revoked.
 pub const GRANT_LIFE: Duration = Duration::from_secs(60 * 24 * 3600);
 /// How long before that the first warning comes.
 pub const FIRST_WARNING: Duration = Duration::from_secs(14 * 24 * 3600);
@@ -44,7 +44,7 @@ pub fn aging(snapshot: &Snapshot, now: Timestamp) -> Option<Aging> {
     aged(issued_at(snapshot)?, what_to_do, now)
 }
 
-/// The same of a grant that cannot be read, by what was told of it last.
+/// The same of a grant that cannot be read, by what was reported of it last.
 pub fn aging_unseen(previous: &PleoConnectionStatus, now: Timestamp) -> Option<Aging> {
     let is_valid = previous.conditions.iter().any(|reported| reported.reason == ReauthReason::GrantValid.as_str());
     let issued_at = previous.last_refresh_time.as_ref().filter(|_| is_valid)?.0;

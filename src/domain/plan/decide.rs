@@ -31,13 +31,13 @@ pub enum Decision {
     Adopt(Box<Adoption>),
     /// Delete the token Secret of an earlier `secretName`.
     DeleteOldSecret(String),
-    /// Remove the spent token from the initial grant.
+    /// Remove the used token from the initial grant.
     RemoveAdoptedToken(TokenRemoval),
     /// Send a refresh token, or a code.
     Rotate(Rotation),
-    /// Write the grant without a code, or a claim on one, that nobody will exchange any more.
+    /// Write the grant without a code, or a claim on one, that will not be used any more.
     DropAuthorizationCode(Box<Grant>),
-    /// Make the link anew by which a human can consent.
+    /// Create a new link by which a user can authorize.
     CreateLink,
     /// Restart workloads that cannot read the new token otherwise.
     Restart(Restart),
@@ -50,7 +50,7 @@ pub enum Decision {
 pub struct Rotation {
     /// Which of them.
     pub which: Which,
-    /// The row of failures begins anew: a halt was lifted.
+    /// The row of failures starts again: a halt was lifted.
     pub resumes: bool,
     /// The claim that is taken over was never used: no doubt follows from it.
     pub claim_unused: bool,
@@ -74,9 +74,9 @@ pub enum WaitReason {
     NextRefresh,
     /// A try failed; this is the next.
     Retry,
-    /// Somebody may be sending the token right now.
+    /// Another process may be sending the token right now.
     Claim,
-    /// A human, a spec or a Secret.
+    /// A user, the spec or a Secret.
     Change,
 }
 
@@ -91,7 +91,7 @@ pub enum NextRefresh {
     Never,
 }
 
-/// What nobody tells us about is looked at again after this long: another connection that is gone, a right that is back.
+/// What has no event is checked again after this long: another connection that is gone, a right that is back.
 const RECHECK: Duration = Duration::from_secs(60);
 /// An attempt of an earlier term of this process ends without waking this one.
 const UNDER_WAY_RECHECK: Duration = Duration::from_secs(2);
@@ -163,7 +163,7 @@ fn waits_for_another(snapshot: &Snapshot) -> bool {
     snapshot.spec.token_url().and_then(news).is_some()
 }
 
-/// The old token Secret goes when the new one stands.
+/// The old token Secret is deleted once the new one exists.
 fn retirement(snapshot: &Snapshot) -> Option<String> {
     let stands = snapshot.token.published().is_some() && !snapshot.deferred.retirement;
     snapshot.retired.clone().filter(|_| stands)
@@ -199,7 +199,7 @@ pub fn turn(snapshot: &Snapshot, now: Timestamp, pace: Pace) -> NextRefresh {
     let (Some(_), Some(grant)) = (spec.token_url(), snapshot.grant.ours()) else { return NextRefresh::Never };
     let ClientSecretState::Present(client) = &snapshot.client else { return NextRefresh::Never };
     if spec.suspend || spec.deleting || snapshot.token.published().is_none() {
-        // Without a token Secret a missing right would show only after something was spent.
+        // Without a token Secret a missing right would show only after a token was used.
         return NextRefresh::Never;
     }
     let over = match check_claim(&grant.value, snapshot, now, pace) {
@@ -230,7 +230,7 @@ enum ClaimCheck<'a> {
     TakeOver(&'a Claim),
 }
 
-/// A claim without commit or release: somebody may be sending that token right now, or has died doing so.
+/// A claim without commit or release: another process may be sending that token right now, or has died doing so.
 fn check_claim<'a>(grant: &'a Grant, snapshot: &Snapshot, now: Timestamp, pace: Pace) -> ClaimCheck<'a> {
     let (Some(claim), sighting) = (&grant.claim, snapshot.sighting) else { return ClaimCheck::Free };
     let patience = match sighting.claim_owner {
@@ -249,7 +249,7 @@ fn check_claim<'a>(grant: &'a Grant, snapshot: &Snapshot, now: Timestamp, pace: 
     }
 }
 
-/// Whether a claim stands that nobody will end.
+/// Whether there is a claim that no process will end.
 fn is_abandoned(snapshot: &Snapshot, now: Timestamp, pace: Pace) -> bool {
     snapshot.grant.ours().is_some_and(|grant| match check_claim(&grant.value, snapshot, now, pace) {
         ClaimCheck::TakeOver(_) => true,

@@ -25,7 +25,7 @@ pub const CODE_TOLERANCE: Duration = Duration::from_secs(24 * 3600);
 
 /// A code as it comes with a callback whose state was checked.
 pub struct AuthorizationResponse {
-    /// As it stands in the state.
+    /// As it is in `state`.
     pub id: String,
     /// Of what the browser's cookie holds.
     pub browser: Fingerprint,
@@ -33,21 +33,21 @@ pub struct AuthorizationResponse {
     pub code: AuthorizationCode,
     /// The verifier of its challenge.
     pub verifier: CodeVerifier,
-    /// The server that the human was sent to.
+    /// The server that the user was sent to.
     pub server: TokenUrl,
     /// The client that the user was asked to authorize.
     pub client_id: Fingerprint,
-    /// As the human was sent there with.
+    /// The one in the authorization request.
     pub redirect_uri: String,
 }
 
-/// Whether an invitation is to be written: a human is needed, and the links are none or too old.
+/// Whether a link is to be created: a user must authorize, and there is none or it is too old.
 pub fn is_due(snapshot: &Snapshot, now: Timestamp) -> bool {
     let stands = snapshot.grant.ours().and_then(|grant| grant.value.invitation.as_ref());
     is_wanted(snapshot) && stands.is_none_or(|invitation| invitation.ends_at() <= now)
 }
 
-/// When the links are to be made anew, or a code is too old.
+/// When the link is to be replaced, or a code is too old.
 pub fn next(snapshot: &Snapshot, now: Timestamp) -> Option<Timestamp> {
     let grant = &snapshot.grant.ours()?.value;
     let links = grant.invitation.as_ref().filter(|_| is_wanted(snapshot)).map(AuthorizationLink::ends_at);
@@ -55,12 +55,12 @@ pub fn next(snapshot: &Snapshot, now: Timestamp) -> Option<Timestamp> {
     [links, code].into_iter().flatten().min()
 }
 
-/// Whether a human is needed, and a link could help.
+/// Whether a user must authorize, and a link could help.
 fn is_wanted(snapshot: &Snapshot) -> bool {
     snapshot.can_have_link() && reauth::consent(snapshot).reason.status() == "True"
 }
 
-/// The link of a connection that needs a human, as long as it is good.
+/// The link of a connection that needs a user, as long as it is valid.
 pub fn url(snapshot: &Snapshot, now: Timestamp) -> Option<String> {
     let base = snapshot.links.as_ref()?;
     let invitation = snapshot.grant.ours()?.value.invitation.as_ref()?;
@@ -97,9 +97,9 @@ pub fn ended(before: &Grant, after: &Grant) -> Option<VisitEnd> {
     after.visit.as_ref().filter(|visit| visit.id == waited.id)?.end
 }
 
-/// The grant without a code that nobody may or can exchange any more; none if there is no such code. How long a code has
-/// waited is told by times of day only roughly: the replica that took it in may have another clock.
-/// `abandoned`: the claim that stands there may be taken over.
+/// The grant without a code that can no longer be used; none if there is no such code. Wall time shows only roughly how
+/// long a code has waited: the replica that stored it may have another clock.
+/// `abandoned`: the claim in the grant may be taken over.
 pub fn forgotten(snapshot: &Snapshot, abandoned: bool, now: Timestamp) -> Option<Grant> {
     let GrantSecret::Ours(grant) = &snapshot.grant else { return None };
     let mut grant = grant.value.clone();

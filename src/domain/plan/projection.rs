@@ -37,19 +37,19 @@ pub fn desired(snapshot: &Snapshot, now: Timestamp) -> Option<Content> {
     }
 }
 
-/// What pods are to be told.
+/// What pods are to be notified of.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct News {
     /// What the token Secret says, in one word.
     pub mark: String,
-    /// It came so lately that the kubelet may not have brought it by itself.
+    /// It is so recent that the kubelet may not have synced it yet.
     pub is_fresh: bool,
 }
 
-/// The longest that a kubelet takes to bring a Secret by itself.
+/// The longest that a kubelet takes to sync a Secret.
 const KUBELET_DELAY: Duration = Duration::from_secs(120);
 
-/// What pods are to be told; nothing before there was a token.
+/// What pods are to be notified of; nothing before there was a token.
 pub fn news(snapshot: &Snapshot, now: Timestamp) -> Option<News> {
     let is_ours = contested(snapshot, now).is_none();
     let content = snapshot.token.published()?.content.as_ref().filter(|_| is_ours)?;
@@ -78,12 +78,12 @@ fn of_grant(grant: &Grant) -> Content {
     Content { access, rotation: grant.rotation, state }
 }
 
-/// Rounded down, so that nobody trusts a token for longer than it lives.
+/// Rounded down, so that no program trusts a token beyond its expiry.
 pub fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
-/// Whether what stands there is what should stand there. Labels that others added are theirs.
+/// Whether the Secret is as it should be. Labels that others added are theirs.
 pub fn is_intact(published: &Published, desired: &Content, spec: &ResolvedSpec) -> bool {
     let holds = |have: &BTreeMap<String, String>, want: BTreeMap<String, String>| {
         want.iter().all(|(key, value)| have.get(key) == Some(value))

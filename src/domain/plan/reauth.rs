@@ -10,7 +10,7 @@ use crate::{
     },
 };
 
-/// Whether a human must consent.
+/// Whether a user must authorize.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Consent {
     /// As `ReauthRequired` names it.
@@ -19,7 +19,7 @@ pub struct Consent {
     pub message: String,
 }
 
-/// Whether a human must consent (again), and why.
+/// Whether a user must authorize (again), and why.
 pub fn consent(snapshot: &Snapshot) -> Consent {
     let news = new_token(snapshot).is_some();
     match &snapshot.grant {

@@ -69,7 +69,7 @@ pub fn backoff(failures: u32, uid: &str, rotation: u64) -> Duration {
 
 /// When a failed token may be tried again. `asked` skips the backoff, not the settle time. A failure that lies ahead
 /// of our clock means that a clock was wrong: then the wait runs from when we first saw it. So does the settle time in any
-/// case: who failed may have had another time of day than we, and his request may still live.
+/// case: the process that failed may have another clock, and its request may still be in flight.
 pub fn retry_at(retry: &Retry, asked: bool, now: Timestamp, seen_for: Duration) -> Timestamp {
     let wait = Duration::from_millis(if asked { retry.settle_ms.min(retry.wait_ms) } else { retry.wait_ms });
     if lies_ahead(retry.failed_at, now) {

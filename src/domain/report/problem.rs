@@ -241,7 +241,7 @@ fn failing(snapshot: &Snapshot) -> Option<Problem> {
     problem(ReadyReason::RefreshFailing, format!("{row}{last}; retried automatically"))
 }
 
-/// A new consent that was refused beside a living grant: nothing is lost, but somebody should know.
+/// A new authorization that was rejected beside a working grant: nothing is lost, but users should know.
 pub fn refused_beside_living(snapshot: &Snapshot) -> Option<String> {
     let grant = &snapshot.grant.ours()?.value;
     let refused = grant.refused.as_ref().filter(|_| grant.live.is_some())?;

@@ -88,7 +88,7 @@ pub fn of(
     }
 }
 
-/// Whether a user must authorize again. Without a client Secret nobody can tell whose the grant is: then what was last told of
+/// Whether a user must authorize again. Without a client Secret it is unknown whose the grant is: then what was last reported of
 /// another client still holds.
 fn consent(snapshot: &Snapshot, previous: &PleoConnectionStatus) -> Consent {
     let (kind, changed) = (ConditionType::ReauthRequired.as_str(), ReauthReason::ClientChanged);
@@ -102,7 +102,7 @@ fn consent(snapshot: &Snapshot, previous: &PleoConnectionStatus) -> Consent {
     }
 }
 
-/// The status while the Secrets cannot be read: what was told last still holds until the token ends.
+/// The status while the Secrets cannot be read: what was reported last is valid until the token expires.
 pub fn without_secrets(
     previous: &PleoConnectionStatus,
     generation: i64,
@@ -165,7 +165,7 @@ fn secret_name(snapshot: &Snapshot, previous: &PleoConnectionStatus) -> Option<S
     Some(snapshot.spec.secret_name.clone())
 }
 
-/// What the ledger tells of the past; what it told last, where there is none.
+/// What the ledger records; what was reported last, where there is none.
 fn history(snapshot: &Snapshot, previous: &PleoConnectionStatus) -> PleoConnectionStatus {
     let grant = snapshot.grant.ours().map(|grant| &grant.value);
     let LastReported { rotation, rejected_rotation } = snapshot.reported.next(grant);

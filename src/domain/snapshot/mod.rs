@@ -38,7 +38,7 @@ pub struct Snapshot {
     pub token: TokenSecret,
     /// A token Secret that an earlier `secretName` left behind.
     pub retired: Option<String>,
-    /// What the status and the token Secret tell.
+    /// What the status and the token Secret report.
     pub reported: LastReported,
     /// Where people reach this operator, for links; none: there are no links.
     pub links: Option<String>,
@@ -74,14 +74,14 @@ pub struct LastReported {
 }
 
 impl LastReported {
-    /// What a status tells.
+    /// What a status reports.
     pub fn by_status(status: &PleoConnectionStatus) -> Self {
         let number = |reported: Option<i64>| reported.and_then(|reported| u64::try_from(reported).ok());
         let rejected_rotation = number(status.rejected_rotation);
         Self { rotation: number(status.rotation).unwrap_or_default(), rejected_rotation }
     }
 
-    /// With what the token Secret tells pods: it is written before the status is. One that another program edited is no
+    /// With what the token Secret reports to pods: it is written before the status is. One that another program edited is no
     /// witness until it is repaired; nor is the number beside the very token that the grant holds.
     pub fn and_by(self, token: &TokenSecret, grant: &GrantSecret, uid: &str) -> Self {
         let is_ours = |published: &&Published| published.owner.as_deref() == Some(uid) && !published.is_edited;
@@ -93,13 +93,13 @@ impl LastReported {
         Self { rotation, ..self }
     }
 
-    /// Whether a grant is from before that, and was put back: its token is spent, or dead.
+    /// Whether a grant is from before that, and was restored: its token is used, or was rejected.
     pub fn outdates(&self, grant: &Grant) -> bool {
         let was_refused = grant.live.is_some() && self.rejected_rotation == Some(grant.rotation);
         grant.rotation < self.rotation || was_refused
     }
 
-    /// What is to be told, with this grant; none: with no grant of this connection's own.
+    /// What is to be reported, with this grant; none: with no grant of this connection's own.
     pub fn next(self, grant: Option<&Grant>) -> Self {
         let Some(grant) = grant else { return self };
         let rejected_rotation = match grant.live {
@@ -114,7 +114,7 @@ impl LastReported {
 /// Side jobs that did not work in this pass: they must not keep the token from being refreshed, and are tried again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Deferred {
-    /// Removing the spent token from the initial grant.
+    /// Removing the used token from the initial grant.
     pub tidying: bool,
     /// Deleting the token Secret of an earlier name.
     pub retirement: bool,
@@ -127,7 +127,7 @@ pub struct Deferred {
 pub enum ClientSecretState {
     /// Why there are no credentials, and what to do.
     Missing(String),
-    /// What stands there.
+    /// The credentials.
     Present(ClientCredentials),
 }
 
@@ -146,7 +146,7 @@ impl ClientSecretState {
 pub enum InitialGrant {
     /// Why there is none, and what to do.
     Missing(String),
-    /// What stands there cannot be a token.
+    /// The value cannot be a token.
     Invalid(String),
     /// A refresh token.
     Present(InitialToken),
@@ -159,7 +159,7 @@ pub struct InitialToken {
     pub token: RefreshToken,
     /// Its fingerprint.
     pub fingerprint: Fingerprint,
-    /// The version of the Secret that it stands in.
+    /// The version of its Secret.
     pub version: String,
     /// Whether the annotation that `kubectl apply` keeps holds the token too.
     pub copied: bool,
@@ -196,7 +196,7 @@ pub enum GrantSecret {
     Ours(Versioned<Grant>),
     /// A deleted namesake's, or restored from a backup: never used, for an old token can kill a living authorization.
     Stale(Versioned<Grant>),
-    /// Somebody else's object.
+    /// Another owner's object.
     NotOwned,
     /// Ours, and not to be understood.
     Unreadable(Unreadable),
@@ -211,7 +211,7 @@ impl GrantSecret {
         }
     }
 
-    /// The same, as it looks to who knows what users were told.
+    /// The same, compared with what was reported to users.
     pub fn unless_outdated(self, reported: LastReported) -> Self {
         match self {
             Self::Ours(grant) if reported.outdates(&grant.value) => Self::Stale(grant),
@@ -233,9 +233,9 @@ impl GrantSecret {
 pub enum TokenSecret {
     /// There is none.
     Absent,
-    /// Ours, whatever stands in it.
+    /// Ours, whatever is in it.
     Ours(Versioned<Published>),
-    /// Somebody else's object.
+    /// Another owner's object.
     NotOwned,
 }
 
@@ -249,10 +249,10 @@ impl TokenSecret {
     }
 }
 
-/// What this process remembers: times on its own monotonic clock, which nobody can set.
+/// What this process remembers: times on its own monotonic clock, which cannot be set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LocalObservations {
-    /// Who made the claim that stands there, if one does.
+    /// The owner of the claim, if there is one.
     pub claim_owner: Option<ClaimOwner>,
     /// For how long that claim has been seen, without a failed API call since.
     pub claim_seen_for: Duration,

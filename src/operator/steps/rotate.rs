@@ -54,7 +54,7 @@ pub enum Rotated {
     Stored(Box<Versioned<Grant>>),
     /// Someone else was faster, or the connection is gone: look again.
     Reobserve,
-    /// The API server refused the claim; nothing was spent.
+    /// The API server rejected the claim; no token was used.
     Refused(String),
 }
 
@@ -124,7 +124,7 @@ enum Claimed {
     Refused(String),
 }
 
-/// StepResult 1: proves that the grant Secret is writable before anything is spent, and lets one process win.
+/// Claim: proves that the grant Secret is writable before a token is used, and lets one process win.
 async fn claim(
     ctx: &Context,
     spec: &ResolvedSpec,
@@ -157,7 +157,7 @@ async fn claim(
     }
 }
 
-/// StepResult 2: one POST, or none if it has become too late.
+/// Send: one POST, or none if it has become too late.
 async fn send(ctx: &Context, exchange: TokenRequest, sent_at: &SentAt) -> AttemptResult {
     let (started_at, stopwatch) = (ctx.now(), Instant::now());
     let outcome = if exchange.fence.is_open() {
@@ -212,7 +212,7 @@ fn tell(spec: &ResolvedSpec, attempt: &Attempt, ending: &AttemptResult) {
     }
 }
 
-/// Steps 3 and 4: repeated until the outcome is stored, or a newer attempt has won.
+/// Commit or release: retried until the outcome is stored, or a newer attempt has won.
 async fn store(
     ctx: &Context,
     spec: &ResolvedSpec,
@@ -262,7 +262,7 @@ async fn store(
     }
 }
 
-/// A pair in hand is worth every patience, and so is a refusal, until this process is to end: nobody else knows that this
+/// A pair that was received is retried indefinitely, and so is a rejection, until this process ends: no one else knows that this
 /// token must not be sent again. Another failure is not: the claim that stays leads to the same doubt.
 fn is_not_worth_more(ctx: &Context, ending: &AttemptResult, answered: Instant) -> bool {
     let is_worth_more = match &ending.outcome {
@@ -278,7 +278,7 @@ fn is_not_worth_more(ctx: &Context, ending: &AttemptResult, answered: Instant) -
     !is_worth_more && answered.elapsed() > ctx.policy.pace.claim_length()
 }
 
-/// Pods wait for a pair. For a refusal that cannot be stored for so long, nobody does.
+/// Pods wait for a pair. No one waits for a rejection that cannot be stored for so long.
 fn max_pause(ctx: &Context, ending: &AttemptResult, answered: Instant) -> Duration {
     match ending.outcome {
         Outcome::Failed(_) if answered.elapsed() > ctx.policy.pace.claim_length() => 15 * MAX_PAUSE,
@@ -300,7 +300,7 @@ enum Reread {
     ConnectionGone,
 }
 
-/// What stands there now, after a conflict or a lost answer.
+/// What is stored now, after a conflict or a lost response.
 async fn reread(ctx: &Context, spec: &ResolvedSpec, attempt: &Attempt, ending: &AttemptResult) -> Reread {
     // As if it stood there with our claim: what is in hand is the truth.
     let in_hand = |version: String| Reread::Now(Box::new(Versioned { value: attempt.claimed.clone(), version }));
@@ -341,7 +341,7 @@ async fn reread(ctx: &Context, spec: &ResolvedSpec, attempt: &Attempt, ending: &
                 connection = spec.name,
                 "failed to store a token response: the grant Secret is not the operator's any more; remove it, so that the response can be stored"
             );
-            // For a connection that is gone, nobody will.
+            // For a connection that is gone, no one will.
             if lives(ctx, spec).await == Some(false) { Reread::ConnectionGone } else { Reread::NotYet }
         }
         (Err(error), _) => {
