@@ -1,17 +1,5 @@
 //! `kubectl pleo`. Exits 0 on success, 2 for bad arguments, 1 otherwise, with a message that says what to do.
 
-// What ends a program in the middle of a token's life.
-#![deny(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unreachable,
-    clippy::todo,
-    clippy::unimplemented,
-    clippy::indexing_slicing,
-    clippy::string_slice
-)]
-
 use std::{io::Write, process::ExitCode};
 
 use clap::{CommandFactory, Parser};
