@@ -5,7 +5,7 @@ use std::time::Duration;
 use kube::{Client, Config};
 
 /// The longest silence on a connection in the middle of a call. A watch is silent for longer; it is kept by bookmarks
-/// and begun anew by the watcher.
+/// and begun again by the watcher.
 const READ_TIMEOUT: Duration = Duration::from_secs(295);
 
 /// Why there is no client.

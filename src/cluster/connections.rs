@@ -40,7 +40,7 @@ impl Store {
     /// Replaces the status of the version that was read.
     ///
     /// # Errors
-    /// If somebody else wrote first, or the API server gave no answer or refused.
+    /// If someone else wrote first, or the API server gave no answer or refused.
     pub async fn write_status(
         &self,
         read: &PleoConnection,

@@ -9,7 +9,7 @@ const MAX_MESSAGE: usize = 300;
 /// Why a call brought nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Somebody else wrote first: read again.
+    /// Someone else wrote first: read again.
     #[error("another writer was first")]
     Conflict,
     /// The object is not there.
@@ -49,7 +49,7 @@ impl StoreError {
         }
     }
 
-    /// The same about somebody else's object: what a right or a policy says is passed on; what validation says may quote
+    /// The same about someone else's object: what a right or a policy says is passed on; what validation says may quote
     /// the object.
     pub(super) fn about_others(self) -> Self {
         let tells_of_rights = |message: &str| message.contains("is forbidden") || message.contains("denied request");

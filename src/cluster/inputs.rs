@@ -27,7 +27,7 @@ pub fn credentials(secret: Option<&Secret>, name: &str) -> Result<ClientCredenti
     Ok(ClientCredentials { id, secret: secret.map(ClientSecret::new) })
 }
 
-/// The refresh token of a consent.
+/// The refresh token of an authorization.
 pub fn initial_token(secret: Option<&Secret>, reference: &InitialGrantRef) -> InitialGrant {
     let InitialGrantRef { secret: name, key, keep: _ } = reference;
     let secret = match opaque(secret, name, &format!("a refresh token under the key {key}")) {

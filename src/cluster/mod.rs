@@ -35,7 +35,7 @@ fn manager() -> Option<String> {
     Some(names::OPERATOR.to_owned())
 }
 
-/// Reads and writes objects. A call is made once: whoever wants it again decides so anew.
+/// Reads and writes objects. A call is made once: a caller that wants it again decides that.
 #[derive(Clone)]
 pub struct Store {
     client: Client,
@@ -45,7 +45,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// A store behind a client that does not retry by itself.
+    /// A store behind a client that does not retry automatically.
     pub fn new(client: Client) -> Self {
         Self { client, own_writes: Arc::default(), last_failure: Arc::default() }
     }
@@ -68,7 +68,7 @@ impl Store {
         result
     }
 
-    /// A call that no token depends on. That it hangs says nothing about those who store tokens, so nobody's claim is waited
+    /// A call that no token depends on. That it hangs says nothing about those who store tokens, so no one's claim is waited
     /// for any longer; and what is said about other people's objects may quote them, so it is cut short.
     async fn call_aside<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, StoreError> {
         in_time(call).await.map_err(StoreError::about_others)

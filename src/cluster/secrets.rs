@@ -82,7 +82,7 @@ impl Store {
     /// Writes the grant of a connection: creates its Secret, or replaces the version that was read.
     ///
     /// # Errors
-    /// If somebody else wrote first, or the API server gave no answer or refused.
+    /// If someone else wrote first, or the API server gave no answer or refused.
     pub async fn write_grant(
         &self,
         spec: &ResolvedSpec,
@@ -127,7 +127,7 @@ impl Store {
     /// Writes the token Secret of a connection: creates it, or replaces the version that was read.
     ///
     /// # Errors
-    /// If somebody else wrote first, or the API server gave no answer or refused.
+    /// If someone else wrote first, or the API server gave no answer or refused.
     pub async fn write_token(
         &self,
         spec: &ResolvedSpec,

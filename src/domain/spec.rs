@@ -30,7 +30,7 @@ pub struct ResolvedSpec {
     pub authentication: Authentication,
     /// The Secret with `client_id` and `client_secret`.
     pub client_secret_name: String,
-    /// What a human is asked to consent to; empty: what the server gives by default.
+    /// The scopes to request; empty: what the server gives by default.
     pub scopes: Vec<String>,
     /// The Secret with the first refresh token.
     pub initial_grant: Option<InitialGrantRef>,
@@ -69,7 +69,7 @@ impl TokenUrl {
 pub struct Server {
     /// Its token endpoint.
     pub token_url: TokenUrl,
-    /// Where humans are sent to consent, or why they cannot be.
+    /// Where users are sent to authorize, or why they cannot be.
     pub authorization_url: Result<String, String>,
     /// Trusted for it beside the system's roots, in PEM.
     pub ca_bundle: Option<String>,
@@ -223,7 +223,7 @@ fn server(spec: &PleoConnectionSpec, allowed: &AllowedServers) -> Result<Server,
     Ok(Server { token_url: TokenUrl(url.into()), authorization_url, ca_bundle })
 }
 
-/// A human is sent nowhere but to a server on the list: whoever may edit a connection must not be able to send people to a
+/// A user is sent nowhere but to a server on the list: whoever may edit a connection must not be able to send people to a
 /// page of his choice.
 fn authorization_url(spec: &PleoConnectionSpec, allowed: &AllowedServers) -> Result<String, String> {
     let text = match (&spec.server, spec.environment) {

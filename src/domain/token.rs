@@ -37,7 +37,7 @@ pub type AccessToken = Opaque<Access>;
 /// What the client proves itself with.
 pub type ClientSecret = Opaque<Client>;
 
-/// What the first pair is bought with after a consent by link, once (RFC 6749 section 4.1.2).
+/// What the first pair is bought with after an authorization by link, once (RFC 6749 section 4.1.2).
 pub type AuthorizationCode = Opaque<Code>;
 /// What proves that a code was asked for by us (RFC 7636).
 pub type CodeVerifier = Opaque<Verifier>;
@@ -55,13 +55,13 @@ pub enum AuthorizationGrant {
         code: AuthorizationCode,
         /// The verifier of its challenge.
         verifier: CodeVerifier,
-        /// As the human was sent to the server with.
+        /// As the user was sent to the server with.
         redirect_uri: String,
     },
 }
 
 impl AuthorizationGrant {
-    /// The token or the code. Callers hand it to the server it belongs to, nobody else.
+    /// The token or the code. Callers hand it to the server it belongs to, no one else.
     pub fn expose(&self) -> &str {
         match self {
             Self::Refresh(token) => token.expose(),
@@ -84,7 +84,7 @@ impl<Kind> Opaque<Kind> {
         Self { text: SecretString::from(text.into()), kind: PhantomData }
     }
 
-    /// The only way to the text. Callers hand it to the API server or to the server it belongs to, nobody else.
+    /// The only way to the text. Callers hand it to the API server or to the server it belongs to, no one else.
     pub fn expose(&self) -> &str {
         self.text.expose_secret()
     }
@@ -109,7 +109,7 @@ impl<Kind> PartialEq for Opaque<Kind> {
 
 impl<Kind> Eq for Opaque<Kind> {}
 
-/// So that states that hold tokens can be told apart, as model checking does.
+/// So that states that hold tokens can be distinguished, as model checking does.
 impl<Kind> Hash for Opaque<Kind> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.expose().hash(state);
@@ -152,7 +152,7 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// A number between 0 and 1 that is always the same for the same texts: jitter that is not drawn anew each time.
+/// A number between 0 and 1 that is always the same for the same texts: jitter that does not change with each use.
 pub fn fraction(texts: &[&str]) -> f64 {
     let digest = digest(texts);
     let bits = digest.as_ref().iter().take(4).fold(0_u32, |bits, byte| (bits << 8) | u32::from(*byte));

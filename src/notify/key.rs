@@ -10,15 +10,15 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use ring::hmac;
 use zeroize::Zeroizing;
 
-/// Signs what is sent, so that its receiver knows from whom it is and that nobody changed it.
+/// Signs what is sent, so that its receiver knows from whom it is and that no one changed it.
 pub struct SigningKey(hmac::Key);
 
-/// What stands there is no key. It is not shown.
+/// What is there is no key. It is not shown.
 #[derive(Debug, thiserror::Error)]
 #[error("write whsec_ and 24 to 64 random bytes in base64, such as: echo \"whsec_$(openssl rand -base64 32)\"")]
 pub struct InvalidKey;
 
-/// Where the key stands. It is read anew for each notice: a changed one needs no restart, and a missing one costs notices
+/// Where the key is. It is read again for each notice: a changed one needs no restart, and a missing one costs notices
 /// and no token.
 #[derive(Clone, Debug)]
 pub struct KeyFile(PathBuf);
@@ -42,7 +42,7 @@ impl KeyFile {
         Self(path.to_owned())
     }
 
-    /// The key that stands there now.
+    /// The key that is there now.
     ///
     /// # Errors
     /// If there is none.

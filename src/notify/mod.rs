@@ -26,12 +26,12 @@ impl Outbox {
         (Self(Some(sender)), receiver)
     }
 
-    /// Nobody wants to hear.
+    /// There is no receiver.
     pub fn closed() -> Self {
         Self(None)
     }
 
-    /// Hands a notice in, and does not wait for anything. False if it was dropped, though somebody wants to hear.
+    /// Hands a notice in, and does not wait for anything. False if it was dropped, though there is a receiver.
     #[must_use = "what is dropped is counted"]
     pub fn send(&self, notice: Notice) -> bool {
         let Some(sender) = &self.0 else { return true };

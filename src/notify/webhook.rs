@@ -27,7 +27,7 @@ impl Default for Patience {
     }
 }
 
-/// Who is told.
+/// Who is notified.
 pub struct Webhook {
     /// Where.
     pub url: Url,
@@ -50,7 +50,7 @@ enum Sent {
 }
 
 impl Webhook {
-    /// Sends what comes out of the queue, until nobody can put anything in any more.
+    /// Sends what comes out of the queue, until no one can put anything in any more.
     ///
     /// # Errors
     /// If there is no client to be had.

@@ -29,9 +29,9 @@ pub struct Context {
     pub leadership: Leadership,
     /// What this process remembers, also from earlier terms.
     pub memory: Arc<Memory>,
-    /// Tells pods of rotations.
+    /// Notifies pods of rotations.
     pub notifier: PodNotifier,
-    /// Tells others that a human is needed.
+    /// Notifies others that a user is needed.
     pub outbox: Outbox,
     /// Counts attempts.
     pub metrics: Arc<Metrics>,
@@ -58,7 +58,7 @@ pub struct Policy {
     pub links: Option<String>,
     /// How many connections are reconciled at once.
     pub concurrency: u16,
-    /// How many pods are told of rotations in a second; 0: none.
+    /// How many pods are notified of rotations in a second; 0: none.
     pub notify_pods_per_second: u16,
 }
 
@@ -90,7 +90,7 @@ pub enum ReconcileError {
     /// A defect: a task panicked. What it had stored is stored.
     #[error("a task of the operator panicked; please report this")]
     Panicked(#[source] tokio::task::JoinError),
-    /// The Lease is not ours any more, or this process is stopping: somebody else does it.
+    /// The Lease is not ours any more, or this process is stopping: someone else does it.
     #[error("not leading any more")]
     NotLeading,
 }

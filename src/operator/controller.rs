@@ -56,7 +56,7 @@ pub async fn run(
         .applied_objects()
         .predicate_filter(worth_a_look, kube_runtime::PredicateConfig::default());
     let secrets = secret_events(Arc::clone(&ctx), Arc::clone(&index), relisted, namespace);
-    // A list does not tell what vanished while nobody watched. The first lists of both watches tell of everything.
+    // A list does not show what was deleted while no one watched. The first lists of both watches have everything.
     let everything = relists.skip(2).flat_map(move |()| stream::iter(index.all()));
     let config = Config::default().concurrency(ctx.policy.concurrency);
     Controller::for_stream(connections, reader)
@@ -149,7 +149,7 @@ fn worth_a_look(connection: &PleoConnection) -> Option<u64> {
     Some(hasher.finish())
 }
 
-/// The connections whose Secrets somebody else changed.
+/// The connections whose Secrets someone else changed.
 fn secret_events(
     ctx: Arc<Context>,
     index: Arc<Index>,

@@ -33,7 +33,7 @@ struct Known {
     secrets: BTreeSet<String>,
 }
 
-/// What is of no more use: nobody tells of it again.
+/// What is no longer needed: no event will name it again.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Gone {
     /// The connection's namespace.
@@ -80,7 +80,7 @@ impl Index {
         self.state().listed = Some(BTreeSet::new());
     }
 
-    /// The list is complete: what is not in it was deleted while nobody watched.
+    /// The list is complete: what is not in it was deleted while no one watched.
     pub fn ends_list(&self) -> Vec<Gone> {
         let mut state = self.state();
         let Some(listed) = state.listed.take() else { return Vec::new() };

@@ -62,11 +62,11 @@ struct Seen {
     /// What was put right last: the token removed from the initial grant, and what was written into the token Secret.
     removal: Option<Done>,
     publication: Option<Done>,
-    /// A removed token whose return was told.
+    /// A removed token whose return was reported.
     returned: Option<Fingerprint>,
-    /// What was told of last, where the answer to a write of the status was lost since.
+    /// What was reported last, where the answer to a write of the status was lost since.
     told: Option<Box<PleoConnectionStatus>>,
-    /// A shared grant that was told.
+    /// A shared grant that was reported.
     shared: Option<Fingerprint>,
     /// The code that was sent last.
     sent_code: Option<Fingerprint>,
@@ -74,7 +74,7 @@ struct Seen {
     refusals: u32,
 }
 
-/// An edit, and when edits of this program were told last.
+/// An edit, and when edits of this program were reported last.
 struct SeenEdit {
     edit: Edit,
     is_told: bool,
@@ -112,7 +112,7 @@ impl Memory {
     }
 
     /// What is remembered of the claim and the failure in this grant. A holder that could not reach the API server
-    /// either may still commit, so `last_outage` begins the wait for its claim anew.
+    /// either may still commit, so `last_outage` begins the wait for its claim again.
     pub fn sight(&self, grant: &Versioned<Grant>, me: &Holder, last_outage: Option<Instant>) -> LocalObservations {
         let (now, Versioned { value: grant, version }) = (Instant::now(), grant);
         let mut state = self.state();
@@ -141,17 +141,17 @@ impl Memory {
         }
     }
 
-    /// The answer to a write of the status was lost: it may be there when we look again, and nobody was told of it.
+    /// The answer to a write of the status was lost: it may be there when we look again, and it was not reported.
     pub fn tells_later(&self, uid: &str, told: PleoConnectionStatus) {
         self.state().seen.entry(uid.to_owned()).or_default().told = Some(Box::new(told));
     }
 
-    /// The status that was told of last, where that is not the one before.
+    /// The status that was reported last, where that is not the one before.
     pub fn told_last(&self, uid: &str) -> Option<PleoConnectionStatus> {
         self.state().seen.get(uid).and_then(|seen| seen.told.as_deref().cloned())
     }
 
-    /// What was to be told later was told.
+    /// What was to be reported later was reported.
     pub fn has_told(&self, uid: &str) {
         if let Some(seen) = self.state().seen.get_mut(uid) {
             seen.told = None;
@@ -244,7 +244,7 @@ impl Memory {
         }
     }
 
-    /// The API server refused a write; how long to wait before the next try: doubled from 15 s to a minute. Nobody tells us
+    /// The API server refused a write; how long to wait before the next try: doubled from 15 s to a minute. No one tells us
     /// when a right is given back.
     pub fn was_refused(&self, uid: &str) -> Duration {
         let mut state = self.state();

@@ -19,18 +19,18 @@ pub type Key = (String, String);
 
 /// What this process has told pods, and how fast it may go on.
 pub struct PodNotifier {
-    /// Pods in a second; 0: none are told.
+    /// Pods in a second; 0: none are notified.
     per_second: u16,
     room: Semaphore,
     state: Mutex<State>,
 }
 
 struct State {
-    /// What the pods of a connection are being told right now. The last word counts.
+    /// What the pods of a connection are being notified of right now. The last one counts.
     under_way: BTreeMap<Key, String>,
-    /// What was told last, by the connection's uid.
+    /// What was reported last, by the connection's uid.
     told: BTreeMap<String, String>,
-    /// When the next pod may be told.
+    /// When the next pod may be notified.
     free_at: Instant,
 }
 
@@ -45,7 +45,7 @@ impl PodNotifier {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes what the pods of this connection are to be told; whether they are: it is another word than the last, and they may
+    /// Notes what the pods of this connection should know. True if they are to be notified: it differs from the last, and they may
     /// not know it.
     pub fn is_news(&self, uid: &str, mark: &str, may_be_unknown: bool) -> bool {
         let before = self.state().told.insert(uid.to_owned(), mark.to_owned());
@@ -57,12 +57,12 @@ impl PodNotifier {
         self.state().told.remove(uid);
     }
 
-    /// Notes a word; true if nobody is telling these pods already.
+    /// Notes a mark; true if these pods are not being notified already.
     pub fn begin(&self, key: &Key, mark: String) -> bool {
         self.state().under_way.insert(key.clone(), mark).is_none()
     }
 
-    /// What these pods are to be told.
+    /// What these pods are to be notified of.
     pub fn word(&self, key: &Key) -> Option<String> {
         self.state().under_way.get(key).cloned()
     }
@@ -77,12 +77,12 @@ impl PodNotifier {
         done
     }
 
-    /// Nobody is telling these pods any more, though they were not all told.
+    /// These pods are not being notified any more, though not all were.
     pub fn abandon(&self, key: &Key) {
         self.state().under_way.remove(key);
     }
 
-    /// A place among the calls that are under way; it is given back when the value is dropped. Nobody closes the room.
+    /// A place among the calls that are under way; it is given back when the value is dropped. No one closes the room.
     pub async fn place(&self) -> Option<SemaphorePermit<'_>> {
         self.room.acquire().await.ok()
     }

@@ -92,7 +92,7 @@ pub async fn reconcile(ctx: &Arc<Context>, connection: &PleoConnection) -> Resul
     Ok(Action::requeue(Duration::from_secs(1)))
 }
 
-/// The connection is gone, perhaps while nobody watched: nothing of it is remembered.
+/// The connection is gone, perhaps while no one watched: nothing of it is remembered.
 fn gone(ctx: &Context, connection: &PleoConnection) -> Action {
     ctx.forget(&connection.uid().unwrap_or_default());
     Action::await_change()
@@ -147,7 +147,7 @@ async fn refresh(
     })
 }
 
-/// Nobody will exchange that code any more. Who brought it should know.
+/// That code will not be used any more. The user who brought it should know.
 async fn drop_code(
     ctx: &Arc<Context>,
     observation: &mut Observation,

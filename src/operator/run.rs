@@ -41,7 +41,7 @@ pub struct Operator {
     pub policy: Policy,
     /// Where the Lease is.
     pub lease: LeaseConfig,
-    /// Tells others that a human is needed.
+    /// Notifies others that a user is needed.
     pub outbox: Outbox,
     /// What is counted and shown.
     pub metrics: Arc<Metrics>,
@@ -70,7 +70,7 @@ impl Operator {
         join(campaign, terms).await;
     }
 
-    /// A cluster or a CRD that is not there yet is waited for; each reason is told once.
+    /// A cluster or a CRD that is not there yet is waited for; each reason is logged once.
     async fn wait_for_connections(&self) {
         let everywhere = [None];
         let scopes: Vec<Option<&str>> =

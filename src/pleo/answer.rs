@@ -38,7 +38,7 @@ pub fn interpret(status: u16, retry_after: Option<&str>, body: &[u8], now: Times
     }
 }
 
-/// A success that bears either token (RFC 6749 section 5.1). Read leniently: the pair exists nowhere else.
+/// A success that has either token (RFC 6749 section 5.1). Read leniently: the pair exists nowhere else.
 fn issued(body: &[u8]) -> Option<TokenResponse> {
     // Up to the end of the object, and member by member: what cannot be read around a token does not cost the token.
     let text = Zeroizing::new(String::from_utf8_lossy(body).into_owned());

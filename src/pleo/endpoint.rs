@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// One exchange. It cannot be cloned: sending it gives the token away, so a spent token cannot be sent.
+/// One token request. It cannot be cloned: sending it moves the token, so a used token cannot be sent.
 pub struct TokenRequest {
     /// Where to.
     pub server: Server,
@@ -21,7 +21,7 @@ pub struct TokenRequest {
     pub authentication: Authentication,
     /// As whom.
     pub client: ClientCredentials,
-    /// What is spent.
+    /// The token or the code.
     pub presented: AuthorizationGrant,
     /// Asked once more when the connection stands, right before the first byte of the request leaves.
     pub fence: Fence,

@@ -47,7 +47,7 @@ pub enum Trouble {
         #[source]
         source: Box<kube::Error>,
     },
-    /// Something that only a person can mend.
+    /// Something that only a person can fix.
     #[error("{0}")]
     Said(String),
 }
@@ -142,7 +142,7 @@ impl Cluster {
         found.map_err(|error| self.trouble(error, "read the Secret", "get", "secrets"))
     }
 
-    /// What was told of a connection, the newest last.
+    /// What was reported of a connection, the newest last.
     ///
     /// # Errors
     /// If events may not be listed.

@@ -201,7 +201,7 @@ impl Place {
     }
 }
 
-/// Before a human is sent to consent: a token that cannot be stored would be lost. The API server tries both writes, and
+/// Before a user is sent to authorize: a token that cannot be stored would be lost. The API server tries both writes, and
 /// keeps nothing.
 async fn rehearse(cluster: &Cluster, spec: &ResolvedSpec, place: &Place) -> Result<(), Trouble> {
     let there = cluster.secret(&place.secret).await?;

@@ -6,7 +6,7 @@
 //! | [`args`] | the command line |
 //! | [`cluster`] | reads and writes, with errors that name the right that is missing |
 //! | [`status`] | all about a connection on one screen, and what to do next |
-//! | [`connect`], [`loopback`] | a consent on the person's own machine (RFC 8252) |
+//! | [`connect`], [`loopback`] | an authorization on the person's own machine (RFC 8252) |
 //! | [`change`] | refresh, suspend, resume |
 //! | [`check`] | whether the cluster has all that is needed |
 

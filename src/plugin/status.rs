@@ -205,7 +205,7 @@ impl Secrets {
     }
 }
 
-/// Which keys it has; of what pods are told, also what.
+/// Which keys it has, and the values of those that pods may show.
 fn describe(secret: &Result<Option<Secret>, Trouble>) -> String {
     let secret = match secret {
         Ok(Some(secret)) => secret,

@@ -135,7 +135,7 @@ impl Metrics {
         self.commit.observe(took.as_secs_f64());
     }
 
-    /// A pod was told of a rotation, or could not be.
+    /// A pod was notified of a rotation, or could not be.
     pub fn pod_notification(&self, done: bool) {
         self.pod_notifications.get_or_create(&done_label(done)).inc();
     }
@@ -145,7 +145,7 @@ impl Metrics {
         self.restarts.get_or_create(&done_label(done)).inc();
     }
 
-    /// A consent by link ended.
+    /// An authorization by link ended.
     pub fn consent(&self, end: VisitEnd) {
         self.consents.get_or_create(&OutcomeLabel { outcome: end.label() }).inc();
     }

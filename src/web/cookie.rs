@@ -23,7 +23,7 @@ pub struct SessionCookie {
     pub name: String,
     /// 244 random bits: who has them is this browser.
     pub browser: String,
-    /// Where the human wants to go when all is done.
+    /// Where the user wants to go when all is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub onward: Option<String>,
 }
@@ -43,7 +43,7 @@ impl SessionCookie {
         (cookie.len() <= MAX_COOKIE).then_some(cookie)
     }
 
-    /// The one of this visit, from the headers `Cookie`. Two of one name are nobody's.
+    /// The one of this visit, from the headers `Cookie`. Two of one name are both ignored.
     pub fn read<'a>(cookies: impl Iterator<Item = &'a str>, visit: &str, address: &PublicUrl) -> Option<Self> {
         let name = name(visit, address);
         let mut found = cookies

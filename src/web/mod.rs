@@ -9,8 +9,8 @@
 //!
 //! Nothing is kept between two requests but in the browser's cookie and in the grant Secret, so any replica serves any of
 //! them, and one that dies takes nothing with it. A code is written into the grant Secret by compare-and-swap, and from there
-//! on it is a token like any other: claimed, sent once, committed. No page bears a token, a secret or a word of the
-//! request's that is not escaped.
+//! on it is a token like any other: claimed, sent once, committed. No page has a token, a secret, or text of the
+//! request that is not escaped.
 //!
 //! | file | |
 //! |---|---|

@@ -19,7 +19,7 @@ pub struct Page {
     pub text: Vec<String>,
     /// The one thing to click: what it says, and where it leads.
     pub action: Option<(String, String)>,
-    /// The browser looks again by itself.
+    /// The browser looks again automatically.
     pub looks_again: bool,
 }
 
@@ -79,7 +79,7 @@ impl Page {
     }
 }
 
-/// The policy of every page: nothing is loaded, nothing runs, nobody frames it.
+/// The policy of every page: nothing is loaded, nothing runs, no one frames it.
 pub fn content_security_policy() -> &'static str {
     static POLICY: LazyLock<String> = LazyLock::new(|| {
         let style = STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));

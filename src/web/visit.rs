@@ -57,7 +57,7 @@ pub struct Site {
     pub namespaces: Vec<String>,
 }
 
-/// What a browser is told.
+/// What a browser gets.
 #[derive(Debug)]
 pub enum Answer {
     /// A page.
@@ -116,7 +116,7 @@ impl Site {
         self.clock.now()
     }
 
-    /// What stands there; none where there is nothing of ours.
+    /// What is there; none where there is nothing of ours.
     async fn look(&self, namespace: &str, name: &str) -> Result<Option<Place>, StoreError> {
         let is_ours = self.namespaces.is_empty() || self.namespaces.iter().any(|known| known == namespace);
         if !is_ours || !is_name(namespace) || !is_name(name) {
@@ -129,7 +129,7 @@ impl Site {
         // A backup that was put back has old keys, and a code in it would wait for ever.
         let reported = connection.status.as_ref().map(LastReported::by_status).unwrap_or_default();
         if grant.ours().is_some_and(|ours| reported.outdates(&ours.value)) {
-            // It was read before the connection; somebody may have written both in between.
+            // It was read before the connection; someone may have written both in between.
             grant = self.store.read_grant(namespace, name).await?;
         }
         Ok(match grant.as_seen_by(&spec.uid).unless_outdated(reported) {
@@ -163,7 +163,7 @@ fn in_trouble(error: &StoreError) -> Answer {
     words::trouble().into()
 }
 
-/// The link was opened: the human is sent to the server, and the browser remembers.
+/// The link was opened: the user is sent to the server, and the browser remembers.
 pub async fn begin(site: &Site, namespace: &str, name: &str, query: &Query) -> Answer {
     let place = match site.look(namespace, name).await {
         Ok(place) => place,
@@ -218,7 +218,7 @@ fn random() -> String {
     Uuid::new_v4().simple().to_string()
 }
 
-/// The server sent the human back. What comes with a state of ours, in the browser that left with it, is taken in, once.
+/// The server sent the user back. What comes with a state of ours, in the browser that left with it, is taken in, once.
 pub async fn come_back<'a>(site: &Site, query: &Query, cookies: impl Iterator<Item = &'a str>) -> Answer {
     let Some((state, visit)) = query.get("state").and_then(|state| Some((state, SessionId::read(state)?))) else {
         return words::not_understood().into();
@@ -252,7 +252,7 @@ pub async fn come_back<'a>(site: &Site, query: &Query, cookies: impl Iterator<It
                 );
                 return Answer::Go { to: result_of(site, &visit), cookie: None };
             }
-            // Somebody wrote first, or nobody knows: looked at again, for it may have been stored.
+            // Another write came first, or the outcome is unknown: read again, since it may have been stored.
             Err(error) if began.elapsed() > PATIENCE => return in_trouble(&error),
             Err(_) => sleep(LOOK).await,
         }
@@ -263,7 +263,7 @@ fn result_of(site: &Site, visit: &SessionId) -> String {
     format!("{}/result/{}", site.address.base(), visit.id)
 }
 
-/// The grant with the code, or what else the browser is to be told.
+/// The grant with the code, or what else the browser gets.
 fn take_in(
     site: &Site,
     place: &Place,
@@ -288,7 +288,7 @@ fn take_in(
     if visit.is_over(now) {
         return Err(page(words::too_slow(again)));
     }
-    // RFC 9207: an answer that bears another server's name was meant for somebody else.
+    // RFC 9207: an answer that has another server's name was meant for someone else.
     let asked = server.authorization_url.as_deref().unwrap_or_default();
     if query.get("iss").is_some_and(|issuer| !is_same_origin(issuer, asked)) {
         return Err(page(words::other_server()));
@@ -323,7 +323,7 @@ pub fn is_same_origin(issuer: &str, asked: &str) -> bool {
     origin(issuer).is_some() && origin(issuer) == origin(asked)
 }
 
-/// How the visit ended. The page waits for it for a while, and then looks again by itself.
+/// How the visit ended. The page waits for it for a while, and then looks again automatically.
 pub async fn result<'a>(site: &Site, visit: &str, cookies: impl Iterator<Item = &'a str>) -> Answer {
     let Some(traveller) = SessionCookie::read(cookies, visit, &site.address) else {
         return words::other_browser().into();

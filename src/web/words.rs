@@ -53,7 +53,7 @@ pub fn not_understood() -> Page {
         .and("Open the link that you were sent once more.")
 }
 
-/// The human said no, or the server did not let it come to that. `error` is one of RFC 6749 section 4.1.2.1, or nothing.
+/// The user said no, or the server did not let it come to that. `error` is one of RFC 6749 section 4.1.2.1, or nothing.
 pub fn not_consented(error: Option<&str>, again: Option<String>) -> Page {
     let (title, text) = match error {
         Some("access_denied") => {
@@ -77,7 +77,7 @@ pub fn not_consented(error: Option<&str>, again: Option<String>) -> Page {
     page.with_action("Try again", again)
 }
 
-/// A human cannot consent now, for a reason that somebody else must mend.
+/// A user cannot authorize now, for a reason that someone else must fix.
 pub fn not_now(why: &str) -> Page {
     Page::new(409, Mood::Bad, "This connection cannot be authorized now", why)
         .and("Its administrators must fix that first. Then open the link again.")

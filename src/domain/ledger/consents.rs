@@ -7,7 +7,7 @@ use super::{
 };
 use crate::domain::{spec::TokenUrl, token::Fingerprint};
 
-/// Where a consent belongs. One that follows the spec to another server is older than those that were given there since it
+/// Where an authorization belongs. One that follows the spec to another server is older than those that were given there since it
 /// came and wait to be proved. Those that were accepted there before have no working grant, or it would not follow; it goes after them.
 fn place_for(consent: &Adopted, among: &[Adopted]) -> usize {
     let came = among.iter().position(|old| old.fingerprint == consent.fingerprint).unwrap_or(among.len());
@@ -60,7 +60,7 @@ impl Grant {
         }
     }
 
-    /// Whether the grant lives by a consent that was given at this server after this token came.
+    /// Whether the grant lives by an authorization that was given at this server after this token came.
     pub fn outdoes(&self, fingerprint: &Fingerprint, server: &TokenUrl) -> bool {
         let lives_there = self.live.as_ref().is_some_and(|live| live.record.server == *server);
         let mut since = self.adopted.iter().skip_while(|old| old.fingerprint != *fingerprint);
@@ -78,14 +78,14 @@ impl Grant {
         self.adopted.iter().enumerate().filter(|(_, old)| old.is_proved()).any(is_newer)
     }
 
-    /// Whether the candidate is from a consent before this one.
+    /// Whether the candidate is from an authorization before this one.
     pub fn candidate_is_older(&self, fingerprint: &Fingerprint, server: &TokenUrl) -> bool {
         let place = |of: &Fingerprint, at: &TokenUrl| self.adopted.iter().position(|old| old.is(of, at));
         let candidate = self.candidate.as_ref().and_then(|held| place(&held.record.fingerprint, &held.record.server));
         candidate.zip(place(fingerprint, server)).is_some_and(|(candidate, other)| candidate < other)
     }
 
-    /// Notes a consent, if it is not noted yet for this server. One that was refused from another client is open again.
+    /// Notes an authorization, if it is not noted yet for this server. One that was refused from another client is open again.
     pub fn note_consent(&mut self, fingerprint: &Fingerprint, server: &TokenUrl) {
         if let Some(known) = self.adopted.iter_mut().find(|old| old.is(fingerprint, server)) {
             known.refused = false;

@@ -25,7 +25,7 @@ const CANDIDATE: &str = "candidate_refresh_token";
 const CODE: &str = "authorization_code";
 const VERIFIER: &str = "code_verifier";
 const LINK_KEY: &str = "link_key";
-/// All keys that a grant Secret may have from us. Others are somebody else's, and are kept.
+/// All keys that a grant Secret may have from us. Others are someone else's, and are kept.
 pub const KEYS: [&str; 7] = [LEDGER, REFRESH, ACCESS, CANDIDATE, CODE, VERIFIER, LINK_KEY];
 
 /// Why a grant Secret is left alone.
@@ -178,7 +178,7 @@ pub fn decode(mut data: Data) -> Result<Grant, Unreadable> {
         (None, None) => None,
         _ => return Err(Unreadable::Damaged("its candidate_refresh_token is not the one that its ledger speaks of")),
     };
-    // What a human can bring again is worth nothing if it is damaged, and costs nothing.
+    // What a user can bring again is worth nothing if it is damaged, and costs nothing.
     let code = read_code(stored.code, token(CODE)?, token(VERIFIER)?);
     let key = token(LINK_KEY)?.map(LinkKey::new);
     let invitation = stored.invitation.zip(key).map(|(record, key)| AuthorizationLink { key, record });

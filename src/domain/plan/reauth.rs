@@ -144,7 +144,7 @@ pub fn way_back(snapshot: &Snapshot) -> String {
     }
 }
 
-/// How to consent without a token in hand; or why there is no link, where others have one.
+/// How to authorize without a token in hand; or why there is no link, where others have one.
 fn in_a_browser(snapshot: &Snapshot) -> Result<String, Option<&str>> {
     let ResolvedSpec { namespace, name, server, .. } = &snapshot.spec;
     match server {

@@ -47,7 +47,7 @@ pub fn next(snapshot: &Snapshot, now: Timestamp) -> Option<Timestamp> {
 pub struct Tried {
     /// Restarted, or not there.
     pub done: Vec<RestartTarget>,
-    /// Nobody knows. They are tried again, and count as restarted for the minute until then.
+    /// No one knows. They are tried again, and count as restarted for the minute until then.
     pub perhaps: Vec<RestartTarget>,
 }
 

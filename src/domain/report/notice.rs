@@ -12,7 +12,7 @@ use crate::{
 /// What a notice is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NoticeKind {
-    /// A human must consent (again).
+    /// A user must authorize (again).
     ReauthRequired,
     /// The server accepts the grant.
     Recovered,
@@ -37,7 +37,7 @@ pub struct Notice {
     pub at: Timestamp,
 }
 
-/// What is to be told of a step from one status to the next.
+/// The notice that a step from one status to the next asks for.
 pub fn notice(
     spec: &ResolvedSpec,
     before: &PleoConnectionStatus,

@@ -36,7 +36,7 @@ pub struct Edit {
     pub at: Option<Timestamp>,
 }
 
-/// What a step from one status to the next tells, and what was written by others since. Each is told once, where the
+/// What a step from one status to the next shows, and what others wrote since. Each is reported once, where the
 /// caller sees to it that an edit is, and that a shared grant is.
 pub fn signals(
     snapshot: &Snapshot,
@@ -107,7 +107,7 @@ fn damaged(snapshot: &Snapshot, before: &PleoConnectionStatus, after: &PleoConne
     })
 }
 
-/// A token that another connection adopted stands in the initial grant, whatever else is told of this one.
+/// A token that another connection adopted is in the initial grant, whatever else is reported of this one.
 fn shared(snapshot: &Snapshot, before: &PleoConnectionStatus) -> Option<Signal> {
     let InitialGrant::Present(InitialToken { sharing: Sharing::With(other), .. }) = &snapshot.initial else {
         return None;
@@ -121,7 +121,7 @@ fn shared(snapshot: &Snapshot, before: &PleoConnectionStatus) -> Option<Signal> 
     })
 }
 
-/// Whether any condition bears this reason.
+/// Whether any condition has this reason.
 fn bears(status: &PleoConnectionStatus, reason: &str) -> bool {
     status.conditions.iter().any(|condition| condition.reason == reason)
 }

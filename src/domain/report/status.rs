@@ -27,7 +27,7 @@ pub struct Transition {
     pub reason: String,
     /// The condition's message.
     pub message: String,
-    /// Whether somebody should look.
+    /// Whether someone should look.
     pub warning: bool,
 }
 

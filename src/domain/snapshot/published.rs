@@ -43,7 +43,7 @@ pub struct Access {
 /// What was found in a token Secret of ours.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Published {
-    /// What it says; none if somebody edited it beyond recognition.
+    /// What it says; none if someone edited it beyond recognition.
     pub content: Option<Content>,
     /// Keys in it that are not ours.
     pub surplus: Vec<String>,
@@ -90,7 +90,7 @@ impl Content {
         data
     }
 
-    /// What pods are told: the rotation, and the state where there is no usable token.
+    /// What pods are notified of: the rotation, and the state where there is no usable token.
     pub fn mark(&self) -> String {
         match self.state {
             TokenState::Ready => self.rotation.to_string(),

@@ -27,7 +27,7 @@ pub enum StepResult {
     Done,
     /// What was seen is old: look again.
     Reobserve,
-    /// The API server does not want it; nothing was spent.
+    /// The API server rejected it; no token was used.
     Refused(String),
 }
 
@@ -91,7 +91,7 @@ pub async fn grant(ctx: &Context, observation: &mut Observation, grant: Grant) -
     settled(written, "write the grant Secret", |grant| observation.snapshot.grant = GrantSecret::Ours(grant))
 }
 
-/// Makes a key for the link by which a human can consent.
+/// Makes a key for the link by which a user can authorize.
 ///
 /// # Errors
 /// If the API server gave no answer.
@@ -116,7 +116,7 @@ pub async fn delete_old_secret(ctx: &Context, observation: &mut Observation, nam
     StepResult::Done
 }
 
-/// Removes the spent token from the user's Secret. That it does not work keeps nothing else from being done.
+/// Removes the used token from the user's Secret. That it does not work keeps nothing else from being done.
 pub async fn remove_adopted_token(ctx: &Context, observation: &mut Observation, tidying: &TokenRemoval) -> StepResult {
     match ctx.store.remove_token(&observation.snapshot.spec.namespace, tidying).await {
         Ok(()) => {

@@ -84,7 +84,7 @@ async fn look(ctx: &Context, cached: &PleoConnection) -> Result<Option<Observati
     }
 }
 
-/// Whose grant it is. One that is older than what was told was put back from a backup: its token is spent.
+/// Whose grant it is. One that is older than what was reported was put back from a backup: its token is used.
 async fn judge(
     ctx: &Context,
     grant: GrantSecret,
@@ -96,7 +96,7 @@ async fn judge(
     let reported = |grant: &GrantSecret| by_status.and_by(token, grant, &spec.uid);
     let mut grant = grant.as_seen_by(&spec.uid);
     if grant.ours().is_some_and(|ours| reported(&grant).outdates(&ours.value)) {
-        // It was read before the connection; somebody may have written both in between.
+        // It was read before the connection; someone may have written both in between.
         let newer = ctx.store.read_grant(&spec.namespace, &spec.name).await.doing("read the grant Secret")?;
         grant = newer.as_seen_by(&spec.uid);
     }

@@ -18,10 +18,10 @@ use crate::{
     },
 };
 
-/// How long the pods may go on being told when this process is to end.
+/// How long the pods may go on being notified when this process is to end.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// Tells the pods what the token Secret says, if they do not know it from us, or may have missed it while nobody led.
+/// Notifies the pods of what the token Secret says, if they do not know it from us, or may have missed it while no one led.
 pub fn notify(ctx: &Arc<Context>, observation: &Observation, just_written: bool) {
     let snapshot = &observation.snapshot;
     let Some(News { mark, is_fresh }) = projection::news(snapshot, ctx.now()) else { return };
@@ -46,7 +46,7 @@ pub fn notify(ctx: &Arc<Context>, observation: &Observation, just_written: bool)
     }
 }
 
-/// If the telling does not come to its end, by a panic or the end of the term, these pods can be told again.
+/// If the notification is cut short, by a panic or a lost Lease, these pods can be notified again.
 struct CutShort<'a> {
     notifier: &'a PodNotifier,
     key: &'a Key,
@@ -71,7 +71,7 @@ async fn rounds(ctx: &Context, key: &Key) {
     }
 }
 
-/// Tells one pod, unless there is a newer word, before its turn or after.
+/// Notifies one pod, unless there is a newer mark, before its turn or after.
 async fn notify_one(ctx: &Context, key: &Key, mark: &str, pod: String) -> Option<Result<(), StoreError>> {
     let is_last_word = || ctx.notifier.word(key).is_some_and(|word| word == mark);
     if !is_last_word() {

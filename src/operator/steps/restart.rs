@@ -22,7 +22,7 @@ use crate::{
 /// there already, which restarts nothing.
 ///
 /// # Errors
-/// If somebody else leads by now, or the API server gave no answer when the ledger was written.
+/// If someone else leads by now, or the API server gave no answer when the ledger was written.
 pub async fn workloads(
     ctx: &Context,
     observation: &mut Observation,
@@ -68,7 +68,7 @@ fn settle(
             info!(namespace, connection, "restarted {target}");
             tried.done.push(target.clone());
         }
-        // What comes later reads the newest token by itself.
+        // What starts later reads the newest token anyway.
         Err(StoreError::NotFound) => {
             warn!(namespace, connection, "there is no {target} to restart");
             tried.done.push(target.clone());

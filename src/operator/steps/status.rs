@@ -29,7 +29,7 @@ use crate::{
 
 /// How long the events of one step may take.
 const EVENTS_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often a status is written anew over somebody else's edit of the connection.
+/// How often a status is written again over someone else's edit of the connection.
 const STATUS_TRIES: usize = 3;
 
 /// Whether the status says what is.
@@ -37,7 +37,7 @@ const STATUS_TRIES: usize = 3;
 pub enum StatusWrite {
     /// It does.
     Yes,
-    /// Somebody else wrote one since we looked.
+    /// Someone else wrote one since we looked.
     BySomebodyElse,
     /// The API server does not let us write it.
     Refused,
@@ -66,7 +66,7 @@ pub async fn write(
         }
         let spec = &observation.snapshot.spec;
         let newer = ctx.store.read_connection(&spec.namespace, &spec.name).await.doing("read the connection")?;
-        // A status that somebody else wrote is newer than ours.
+        // A status that someone else wrote is newer than ours.
         let same = |newer: &PleoConnection| {
             newer.metadata.uid.as_ref() == Some(&spec.uid) && newer.status == observation.connection.status
         };
@@ -103,7 +103,7 @@ pub async fn write_before_refresh(ctx: &Arc<Context>, observation: &mut Observat
         return;
     }
     match write(ctx, observation, None).await {
-        // What comes of the exchange will be told in any case.
+        // The result of the refresh is reported in any case.
         Ok(StatusWrite::Yes | StatusWrite::BySomebodyElse | StatusWrite::Refused) => {}
         Err(error) => debug!("failed to write the status before the refresh: {error}"),
     }
@@ -112,15 +112,15 @@ pub async fn write_before_refresh(ctx: &Arc<Context>, observation: &mut Observat
 /// What became of one write.
 enum Written {
     Done {
-        /// The status that was told of last.
+        /// The status that was reported last.
         told: Box<PleoConnectionStatus>,
     },
-    /// Somebody else edited the connection first.
+    /// Someone else edited the connection first.
     Conflict,
     Refused,
 }
 
-/// One write, and the events that go with it. Where its answer is lost, they are told after the next look.
+/// One write, and the events that go with it. Where its answer is lost, they are sent after the next reconciliation.
 async fn put(
     ctx: &Arc<Context>,
     connection: &mut PleoConnection,
@@ -183,7 +183,7 @@ fn alarm(ctx: &Arc<Context>, observation: &Observation, before: &PleoConnectionS
         let (namespace, connection, kind) = (&spec.namespace, &spec.name, signal.kind.as_str());
         warn!(namespace, connection, signal = kind, "{}", signal.message);
         ctx.metrics.signal(signal.kind);
-        // Where a condition says so as well, its own event was told.
+        // Where a condition says so as well, its own event was reported.
         if after.conditions.iter().all(|condition| condition.reason != kind) {
             transitions.push(Transition { reason: kind.to_owned(), message: signal.message, warning: true });
         }
@@ -191,7 +191,7 @@ fn alarm(ctx: &Arc<Context>, observation: &Observation, before: &PleoConnectionS
     events(ctx, &observation.connection, transitions);
 }
 
-/// Another program puts an adopted token back: said once, for it goes on until somebody changes that.
+/// Another program puts an adopted token back: reported once, because it goes on until that program is changed.
 fn returned(ctx: &Arc<Context>, observation: &Observation) {
     let Some((token, message)) = adoption::returned(&observation.snapshot) else { return };
     if ctx.memory.is_first_return(&observation.snapshot.spec.uid, token) {
@@ -201,7 +201,7 @@ fn returned(ctx: &Arc<Context>, observation: &Observation) {
     }
 }
 
-/// A grant that is shared is so for as long as nobody mends it.
+/// A grant stays shared until a user fixes that.
 fn is_news(ctx: &Context, observation: &Observation, signal: &Signal) -> bool {
     match (signal.kind, &observation.snapshot.initial) {
         (SecuritySignal::GrantShared, InitialGrant::Present(token)) => {
@@ -211,7 +211,7 @@ fn is_news(ctx: &Context, observation: &Observation, signal: &Signal) -> bool {
     }
 }
 
-/// A consent by link ended: counted, and told where it came to nothing. Who watches the page is told there as well.
+/// An authorization by link ended: counted, and reported where it failed. The user's page shows it as well.
 pub fn report_authorization(ctx: &Arc<Context>, observation: &Observation, end: VisitEnd) {
     let spec = &observation.snapshot.spec;
     info!(namespace = spec.namespace, connection = spec.name, outcome = end.label(), "an authorization by link ended");
