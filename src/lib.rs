@@ -85,7 +85,6 @@
 //! fence.
 
 #![forbid(unsafe_code)]
-#![warn(missing_docs)]
 
 pub mod api;
 pub mod cli;

@@ -12,5 +12,8 @@ pub use connection::{
     SecretKeyRef, SecretRef, SecretTemplate, ServerSpec, WorkloadKind,
 };
 pub use duration::{GoDuration, InvalidDuration};
-pub use reason::{AgingReason, ConditionType, FailureReason, ReadyReason, ReauthReason, SecuritySignal, TokenState};
+pub use reason::{
+    AgingReason, ConditionStatus, ConditionType, FailureReason, ReadyReason, Reason, ReauthReason, SecuritySignal,
+    TokenState,
+};
 pub use status::{LastFailure, PleoConnectionStatus};

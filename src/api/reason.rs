@@ -1,4 +1,7 @@
-//! Every reason that a user can see, shared by conditions, events and logs. Names are API: they never change.
+//! Every reason that a user can see, shared by conditions, events and logs. Names are API: they never change. What each means,
+//! and how it is fixed, is in `docs/troubleshooting.md`.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 /// The types of the conditions of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -11,6 +14,14 @@ pub enum ConditionType {
     Stalled,
     /// Does the refresh token grow old, unrefreshed? Present only while True.
     GrantExpiring,
+}
+
+/// A reason of a condition decides its status.
+pub trait Reason: Copy {
+    /// As conditions and events have it.
+    fn name(self) -> &'static str;
+    /// The status that goes with it.
+    fn status(self) -> ConditionStatus;
 }
 
 /// Makes an enum whose variants are printed as they are named.
@@ -39,44 +50,63 @@ macro_rules! reasons {
 }
 
 reasons! {
+    /// `status` of a condition.
+    ConditionStatus {
+        True,
+        False,
+        Unknown,
+    }
+}
+
+impl ConditionStatus {
+    /// What a stored condition says.
+    pub fn of(condition: &Condition) -> Self {
+        match condition.status.as_str() {
+            "True" => Self::True,
+            "False" => Self::False,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+reasons! {
     /// Reasons of `Ready`. Where several apply while there is no usable token, the first in this order is shown.
     ReadyReason {
         /// Usable; the message says how long, and when the next refresh is due.
         Refreshed,
-        /// What the schema cannot catch. Way back: edit the spec.
+        /// What the schema cannot catch.
         InvalidSpec,
-        /// The server is not on the operator's list. Way back: edit the spec or the operator's flags.
+        /// The server is not on the operator's list.
         ServerNotAllowed,
-        /// A Secret of that name is not this connection's, or another program keeps changing it. Way back: rename, remove it, or stop
-        /// that program.
+        /// A Secret of that name is not this connection's, or another program keeps changing it.
         SecretConflict,
-        /// The grant Secret was edited or written by a newer operator. Way back: restore, upgrade, or delete it and authorize again.
+        /// The grant Secret was edited, or written by a newer operator.
         GrantUnreadable,
-        /// The API server rejects our Secrets. Way back: fix rights, policy or quota; retried automatically.
+        /// The API server rejects our Secrets.
         StorageRefused,
-        /// No client Secret, or no `client_id` in it. Way back: create it.
+        /// No client Secret, or no `client_id` in it.
         ClientSecretMissing,
-        /// For every reason of the other condition but `NotAuthorized`. Way back: a new refresh token.
+        /// For every reason of the other condition but `NotAuthorized`.
         ReauthRequired,
-        /// No grant yet, and no initial grant. Way back: create it.
+        /// No grant yet, and no initial grant.
         InitialGrantMissing,
-        /// What stands there cannot be a token. Way back: replace it.
+        /// The value in the initial grant cannot be a token.
         InitialGrantInvalid,
-        /// Another connection adopted this very token. Way back: a consent of its own.
+        /// Another connection adopted this very token.
         GrantShared,
-        /// The server refuses the client. Way back: mend the client Secret or the spec.
+        /// The server rejects the client.
         InvalidClient,
-        /// The server calls the request wrong. Way back: mend the spec or the client Secret.
+        /// The server rejects the request as malformed.
         InvalidRequest,
-        /// `retryTimeout` is over. Way back: ask with the annotation, or change anything.
+        /// Retries failed for `spec.retryTimeout`.
         RetriesExhausted,
-        /// Expired while `spec.suspend`. Way back: unset it.
+        /// Expired while `spec.suspend`.
         Suspended,
-        /// An exchange may have spent the token; it is being found out by itself.
+        /// A token request may have used the token; it is found out automatically.
         RefreshInDoubt,
-        /// First exchange under way.
+        /// The first refresh is in progress.
         Progressing,
-        /// Expired, and transient failures go on; the next try is in the status.
+        /// Expired, and refreshes fail; retried automatically.
         RefreshFailing,
     }
 }
@@ -105,12 +135,17 @@ impl ReadyReason {
             | Self::RefreshFailing => false,
         }
     }
+}
 
-    /// The status of `Ready` that goes with it.
-    pub const fn ready_status(self) -> &'static str {
+impl Reason for ReadyReason {
+    fn name(self) -> &'static str {
+        self.as_str()
+    }
+
+    fn status(self) -> ConditionStatus {
         match self {
-            Self::Refreshed => "True",
-            Self::RefreshInDoubt | Self::Progressing => "Unknown",
+            Self::Refreshed => ConditionStatus::True,
+            Self::RefreshInDoubt | Self::Progressing => ConditionStatus::Unknown,
             Self::InvalidSpec
             | Self::ServerNotAllowed
             | Self::SecretConflict
@@ -125,7 +160,7 @@ impl ReadyReason {
             | Self::InvalidRequest
             | Self::RetriesExhausted
             | Self::Suspended
-            | Self::RefreshFailing => "False",
+            | Self::RefreshFailing => ConditionStatus::False,
         }
     }
 }
@@ -133,17 +168,17 @@ impl ReadyReason {
 reasons! {
     /// Reasons of `ReauthRequired`.
     ReauthReason {
-        /// The last exchange that was answered was a success.
+        /// The server accepted the grant when it was last asked.
         GrantValid,
-        /// A grant is there, and no server has accepted or refused it yet.
+        /// No server has accepted or rejected the grant yet.
         NotTried,
-        /// Nobody has consented yet.
+        /// No user has authorized yet.
         NotAuthorized,
         /// `invalid_grant`: expired, revoked, or issued to another client.
         GrantRefused,
         /// `invalid_token`.
         TokenInvalid,
-        /// Refused after an attempt whose outcome is unknown: the new pair was lost on the way.
+        /// Rejected after an attempt whose outcome is unknown: the new pair was lost.
         RotationLost,
         /// The grant belongs to another server than the spec's.
         ServerChanged,
@@ -154,25 +189,28 @@ reasons! {
     }
 }
 
-impl ReauthReason {
-    /// The status of `ReauthRequired` that goes with it.
-    pub const fn status(self) -> &'static str {
+impl Reason for ReauthReason {
+    fn name(self) -> &'static str {
+        self.as_str()
+    }
+
+    fn status(self) -> ConditionStatus {
         match self {
-            Self::GrantValid => "False",
-            Self::NotTried => "Unknown",
+            Self::GrantValid => ConditionStatus::False,
+            Self::NotTried => ConditionStatus::Unknown,
             Self::NotAuthorized
             | Self::GrantRefused
             | Self::TokenInvalid
             | Self::RotationLost
             | Self::ServerChanged
             | Self::ClientChanged
-            | Self::GrantRestored => "True",
+            | Self::GrantRestored => ConditionStatus::True,
         }
     }
 }
 
 reasons! {
-    /// Reasons of `GrantExpiring`, from the first warning on. Way back: let it be refreshed.
+    /// Reasons of `GrantExpiring`, from the first warning on.
     AgingReason {
         /// The refresh token is 46 days old.
         ExpiresWithin14Days,
@@ -183,12 +221,22 @@ reasons! {
     }
 }
 
+impl Reason for AgingReason {
+    fn name(self) -> &'static str {
+        self.as_str()
+    }
+
+    fn status(self) -> ConditionStatus {
+        ConditionStatus::True
+    }
+}
+
 reasons! {
     /// What could be an attack. Each is an event with that reason and a count.
     SecuritySignal {
-        /// The living grant was refused although it was young.
-        RefusedEarly,
-        /// Somebody else wrote into a Secret of the operator's.
+        /// A working grant was rejected although it was young.
+        RejectedEarly,
+        /// Another program wrote into a Secret of the operator's.
         SecretEdited,
         /// A refresh token that another connection adopted was put into an initial grant.
         GrantShared,
@@ -199,7 +247,7 @@ impl SecuritySignal {
     /// As metrics name it.
     pub const fn label(self) -> &'static str {
         match self {
-            Self::RefusedEarly => "refused_early",
+            Self::RejectedEarly => "rejected_early",
             Self::SecretEdited => "secret_edited",
             Self::GrantShared => "grant_shared",
         }
@@ -209,29 +257,29 @@ impl SecuritySignal {
 reasons! {
     /// Reasons of `status.lastFailure`: what is known about the refresh token that was sent.
     FailureReason {
-        /// Not a byte left: the token is unspent.
+        /// Not a byte left: the token is not used.
         NotSent,
-        /// 429: the token is unspent.
+        /// 429: the token is not used.
         Throttled,
-        /// The token may be spent.
+        /// The token may be used.
         OutcomeUnknown,
-        /// The client or the request is wrong: the token is unspent.
+        /// The client or the request is wrong: the token is not used.
         Misconfigured,
-        /// The token is dead.
-        Refused,
+        /// The server never accepts the token again.
+        Rejected,
     }
 }
 
 reasons! {
     /// `state` in the token Secret.
     TokenState {
-        /// No exchange yet: there is no token.
+        /// No refresh yet: there is no token.
         Pending,
         /// The token is usable.
         Ready,
-        /// The token stands there and has expired.
+        /// The token has expired.
         Expired,
-        /// There is no token; a human must consent.
+        /// There is no token; a user must authorize.
         ReauthRequired,
     }
 }

@@ -5,6 +5,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::reason::ConditionType;
+
 /// What the operator knows of a connection.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -48,12 +50,24 @@ pub struct PleoConnectionStatus {
     pub last_handled_refresh_request: Option<String>,
 }
 
+impl PleoConnectionStatus {
+    /// The condition of this type.
+    pub fn condition(&self, kind: ConditionType) -> Option<&Condition> {
+        self.conditions.iter().find(|condition| condition.type_ == kind.as_str())
+    }
+
+    /// Whether a condition has this reason.
+    pub fn has_reason(&self, reason: &str) -> bool {
+        self.conditions.iter().any(|condition| condition.reason == reason)
+    }
+}
+
 /// A failed refresh.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 pub struct LastFailure {
     /// When it ended.
     pub time: Time,
-    /// NotSent, Throttled, OutcomeUnknown, Misconfigured or Refused.
+    /// NotSent, Throttled, OutcomeUnknown, Misconfigured or Rejected.
     pub reason: String,
     /// What happened, in words.
     pub message: String,

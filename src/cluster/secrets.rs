@@ -90,7 +90,7 @@ impl Store {
         replaces: Option<&str>,
     ) -> Result<Versioned<Grant>, StoreError> {
         let mut labels = projection::own_labels(&spec.name);
-        labels.extend(grant.adopted.iter().map(|old| (adopted_label(&old.fingerprint), String::new())));
+        labels.extend(grant.history.iter().map(|old| (adopted_label(&old.fingerprint), String::new())));
         let data = record::encode(&grant);
         let absent = record::KEYS.into_iter().filter(|key| !data.contains_key(*key)).map(str::to_owned).collect();
         let secret = Secret {

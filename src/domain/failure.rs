@@ -28,7 +28,7 @@ pub struct TokenResponse {
     /// As the server wrote it; `Bearer` where it said nothing.
     pub token_type: String,
     /// How long the access token lives, from the moment the request was started.
-    pub life: Duration,
+    pub lifetime: Duration,
 }
 
 /// An exchange that brought no token.
@@ -54,7 +54,7 @@ pub enum FailureKind {
     /// The client or the request is wrong: unspent, and useless to repeat.
     Misconfigured(Misconfiguration),
     /// A 4xx other than 429 with `invalid_grant` or `invalid_token`: never accepted again.
-    Refused(Refusal),
+    Rejected(RejectionCode),
 }
 
 /// Whom the server blames (RFC 6749 section 5.2).
@@ -68,7 +68,7 @@ pub enum Misconfiguration {
 
 /// How the server rejected the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Refusal {
+pub enum RejectionCode {
     /// `invalid_grant`.
     InvalidGrant,
     /// `invalid_token`.
@@ -85,7 +85,7 @@ impl Outcome {
                 FailureKind::Throttled => "throttled",
                 FailureKind::OutcomeUnknown => "unknown",
                 FailureKind::Misconfigured(_) => "misconfigured",
-                FailureKind::Refused(_) => "refused",
+                FailureKind::Rejected(_) => "rejected",
             },
         }
     }
@@ -99,7 +99,7 @@ impl Outcome {
                 FailureKind::Throttled
                 | FailureKind::OutcomeUnknown
                 | FailureKind::Misconfigured(_)
-                | FailureKind::Refused(_) => true,
+                | FailureKind::Rejected(_) => true,
             },
         }
     }
@@ -114,7 +114,7 @@ impl Failure {
     /// Whether the server will never accept the token again.
     pub fn is_rejection(&self) -> bool {
         match self.kind {
-            FailureKind::Refused(_) => true,
+            FailureKind::Rejected(_) => true,
             FailureKind::NotSent
             | FailureKind::Throttled
             | FailureKind::OutcomeUnknown
@@ -131,7 +131,7 @@ impl FailureKind {
             Self::Throttled => FailureReason::Throttled,
             Self::OutcomeUnknown => FailureReason::OutcomeUnknown,
             Self::Misconfigured(_) => FailureReason::Misconfigured,
-            Self::Refused(_) => FailureReason::Refused,
+            Self::Rejected(_) => FailureReason::Rejected,
         }
     }
 }

@@ -10,6 +10,7 @@
 //! | [`plan`] | what is to be done now, and when next? |
 //! | [`snapshot`] | what was observed, all of it in one value? |
 //! | [`ledger`] | what do we store, and how? |
+//! | [`finding`] | what is said in one condition? |
 //! | [`failure`] | what did the server's response mean? |
 //! | [`spec`] | what does the user want? |
 //! | [`token`] | what is a secret, and how is it named without being shown? |
@@ -17,6 +18,7 @@
 
 pub mod commit;
 pub mod failure;
+pub mod finding;
 pub mod ledger;
 pub mod plan;
 pub mod report;

@@ -16,7 +16,10 @@ use tokio::time::Instant;
 use crate::{
     api::PleoConnectionStatus,
     domain::{
-        ledger::grant::{AttemptId, Claim, Grant, Holder},
+        ledger::{
+            grant::{Claim, Grant, Holder},
+            held::AttemptId,
+        },
         report::signal::Edit,
         snapshot::{
             ClaimOwner, LocalObservations, Versioned,
@@ -54,8 +57,8 @@ struct Seen {
     /// as long as that version stands.
     never_sent: BTreeMap<AttemptId, String>,
     candidate_failure: Option<(AttemptId, Instant)>,
-    live_failure: Option<(AttemptId, Instant)>,
-    live: Option<(AttemptId, Instant)>,
+    current_failure: Option<(AttemptId, Instant)>,
+    current: Option<(AttemptId, Instant)>,
     code: Option<(Fingerprint, Instant)>,
     /// The newest edit of each of our Secrets by each other program that was seen.
     edits: BTreeMap<(String, String), SeenEdit>,
@@ -122,22 +125,22 @@ impl Memory {
         seen.never_sent.retain(|attempt, replaces| replaces == version || Some(attempt) == claimed);
         let claim_owner = grant.claim.as_ref().map(|claim| claim_owner(under_way, &seen.never_sent, claim, me));
         let claim_since = since(&mut seen.claim, grant.claim.as_ref().map(|claim| &claim.attempt), now);
-        let candidate = grant.candidate.as_ref().and_then(|held| held.record.attempts.retry.as_ref());
-        let live = grant.live.as_ref().and_then(|held| held.record.attempts.retry.as_ref());
+        let candidate = grant.candidate.as_ref().and_then(|held| held.attempts.retry());
+        let current = grant.current.as_ref().and_then(|pair| pair.refresh.attempts.retry());
         let candidate_failed = since(&mut seen.candidate_failure, candidate.map(|retry| &retry.attempt), now);
-        let live_failed = since(&mut seen.live_failure, live.map(|retry| &retry.attempt), now);
-        let live_since = since(&mut seen.live, grant.live.as_ref().map(|live| &live.record.attempt), now);
-        let code_since = since(&mut seen.code, grant.code.as_ref().map(|code| &code.record.fingerprint), now);
+        let current_failed = since(&mut seen.current_failure, current.map(|retry| &retry.attempt), now);
+        let current_since = since(&mut seen.current, grant.current.as_ref().map(|current| &current.issue.attempt), now);
+        let code_since = since(&mut seen.code, grant.by_link.code.as_ref().map(|code| &code.record.fingerprint), now);
         let is_spent = seen.sent_code.is_some()
-            && seen.sent_code.as_ref() == grant.code.as_ref().map(|code| &code.record.fingerprint);
+            && seen.sent_code.as_ref() == grant.by_link.code.as_ref().map(|code| &code.record.fingerprint);
         let claim_since = last_outage.map_or(claim_since, |outage| claim_since.max(outage));
         LocalObservations {
             claim_owner,
             claim_seen_for: now.saturating_duration_since(claim_since),
             candidate_failure_seen_for: now.saturating_duration_since(candidate_failed),
-            live_failure_seen_for: now.saturating_duration_since(live_failed),
+            current_failure_seen_for: now.saturating_duration_since(current_failed),
             code_seen_for: if is_spent { Duration::MAX } else { now.saturating_duration_since(code_since) },
-            live_seen_for: now.saturating_duration_since(live_since),
+            current_seen_for: now.saturating_duration_since(current_since),
         }
     }
 

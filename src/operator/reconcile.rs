@@ -139,7 +139,7 @@ async fn refresh(
         Rotated::Stored(grant) if grant.value.rotation == before.rotation => StepResult::Reobserve,
         Rotated::Stored(grant) => {
             observation.snapshot.grant = GrantSecret::Ours(*grant);
-            observation.snapshot.sighting = sight(ctx, &observation.snapshot.grant);
+            observation.snapshot.local = sight(ctx, &observation.snapshot.grant);
             StepResult::Done
         }
         Rotated::Reobserve => StepResult::Reobserve,

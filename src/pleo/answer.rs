@@ -10,8 +10,8 @@ use serde_json::{Value, value::RawValue};
 use zeroize::Zeroizing;
 
 use crate::domain::{
-    failure::{Failure, FailureKind, Misconfiguration, Outcome, Refusal, TokenResponse},
-    plan::schedule::{DEFAULT_LIFE, MAX_BACKOFF, MAX_LIFE},
+    failure::{Failure, FailureKind, Misconfiguration, Outcome, RejectionCode, TokenResponse},
+    plan::schedule::{DEFAULT_LIFETIME, MAX_BACKOFF, MAX_LIFETIME},
     time::between,
     token::{AccessToken, RefreshToken},
 };
@@ -58,7 +58,7 @@ fn issued(body: &[u8]) -> Option<TokenResponse> {
         access: access.map(AccessToken::new),
         refresh: refresh.map(RefreshToken::new),
         token_type,
-        life: members.get("expires_in").and_then(|raw| life(raw.get())).unwrap_or(DEFAULT_LIFE),
+        lifetime: members.get("expires_in").and_then(|raw| lifetime(raw.get())).unwrap_or(DEFAULT_LIFETIME),
     })
 }
 
@@ -68,14 +68,14 @@ fn is_short_and_plain(text: &str) -> bool {
 }
 
 /// `expires_in` in seconds, as a number or a string; none if it makes no sense. A day at most.
-fn life(json: &str) -> Option<Duration> {
+fn lifetime(json: &str) -> Option<Duration> {
     let seconds: f64 = match serde_json::from_str::<Value>(json).ok()? {
         Value::Number(number) => number.as_f64()?,
         Value::String(text) => text.trim().parse().ok()?,
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
     };
     let positive = (seconds.is_finite() && seconds > 0.0).then_some(seconds)?;
-    Duration::try_from_secs_f64(positive.min(MAX_LIFE.as_secs_f64())).ok()
+    Duration::try_from_secs_f64(positive.min(MAX_LIFETIME.as_secs_f64())).ok()
 }
 
 /// An error answer (RFC 6749 section 5.2). A member named twice makes it no answer at all.
@@ -88,8 +88,8 @@ struct ErrorAnswer {
 fn oauth_error(body: &[u8]) -> (FailureKind, String) {
     let code = serde_json::from_slice::<ErrorAnswer>(body).map(|answer| answer.error);
     let kind = match code.as_deref() {
-        Ok("invalid_grant") => FailureKind::Refused(Refusal::InvalidGrant),
-        Ok("invalid_token") => FailureKind::Refused(Refusal::InvalidToken),
+        Ok("invalid_grant") => FailureKind::Rejected(RejectionCode::InvalidGrant),
+        Ok("invalid_token") => FailureKind::Rejected(RejectionCode::InvalidToken),
         Ok("invalid_client" | "unauthorized_client") => FailureKind::Misconfigured(Misconfiguration::Client),
         Ok("invalid_request" | "invalid_scope" | "unsupported_grant_type") => {
             FailureKind::Misconfigured(Misconfiguration::Request)

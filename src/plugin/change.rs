@@ -11,7 +11,7 @@ use super::{
     cluster::{Cluster, Trouble},
 };
 use crate::{
-    api::{PleoConnection, names},
+    api::{ConditionType, PleoConnection, names},
     clock::{SystemClock, WallClock},
 };
 
@@ -84,12 +84,12 @@ async fn end_of_refresh(
         if is_answered && rotation(&now) > rotation(before) {
             return Ok(Ok(format!("refreshed (rotation {})", rotation(&now).unwrap_or_default())));
         }
-        let failure = status.last_failure.filter(|_| is_answered);
+        let failure = status.last_failure.as_ref().filter(|_| is_answered);
         if let Some(failure) = failure {
             return Ok(Err(format!("not refreshed ({}): {}", failure.reason, failure.message)));
         }
-        let needs_human = status.conditions.iter().find(|condition| condition.type_ == "Stalled");
-        if let Some(stalled) = needs_human.filter(|_| began.elapsed() > Duration::from_secs(5)) {
+        let stalled = status.condition(ConditionType::Stalled);
+        if let Some(stalled) = stalled.filter(|_| began.elapsed() > Duration::from_secs(5)) {
             return Ok(Err(format!("not refreshed ({}): {}", stalled.reason, stalled.message)));
         }
         if began.elapsed() > timeout {

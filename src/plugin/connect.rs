@@ -28,7 +28,8 @@ use crate::{
     domain::{
         failure::Outcome,
         ledger::{
-            authorization::{AuthorizationLink, AuthorizationLinkRecord, AuthorizationSession, SessionId},
+            authorization::{AuthorizationLink, AuthorizationSession, SessionId},
+            known_token::Verdict,
             record,
         },
         spec::{AllowedServers, ResolvedSpec, Server},
@@ -71,7 +72,7 @@ pub async fn connect(cluster: &Cluster, args: &ConnectArgs) -> Result<String, Tr
     }
     let (known, redirect_uri) = (flow.known.clone(), args.redirect_uri.clone());
     let code = port.wait(args.timeout, move |query| known.judge(query)).await?.map_err(Trouble::Said)?;
-    let verifier = flow.known.invitation.verifier(&flow.known.way());
+    let verifier = flow.known.link.verifier(&flow.known.way());
     let presented = AuthorizationGrant::Code { code, verifier, redirect_uri };
     let token = buy(&spec, server, client, presented).await?;
     hand_over(cluster, &spec, &place, &token).await?;
@@ -87,7 +88,7 @@ struct Flow {
 
 /// What the answer is checked against.
 struct Known {
-    invitation: AuthorizationLink,
+    link: AuthorizationLink,
     uid: String,
     visit: SessionId,
     server: Server,
@@ -104,15 +105,12 @@ impl Flow {
         let random = || Uuid::new_v4().simple().to_string();
         let now = SystemClock.now();
         let known = Known {
-            invitation: AuthorizationLink {
-                key: LinkKey::new(random() + &random()),
-                record: AuthorizationLinkRecord { made_at: now },
-            },
+            link: AuthorizationLink { key: LinkKey::new(random() + &random()), made_at: now },
             uid: spec.uid.clone(),
             visit: SessionId::new(random(), client, now),
             server: server.clone(),
         };
-        let asked = known.invitation.question(consent, &client.id, redirect_uri, &spec.scopes, &known.way());
+        let asked = known.link.question(consent, &client.id, redirect_uri, &spec.scopes, &known.way());
         Self { address: asked.unwrap_or_else(|| consent.to_owned()), known: Arc::new(known) }
     }
 }
@@ -128,7 +126,7 @@ impl Known {
         &self,
         query: &crate::web::visit::Query,
     ) -> (crate::web::pages::Page, Option<Result<AuthorizationCode, String>>) {
-        let is_ours = query.get("state").is_some_and(|state| self.invitation.knows(state, &self.way()));
+        let is_ours = query.get("state").is_some_and(|state| self.link.knows(state, &self.way()));
         if !is_ours {
             return (words::other_browser(), None);
         }
@@ -268,14 +266,15 @@ async fn follow(cluster: &Cluster, name: &str, token: &Fingerprint) -> Result<St
         let secret = cluster.secret(&names::grant_secret(name)).await?;
         let data = secret.and_then(|secret| secret.data).unwrap_or_default();
         let grant = record::decode(data.into_iter().map(|(key, value)| (key, value.0)).collect()).ok();
-        let ours = grant.as_ref().and_then(|grant| grant.adopted.iter().rfind(|old| old.fingerprint == *token));
-        if let Some(rotation) = ours.and_then(|ours| ours.accepted_as) {
-            return Ok(format!("{name} is connected (rotation {rotation})\n"));
-        }
-        if ours.is_some_and(|ours| ours.refused) {
-            return Err(Trouble::Said(format!(
-                "the server rejected the new authorization: see `kubectl pleo status {name}`, and authorize again"
-            )));
+        let ours = grant.as_ref().and_then(|grant| grant.history.iter().rfind(|old| old.fingerprint == *token));
+        match ours.map(|ours| ours.verdict) {
+            Some(Verdict::Accepted { rotation }) => return Ok(format!("{name} is connected (rotation {rotation})\n")),
+            Some(Verdict::Rejected | Verdict::RejectedForAll | Verdict::RotatedOut) => {
+                return Err(Trouble::Said(format!(
+                    "the server rejected the new authorization: see `kubectl pleo status {name}`, and authorize again"
+                )));
+            }
+            Some(Verdict::Pending | Verdict::OutcomeUnknown) | None => {}
         }
         sleep(Duration::from_millis(500)).await;
     }

@@ -15,7 +15,7 @@ use super::{
     cluster::{Cluster, Trouble},
 };
 use crate::{
-    api::{PleoConnection, ReadyReason, ReauthReason, names},
+    api::{ConditionStatus, ConditionType, PleoConnection, ReadyReason, ReauthReason, names},
     clock::{SystemClock, WallClock},
 };
 
@@ -46,15 +46,14 @@ pub async fn all(cluster: &Cluster, everywhere: bool, output: Output) -> Result<
 
 fn row(connection: &PleoConnection, now: Timestamp) -> [String; 7] {
     let status = connection.status.clone().unwrap_or_default();
-    let of = |kind: &str| status.conditions.iter().find(|condition| condition.type_ == kind);
-    let word = |kind: &str| of(kind).map_or_else(|| "-".to_owned(), |condition| condition.status.clone());
+    let word = |kind| status.condition(kind).map_or_else(|| "-".to_owned(), |condition| condition.status.clone());
     let time = |time: &Option<Time>| time.as_ref().map_or_else(|| "-".to_owned(), |time| from_now(time.0, now));
-    let wrong = of("Stalled").or_else(|| of("Ready"));
+    let wrong = status.condition(ConditionType::Stalled).or_else(|| status.condition(ConditionType::Ready));
     [
         connection.namespace().unwrap_or_default(),
         connection.name_any(),
-        word("Ready"),
-        word("ReauthRequired"),
+        word(ConditionType::Ready),
+        word(ConditionType::ReauthRequired),
         time(&status.expiration_time),
         time(&status.next_refresh_time),
         wrong.map_or_else(|| "-".to_owned(), |condition| condition.reason.clone()),
@@ -124,12 +123,12 @@ fn happened(event: &Event, now: Timestamp) -> String {
 pub fn next_step(connection: &PleoConnection) -> String {
     let name = connection.name_any();
     let status = connection.status.clone().unwrap_or_default();
-    let of = |kind: &str| status.conditions.iter().find(|condition| condition.type_ == kind);
-    let Some(ready) = of("Ready") else {
+    let Some(ready) = status.condition(ConditionType::Ready) else {
         return "The operator has not reconciled it yet: `kubectl pleo check` shows whether one is running.".to_owned();
     };
     let secret = &connection.spec.client.secret_ref.name;
-    if let Some(reauth) = of("ReauthRequired").filter(|reauth| reauth.status == "True") {
+    let is_true = |condition: &&Condition| ConditionStatus::of(condition) == ConditionStatus::True;
+    if let Some(reauth) = status.condition(ConditionType::ReauthRequired).filter(is_true) {
         if reauth.reason == ReauthReason::ClientChanged.as_str() {
             return format!(
                 "Put the old client_id back into the Secret {secret}; or, to use the new client: `kubectl pleo connect {name}`"
@@ -148,16 +147,17 @@ pub fn next_step(connection: &PleoConnection) -> String {
     if connection.spec.suspend == Some(true) {
         return format!("It is suspended: `kubectl pleo resume {name}`");
     }
+    let stalled = status.condition(ConditionType::Stalled);
     let missing = ReadyReason::ClientSecretMissing.as_str();
-    if [Some(ready), of("Stalled")].into_iter().flatten().any(|condition| condition.reason == missing) {
+    if [Some(ready), stalled].into_iter().flatten().any(|condition| condition.reason == missing) {
         return format!(
             "Create or correct the Secret {secret}, as the message above says: the operator sees it at once."
         );
     }
-    if let Some(stalled) = of("Stalled") {
+    if let Some(stalled) = stalled {
         return format!("{}: see the message above; then `kubectl pleo refresh {name} --wait`.", stalled.reason);
     }
-    if ready.status == "True" {
+    if is_true(&ready) {
         return "Nothing.".to_owned();
     }
     "Nothing: it is retried automatically.".to_owned()

@@ -23,8 +23,8 @@ use prometheus_client::{
 };
 
 use crate::{
-    api::{ConditionType, PleoConnection, ReauthReason, SecuritySignal},
-    domain::{failure::Outcome, ledger::authorization::VisitEnd, plan::aging::end_of_life},
+    api::{ConditionStatus, ConditionType, PleoConnection, ReauthReason, SecuritySignal},
+    domain::{failure::Outcome, ledger::authorization::SessionEnd, plan::aging::end_of_life},
 };
 
 /// Bounds of the histograms, in seconds: an exchange may take a minute, a commit should take a hundredth.
@@ -92,11 +92,11 @@ impl Metrics {
             Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
         );
         registry.register_collector(Box::new(ConnectionGauges(Arc::clone(&views))));
-        for outcome in ["success", "not_sent", "throttled", "unknown", "misconfigured", "refused"] {
+        for outcome in ["success", "not_sent", "throttled", "unknown", "misconfigured", "rejected"] {
             // So that a rate is 0 and not missing before the first.
             drop(Family::get_or_create(&attempts, &OutcomeLabel { outcome }));
         }
-        for end in VisitEnd::ALL {
+        for end in SessionEnd::ALL {
             drop(Family::get_or_create(&consents, &OutcomeLabel { outcome: end.label() }));
         }
         for signal in SecuritySignal::ALL {
@@ -146,7 +146,7 @@ impl Metrics {
     }
 
     /// An authorization by link ended.
-    pub fn consent(&self, end: VisitEnd) {
+    pub fn consent(&self, end: SessionEnd) {
         self.consents.get_or_create(&OutcomeLabel { outcome: end.label() }).inc();
     }
 
@@ -268,9 +268,9 @@ impl Sample {
 }
 
 fn condition(connection: &PleoConnection, kind: ConditionType) -> Option<&Condition> {
-    connection.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == kind.as_str())
+    connection.status.as_ref()?.condition(kind)
 }
 
 fn is_true(condition: &Condition) -> bool {
-    condition.status == "True"
+    ConditionStatus::of(condition) == ConditionStatus::True
 }

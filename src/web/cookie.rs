@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::address::PublicUrl;
 use crate::domain::{
-    ledger::authorization::{SessionId, VISIT_LIFE},
+    ledger::authorization::{SESSION_LIFETIME, SessionId},
     token::Fingerprint,
 };
 
@@ -38,7 +38,7 @@ impl SessionCookie {
     pub fn set(&self, visit: &SessionId, address: &PublicUrl) -> Option<String> {
         let value = URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).ok()?);
         let (name, secure) = (name(&visit.id, address), if address.is_secure() { "; Secure" } else { "" });
-        let seconds = 2 * VISIT_LIFE.as_secs();
+        let seconds = 2 * SESSION_LIFETIME.as_secs();
         let cookie = format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}");
         (cookie.len() <= MAX_COOKIE).then_some(cookie)
     }

@@ -20,7 +20,7 @@ use crate::{
     cluster::{Store, StoreError, inputs},
     domain::{
         ledger::{
-            authorization::{AuthorizationLink, AuthorizationSession, SessionId, VisitEnd},
+            authorization::{AuthorizationLink, AuthorizationSession, SessionEnd, SessionId},
             grant::Grant,
         },
         plan::link::{self, AuthorizationResponse},
@@ -106,8 +106,8 @@ struct Place {
 }
 
 impl Place {
-    fn invitation(&self) -> Option<&AuthorizationLink> {
-        self.grant.value.invitation.as_ref()
+    fn link(&self) -> Option<&AuthorizationLink> {
+        self.grant.value.by_link.link.as_ref()
     }
 }
 
@@ -143,7 +143,7 @@ impl Site {
     }
 
     fn link(&self, place: &Place) -> Option<String> {
-        place.invitation()?.link(self.address.base(), &place.spec, self.now())
+        place.link()?.link(self.address.base(), &place.spec, self.now())
     }
 
     fn onward(&self, wanted: Option<&str>) -> Option<String> {
@@ -172,7 +172,7 @@ pub async fn begin(site: &Site, namespace: &str, name: &str, query: &Query) -> A
     let Some(place) = place else { return words::void_link().into() };
     let (spec, now) = (&place.spec, site.now());
     let ticket = query.get("ticket").unwrap_or_default();
-    let Some(invitation) = place.invitation().filter(|invitation| invitation.admits(ticket, &spec.uid, now)) else {
+    let Some(invitation) = place.link().filter(|link| link.admits(ticket, &spec.uid, now)) else {
         return words::void_link().into();
     };
     if spec.suspend {
@@ -274,14 +274,14 @@ fn take_in(
 ) -> Result<Box<Grant>, Box<Answer>> {
     let page = |page: Page| Box::new(Answer::from(page));
     let (spec, grant, now) = (&place.spec, &place.grant.value, site.now());
-    let taken = grant.visit.as_ref().filter(|taken| taken.id == visit.id);
+    let taken = grant.by_link.session.as_ref().filter(|taken| taken.id == visit.id);
     if taken.is_some_and(|taken| taken.browser == traveller.fingerprint()) {
         // It comes twice, or was stored although the answer was lost.
         return Err(Box::new(Answer::Go { to: result_of(site, visit), cookie: None }));
     }
     let Ok(server) = &spec.server else { return Err(page(words::not_now("Its spec cannot be used."))) };
     let way = AuthorizationSession { uid: &spec.uid, visit, browser: &traveller.browser, server: &server.token_url };
-    let Some(invitation) = place.invitation().filter(|ours| ours.knows(state, &way)) else {
+    let Some(invitation) = place.link().filter(|ours| ours.knows(state, &way)) else {
         return Err(page(words::void_link()));
     };
     let again = site.link(place);
@@ -336,9 +336,9 @@ pub async fn result<'a>(site: &Site, visit: &str, cookies: impl Iterator<Item = 
             Ok(None) => return words::void_link().into(),
             Err(error) => return in_trouble(&error),
         };
-        let taken = place.grant.value.visit.as_ref();
+        let taken = place.grant.value.by_link.session.as_ref();
         let Some(taken) = taken.filter(|taken| taken.id == visit && taken.browser == traveller.fingerprint()) else {
-            return words::result(Some(VisitEnd::Replaced), onward, None).into();
+            return words::result(Some(SessionEnd::Replaced), onward, None).into();
         };
         if taken.end.is_some() || began.elapsed() > ATTENTION {
             return words::result(taken.end, onward, site.link(&place)).into();

@@ -1,7 +1,7 @@
 //! The text of each page, for the person who was asked to click and may know nothing about clusters.
 
 use super::pages::{Mood, Page};
-use crate::domain::ledger::authorization::VisitEnd;
+use crate::domain::ledger::authorization::SessionEnd;
 
 /// The link leads nowhere. Whoever has no good link is not told whether there is such a connection.
 pub fn void_link() -> Page {
@@ -99,7 +99,7 @@ pub fn nothing_here() -> Page {
 }
 
 /// How the visit ended; none: not yet. `again`: a new link, where there is one.
-pub fn result(end: Option<VisitEnd>, onward: Option<String>, again: Option<String>) -> Page {
+pub fn result(end: Option<SessionEnd>, onward: Option<String>, again: Option<String>) -> Page {
     let Some(end) = end else {
         let mut page = Page::new(
             202,
@@ -111,7 +111,7 @@ pub fn result(end: Option<VisitEnd>, onward: Option<String>, again: Option<Strin
         return page;
     };
     let (title, text) = match end {
-        VisitEnd::Connected => {
+        SessionEnd::Connected => {
             let page = Page::new(
                 200,
                 Mood::Good,
@@ -120,28 +120,28 @@ pub fn result(end: Option<VisitEnd>, onward: Option<String>, again: Option<Strin
             );
             return page.with_action("Go on", onward);
         }
-        VisitEnd::Refused => {
+        SessionEnd::Rejected => {
             ("The server rejected your authorization", "It may have been used before, or have waited for too long.")
         }
-        VisitEnd::Misconfigured => (
+        SessionEnd::Misconfigured => (
             "The server does not accept the client",
             "Those who look after the connection must look at the client's Secret and at what is registered with the server.",
         ),
-        VisitEnd::Failed => ("The server could not be asked", "It was not reached, or did not answer as it should."),
-        VisitEnd::Lost => (
+        SessionEnd::Failed => ("The server could not be asked", "It was not reached, or did not answer as it should."),
+        SessionEnd::Lost => (
             "It was interrupted",
             "A program was stopped at the wrong moment, and your authorization was lost with it.",
         ),
-        VisitEnd::Replaced => {
+        SessionEnd::Replaced => {
             ("Someone else was faster", "A newer authorization is in use. There is nothing left to do here.")
         }
-        VisitEnd::TooLate => {
+        SessionEnd::TooLate => {
             ("It was not processed in time", "The connection or its client was changed, or it was suspended meanwhile.")
         }
     };
     let page = Page::new(200, Mood::Bad, title, text);
     match (end, again) {
-        (VisitEnd::Replaced, _) => page.with_action("Go on", onward),
+        (SessionEnd::Replaced, _) => page.with_action("Go on", onward),
         (_, Some(again)) => page.and("Please try once more.").with_action("Try again", Some(again)),
         (_, None) => {
             let mut page = page.and("Please try again: a new link is being created in status.authorizationURL.");

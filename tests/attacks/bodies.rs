@@ -2,7 +2,7 @@
 
 use pleo_operator::domain::failure::{
     Misconfiguration::{Client, Request},
-    Refusal::{InvalidGrant, InvalidToken},
+    RejectionCode::{InvalidGrant, InvalidToken},
 };
 
 use super::{

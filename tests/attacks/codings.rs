@@ -1,6 +1,6 @@
 //! Answers that a gateway compressed although it was asked not to: rightly, wrongly, and to hurt.
 
-use pleo_operator::domain::failure::Refusal::InvalidGrant;
+use pleo_operator::domain::failure::RejectionCode::InvalidGrant;
 use pleo_sandbox::script::Coding;
 
 use super::{

@@ -15,7 +15,7 @@ use pleo_operator::{
     clock::WallClock,
     domain::{
         commit::settlement::settle,
-        failure::{Failure, FailureKind, Misconfiguration, Outcome, Refusal},
+        failure::{Failure, FailureKind, Misconfiguration, Outcome, RejectionCode},
         ledger::grant::Grant,
         snapshot::LocalObservations,
         spec::Server as Target,
@@ -28,7 +28,7 @@ use tokio::time::timeout;
 use super::{
     certificates::{TRUSTED, Tls},
     hunt::{self, ACCESS, CLIENT_ID, CLIENT_SECRET, REFRESH, SPENT, no_secret_in},
-    scenes::{Scene, UID, at, ending, live, secs, token_url, written},
+    scenes::{Scene, UID, at, current, ending, secs, token_url, written},
     server::{Script, Server, Tally, Wire, reply},
 };
 
@@ -57,7 +57,7 @@ pub enum Expected {
     /// With the words that say why.
     Unknown(&'static str),
     Misconfigured(Misconfiguration),
-    Refused(Refusal),
+    Refused(RejectionCode),
 }
 
 pub use Expected::{Misconfigured, NotSent, Pair, Refused, Throttled, Tokens, Unknown};
@@ -179,7 +179,7 @@ impl Attack {
         let logs = hunt::heard();
         let grant = written(settle(scene.grant(), &attempt, &ending(outcome.clone(), started_at, scene.now)));
         scene.store(grant);
-        scene.snapshot.sighting = LocalObservations::default();
+        scene.snapshot.local = LocalObservations::default();
         scene.rest();
         Siege { outcome, tally, logs, asked: asked.load(Ordering::Relaxed), scene }
     }
@@ -219,7 +219,7 @@ async fn send(scene: &Scene, fence: Fence, request_timeout: Duration) -> Outcome
 /// A living connection whose refresh is due: its token ends 50 s from now.
 fn due(url: &str, token: &str, authentication: Authentication) -> Scene {
     let mut grant = Grant::new(UID, 7);
-    grant.live = Some(live(token, url, at(0), secs(900)));
+    grant.current = Some(current(token, url, at(0), secs(900)));
     let server = Target {
         token_url: token_url(url),
         authorization_url: Err("nobody consents here".into()),
@@ -257,7 +257,7 @@ pub struct Siege {
 impl Siege {
     /// What is stored, and what the user reads: at once, while the old token lives, and when it has ended.
     fn tell_the_user(self, expected: &Expected) {
-        let held = self.scene.grant().live.as_ref().map(|live| live.refresh.expose().to_owned());
+        let held = self.scene.grant().current.as_ref().map(|current| current.refresh.token.expose().to_owned());
         assert_eq!(held.as_deref(), expected.leaves_in_hand());
         let mut expired = self.scene.clone().at(1000);
         expired.rest();
@@ -301,7 +301,7 @@ impl Expected {
             (Throttled(wait), FailureKind::Throttled) => failure.retry_after == wait.map(secs),
             (Unknown(why), FailureKind::OutcomeUnknown) => failure.detail == *why,
             (Misconfigured(whose), FailureKind::Misconfigured(blamed)) => *whose == blamed,
-            (Refused(how), FailureKind::Refused(refusal)) => *how == refusal,
+            (Refused(how), FailureKind::Rejected(refusal)) => *how == refusal,
             _ => false,
         }
     }
@@ -333,10 +333,10 @@ impl Expected {
             (Misconfigured(Misconfiguration::Request), true) => {
                 (("False", "InvalidRequest"), valid, Some("InvalidRequest"))
             }
-            (Refused(Refusal::InvalidGrant), _) => {
+            (Refused(RejectionCode::InvalidGrant), _) => {
                 (("False", "ReauthRequired"), ("True", "GrantRefused"), Some("ReauthRequired"))
             }
-            (Refused(Refusal::InvalidToken), _) => {
+            (Refused(RejectionCode::InvalidToken), _) => {
                 (("False", "ReauthRequired"), ("True", "TokenInvalid"), Some("ReauthRequired"))
             }
         }

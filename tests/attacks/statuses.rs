@@ -1,6 +1,6 @@
 //! Whole answers with a status line or headers that are strange, misplaced or plainly wrong.
 
-use pleo_operator::domain::failure::Refusal::InvalidGrant;
+use pleo_operator::domain::failure::RejectionCode::InvalidGrant;
 
 use super::{
     attacks,

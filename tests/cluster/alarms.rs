@@ -83,11 +83,11 @@ async fn whoever_writes_into_our_secrets_is_named() {
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told.iter().any(|note| note.starts_with("kubectl-edit wrote into the Secret acme-token at ")), "{told:?}");
     assert!(told.iter().any(|note| note.starts_with("a-thief wrote into the Secret pleo-grant-acme at ")), "{told:?}");
-    assert_eq!((count(&operator, "secret_edited").as_str(), count(&operator, "refused_early").as_str()), ("2", "0"));
+    assert_eq!((count(&operator, "secret_edited").as_str(), count(&operator, "rejected_early").as_str()), ("2", "0"));
 
     world.sandbox.revoke("acme");
     world.request_refresh("acme", "twice").await;
-    world.until_counted(&operator, r#"pleo_security_signals_total{signal="refused_early"} 1"#).await;
-    assert_eq!(world.events("RefusedEarly").await.len(), 1);
+    world.until_counted(&operator, r#"pleo_security_signals_total{signal="rejected_early"} 1"#).await;
+    assert_eq!(world.events("RejectedEarly").await.len(), 1);
     finish(world).await;
 }

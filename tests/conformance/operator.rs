@@ -12,8 +12,9 @@ use pleo_operator::{
     },
     domain::{
         ledger::{
-            adopted::Adopted,
-            grant::{Attempts, Candidate, CandidateRecord, Grant, Holder},
+            grant::{Grant, Holder},
+            held::StoredToken,
+            known_token::KnownToken,
         },
         plan::adoption::TokenRemoval,
         report::status::Transition,
@@ -65,11 +66,10 @@ async fn connection(server: &Server, name: &str, spec: Value) -> (PleoConnection
 /// A grant with a candidate, as adoption writes it. Each story has tokens of its own: they are looked up everywhere.
 fn adopted(server: &Server, spec: &ResolvedSpec, token: &str) -> Grant {
     let token = RefreshToken::new(format!("{token} of {}", server.namespace));
-    let (fingerprint, server) = (token.fingerprint(), spec.token_url().unwrap().clone());
+    let candidate = StoredToken::new(token, spec.token_url().unwrap().clone(), None);
     let mut grant = Grant::new(&spec.uid, 0);
-    grant.adopted.push(Adopted::new(fingerprint.clone(), server.clone()));
-    let record = CandidateRecord { fingerprint, server, client_id: None, attempts: Attempts::default() };
-    grant.candidate = Some(Candidate { token, record });
+    grant.history.push(KnownToken::new(candidate.fingerprint.clone(), candidate.server.clone()));
+    grant.candidate = Some(candidate);
     grant
 }
 
@@ -188,7 +188,7 @@ async fn who_adopted_a_token_is_found_by_its_label() {
         let (_, acme) = connection(server, "acme", json!({})).await;
         let (_, other) = connection(server, "other", json!({})).await;
         let grant = adopted(server, &acme, "shared");
-        let fingerprint = grant.adopted[0].fingerprint.clone();
+        let fingerprint = grant.history[0].fingerprint.clone();
         let elsewhere = ["elsewhere".to_owned()];
         assert_eq!(store.adopter(&fingerprint, &other, &[]).await.unwrap(), None);
         store.write_grant(&acme, grant, None).await.unwrap();

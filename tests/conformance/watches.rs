@@ -70,7 +70,7 @@ async fn an_object_enters_a_selection_and_leaves_it() {
         server.create(SECRET, &SECRET.named("a")).await.is("201");
         let version = now(server).await;
         let gold = [("labelSelector", "tier=gold"), ("resourceVersion", version.as_str())];
-        let mut live = server.watch(SECRET, &gold).await.is("200");
+        let mut current = server.watch(SECRET, &gold).await.is("200");
         for tier in [json!("gold"), json!("tin"), json!("lead"), json!("gold"), json!(null), json!("gold")] {
             label(server, "a", tier).await;
         }
@@ -79,7 +79,7 @@ async fn an_object_enters_a_selection_and_leaves_it() {
         last(server, "gold").await;
         let expected =
             ["ADDED a", "DELETED a", "ADDED a", "DELETED a", "ADDED a", "MODIFIED a", "DELETED a", "ADDED zz-last"];
-        assert_eq!(live.until(LAST).await, expected);
+        assert_eq!(current.until(LAST).await, expected);
         let mut late = server.watch(SECRET, &gold).await.is("200");
         assert_eq!(late.until(LAST).await, expected);
     })

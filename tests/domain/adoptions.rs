@@ -2,7 +2,7 @@
 //! Secret that it stood in is tidied.
 
 use pleo_operator::domain::{
-    ledger::grant::{Grant, RefusedReason},
+    ledger::grant::{Grant, RejectionReason},
     plan::{
         decide::{Decision, WaitReason},
         projection,
@@ -12,8 +12,8 @@ use pleo_operator::domain::{
 };
 
 use super::scenes::{
-    PRODUCTION, STAGING, Scene, UID, adopted, at, invalid_grant, live, no_connection, pair, reply, secs, server,
-    silence, token_url,
+    PRODUCTION, STAGING, Scene, UID, accepted, at, current, invalid_grant, known, no_connection, pair, reply, secs,
+    server, silence, token_url,
 };
 
 /// I9: the living pair is not touched before the new one is proved.
@@ -21,12 +21,12 @@ use super::scenes::{
 fn a_new_consent_is_adopted_beside_the_living_pair_and_proved_first() {
     let mut scene = Scene::living().at(100).consent("consent-2");
     assert!(matches!(scene.rest(), Decision::Rotate(_)));
-    assert_eq!(scene.grant().live.as_ref().unwrap().refresh.expose(), "refresh-7");
+    assert_eq!(scene.grant().current.as_ref().unwrap().refresh.token.expose(), "refresh-7");
     assert_eq!(scene.grant().candidate.as_ref().unwrap().token.expose(), "consent-2");
-    assert_eq!(scene.grant().adopted, [adopted("consent-2", PRODUCTION, None)]);
+    assert_eq!(scene.grant().history, [known("consent-2", PRODUCTION)]);
     scene.exchange(pair("8"));
     assert_eq!(scene.sent[0].0, "consent-2");
-    assert_eq!(scene.grant().live.as_ref().unwrap().refresh.expose(), "refresh-8");
+    assert_eq!(scene.grant().current.as_ref().unwrap().refresh.token.expose(), "refresh-8");
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_token_whose_pair_was_lost_at_one_server_is_not_sent_to_another() {
     scene.exchange(silence());
     scene = scene.at(100);
     scene.exchange(invalid_grant());
-    assert_eq!(scene.grant().refused.as_ref().unwrap().reason, RefusedReason::RotationLost);
+    assert_eq!(scene.grant().last_rejection.as_ref().unwrap().reason, RejectionReason::RotationLost);
     let mut scene = scene.at(200).with_spec(|spec| spec.server = Ok(server(STAGING)));
     scene.rest();
     assert_eq!(scene.sent.len(), 2);
@@ -165,8 +165,8 @@ fn the_grant_of_a_predecessor_is_never_used() {
     let predecessor = |scene: Scene| {
         scene.seeing(|seen| {
             let mut old = Grant::new("another uid", 30);
-            old.live = Some(live("refresh-30", PRODUCTION, at(0), secs(900)));
-            old.adopted = vec![adopted("consent-1", PRODUCTION, Some(1))];
+            old.current = Some(current("refresh-30", PRODUCTION, at(0), secs(900)));
+            old.history = vec![accepted("consent-1", PRODUCTION, 1)];
             seen.grant = GrantSecret::Ours(Versioned { value: old, version: "7".into() }).as_seen_by(&seen.spec.uid);
         })
     };
@@ -179,7 +179,7 @@ fn the_grant_of_a_predecessor_is_never_used() {
     scene.exchange(pair("1"));
     let grant = scene.grant();
     assert_eq!(grant.connection, scene.snapshot.spec.uid);
-    assert_eq!(grant.adopted[0], adopted("consent-1", PRODUCTION, Some(1)), "its memory goes on");
+    assert_eq!(grant.history[0], accepted("consent-1", PRODUCTION, 1), "its memory goes on");
     assert_eq!(scene.sent, [("consent-9".to_owned(), token_url(PRODUCTION))]);
     let mut scene = scene.at(100).consent("consent-1");
     scene.rest();
@@ -213,7 +213,7 @@ fn a_grant_that_begins_anew_goes_on_counting() {
 /// A status is a witness that no backup brings back: of the rotations there were, and of the end of the last one (I3).
 #[test]
 fn what_was_told_shows_which_grant_was_put_back() {
-    let (living, dead) = (Scene::living(), Scene::dead(RefusedReason::GrantRefused));
+    let (living, dead) = (Scene::living(), Scene::dead(RejectionReason::GrantRefused));
     let seven = living.grant().rotation;
     assert_eq!(dead.grant().rotation, seven);
     for (scene, rotation, rejected_rotation, is_backup) in [
@@ -263,7 +263,7 @@ fn pods_were_told_before_users() {
     let (token, seven) = (&scene.snapshot.token, scene.grant());
     let by_both = |grant: &GrantSecret, uid: &str| six.and_by(token, grant, uid).rotation;
     let mut old = seven.clone();
-    old.live.as_mut().unwrap().access = None;
+    old.current.as_mut().unwrap().access = None;
     let old = GrantSecret::Ours(Versioned { value: old, version: "1".into() });
     assert_eq!(by_both(&old, UID), 7);
     assert_eq!(by_both(&GrantSecret::Absent, UID), 7);
@@ -302,7 +302,7 @@ fn a_token_that_may_be_on_its_way_to_one_server_is_not_sent_to_another() {
 fn the_live_token_of_a_predecessor_is_never_sent_even_after_a_new_consent() {
     let mut scene = Scene::new().consent("consent-9").seeing(|seen| {
         let mut old = Grant::new("another uid", 30);
-        old.live = Some(live("refresh-30", PRODUCTION, at(0), secs(900)));
+        old.current = Some(current("refresh-30", PRODUCTION, at(0), secs(900)));
         seen.grant = GrantSecret::Stale(Versioned { value: old, version: "7".into() });
     });
     scene.exchange(pair("1"));
@@ -384,5 +384,5 @@ fn the_key_of_a_refused_consent_stays() {
     let mut scene = Scene::adopted();
     scene.exchange(reply(400, r#"{"error":"invalid_token"}"#));
     assert!(!scene.done.contains(&"tidy"));
-    assert_eq!(scene.grant().refused.as_ref().unwrap().reason, RefusedReason::TokenInvalid);
+    assert_eq!(scene.grant().last_rejection.as_ref().unwrap().reason, RejectionReason::TokenInvalid);
 }

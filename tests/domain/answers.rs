@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use pleo_operator::{
     domain::{
-        failure::{Failure, FailureKind, Misconfiguration, Outcome, Refusal, TokenResponse},
-        plan::schedule::{DEFAULT_LIFE, MAX_LIFE},
+        failure::{Failure, FailureKind, Misconfiguration, Outcome, RejectionCode, TokenResponse},
+        plan::schedule::{DEFAULT_LIFETIME, MAX_LIFETIME},
     },
     pleo::answer::interpret,
 };
@@ -35,7 +35,7 @@ fn kind(status: u16, body: &str) -> FailureKind {
 }
 
 fn life_of(expires_in: &str) -> Duration {
-    issued(&format!(r#"{{"access_token":"a","refresh_token":"r","expires_in":{expires_in}}}"#)).life
+    issued(&format!(r#"{{"access_token":"a","refresh_token":"r","expires_in":{expires_in}}}"#)).lifetime
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn a_pair_is_taken_exactly_as_it_came() {
     assert_eq!(pair.access.unwrap().expose(), "a");
     assert_eq!(pair.refresh.unwrap().expose(), "r");
     assert_eq!(pair.token_type, "bearer");
-    assert_eq!(pair.life, secs(900));
+    assert_eq!(pair.lifetime, secs(900));
 }
 
 /// T1: opaque, presented exactly as received.
@@ -79,7 +79,7 @@ fn a_life_is_read_from_a_number_or_a_string_and_bounded_by_a_day() {
     ] {
         assert_eq!(life_of(expires_in), Duration::from_secs_f64(seconds), "{expires_in}");
     }
-    assert_eq!(MAX_LIFE, secs(86_400));
+    assert_eq!(MAX_LIFETIME, secs(86_400));
 }
 
 #[test]
@@ -103,10 +103,10 @@ fn a_life_that_makes_no_sense_is_five_minutes_and_costs_no_pair() {
         r#""0""#,
         r#""15m""#,
     ] {
-        assert_eq!(life_of(nonsense), DEFAULT_LIFE, "{nonsense}");
+        assert_eq!(life_of(nonsense), DEFAULT_LIFETIME, "{nonsense}");
     }
-    assert_eq!(issued(r#"{"access_token":"a","refresh_token":"r"}"#).life, DEFAULT_LIFE);
-    assert_eq!(DEFAULT_LIFE, secs(300));
+    assert_eq!(issued(r#"{"access_token":"a","refresh_token":"r"}"#).lifetime, DEFAULT_LIFETIME);
+    assert_eq!(DEFAULT_LIFETIME, secs(300));
 }
 
 #[test]
@@ -192,8 +192,8 @@ fn a_success_without_a_token_leaves_the_outcome_unknown() {
 fn a_rejection_is_a_4xx_with_one_of_two_codes() {
     for status in [400, 401, 402, 403, 404, 409, 410, 418, 422, 499] {
         let invalid_grant = kind(status, r#"{"error":"invalid_grant","error_description":"Token expired"}"#);
-        assert_eq!(invalid_grant, FailureKind::Refused(Refusal::InvalidGrant));
-        assert_eq!(kind(status, r#"{"error":"invalid_token"}"#), FailureKind::Refused(Refusal::InvalidToken));
+        assert_eq!(invalid_grant, FailureKind::Rejected(RejectionCode::InvalidGrant));
+        assert_eq!(kind(status, r#"{"error":"invalid_token"}"#), FailureKind::Rejected(RejectionCode::InvalidToken));
     }
 }
 

@@ -8,13 +8,11 @@ use pleo_operator::{
     api::FailureReason,
     domain::{
         commit::settlement::AttemptResult,
-        failure::{Failure, FailureKind, Misconfiguration, Outcome, Refusal, TokenResponse},
+        failure::{Failure, FailureKind, Misconfiguration, Outcome, RejectionCode, TokenResponse},
         ledger::{
-            adopted::Adopted,
-            grant::{
-                AttemptId, Attempts, Claim, FailureRecord, Grant, Halt, HaltReason, Live, Refused, RefusedReason,
-                Restarted, Retry,
-            },
+            grant::{Claim, FailureRecord, Grant, Rejection, RejectionReason, Restarted},
+            held::{AttemptId, Attempts, Halt, HaltReason, NextAttempt, Pair, Retry},
+            known_token::{KnownToken, Verdict},
             record::Unreadable,
         },
         snapshot::{
@@ -28,7 +26,7 @@ use pleo_operator::{
 use proptest::{option, prelude::*, sample::select};
 
 use super::scenes::{
-    PRODUCTION, STAGING, Scene, UID, at, candidate, client, deployment, fingerprint, holder, live, server, token_url,
+    PRODUCTION, STAGING, Scene, UID, at, candidate, client, current, deployment, fingerprint, holder, server, token_url,
 };
 
 pub const TOKENS: [&str; 5] = ["token-a", "token-b", "token-c", "token-d", "token-e"];
@@ -63,38 +61,47 @@ fn retry() -> BoxedStrategy<Retry> {
 
 fn halt() -> BoxedStrategy<Halt> {
     let reason = select(&[HaltReason::InvalidClient, HaltReason::InvalidRequest, HaltReason::RetriesExhausted]);
-    (reason, select(&CLIENTS), 1_i64..3)
-        .prop_map(|(reason, id, generation)| Halt { reason, client: client(id).fingerprint(UID), generation })
+    (reason, select(&CLIENTS), 1_i64..3, option::of(retry()))
+        .prop_map(|(reason, id, generation, retry)| Halt {
+            reason,
+            client: client(id).fingerprint(UID),
+            generation,
+            retry,
+        })
         .boxed()
 }
 
 pub fn attempts() -> BoxedStrategy<Attempts> {
     let none = Just(Attempts::default());
-    let some = (0_u32..30, option::of(time()), option::of(retry()), any::<bool>(), option::weighted(0.2, halt()));
+    let next = prop_oneof![
+        4 => Just(NextAttempt::WhenDue),
+        4 => retry().prop_map(NextAttempt::Retry),
+        2 => halt().prop_map(NextAttempt::Halted),
+    ];
+    let some = (0_u32..30, option::of(time()), any::<bool>(), next);
     prop_oneof![
         none,
-        some.prop_map(|(failures, failing_since, retry, in_doubt, halt)| Attempts {
+        some.prop_map(|(failures, failing_since, outcome_unknown, next)| Attempts {
             failures,
             failing_since,
-            retry,
-            in_doubt,
-            halt
+            outcome_unknown,
+            next
         })
     ]
     .boxed()
 }
 
-fn live_pair() -> BoxedStrategy<Live> {
+fn live_pair() -> BoxedStrategy<Pair> {
     let life = prop_oneof![3 => 200_000_u64..2_000_000, 1 => 1_u64..20_000];
     let access = option::weighted(0.9, token());
     (token(), url(), time(), life, access, attempt_id(), attempts(), client_id())
         .prop_map(|(token, url, issued_at, life_ms, access, attempt, attempts, client_id)| {
-            let mut live = live(token, url.as_str(), issued_at, Duration::from_millis(life_ms));
-            live.access = access.map(|name| AccessToken::new(format!("access of {name}")));
-            live.record.attempt = attempt;
-            live.record.client_id = client_id;
-            live.record.attempts = attempts;
-            live
+            let mut current = current(token, url.as_str(), issued_at, Duration::from_millis(life_ms));
+            current.access = access.map(|name| AccessToken::new(format!("access of {name}")));
+            current.issue.attempt = attempt;
+            current.refresh.client_id = client_id;
+            current.refresh.attempts = attempts;
+            current
         })
         .boxed()
 }
@@ -117,22 +124,28 @@ fn client_id() -> BoxedStrategy<Option<Fingerprint>> {
     option::weighted(0.8, select(&CLIENTS).prop_map(|id| client(id).id_fingerprint())).boxed()
 }
 
-fn refusal() -> BoxedStrategy<Refused> {
-    let reason = select(&[RefusedReason::GrantRefused, RefusedReason::TokenInvalid, RefusedReason::RotationLost]);
+fn refusal() -> BoxedStrategy<Rejection> {
+    let reason = select(&[RejectionReason::GrantRefused, RejectionReason::TokenInvalid, RejectionReason::RotationLost]);
     (token(), reason, time())
-        .prop_map(|(token, reason, at)| Refused { fingerprint: fingerprint(token), reason, at })
+        .prop_map(|(token, reason, at)| Rejection { fingerprint: fingerprint(token), reason, at })
         .boxed()
 }
 
-fn adopted() -> BoxedStrategy<Adopted> {
-    (token(), url(), option::of(0_u64..9), any::<bool>(), client_id())
-        .prop_map(|(token, server, accepted_as, refused, client_id)| Adopted {
+fn known_token() -> BoxedStrategy<KnownToken> {
+    let verdict = prop_oneof![
+        3 => Just(Verdict::Pending),
+        1 => Just(Verdict::OutcomeUnknown),
+        3 => (0_u64..9).prop_map(|rotation| Verdict::Accepted { rotation }),
+        2 => Just(Verdict::Rejected),
+        1 => Just(Verdict::RejectedForAll),
+        1 => Just(Verdict::RotatedOut),
+    ];
+    (token(), url(), verdict, client_id())
+        .prop_map(|(token, server, verdict, client_id)| KnownToken {
             fingerprint: fingerprint(token),
             server,
-            accepted_as,
-            refused: refused && accepted_as.is_none(),
-            refused_as: client_id.into_iter().filter(|_| refused && accepted_as.is_none()).collect(),
-            in_doubt: false,
+            verdict,
+            rejected_from: client_id.into_iter().filter(|_| verdict == Verdict::Rejected).collect(),
         })
         .boxed()
 }
@@ -160,7 +173,7 @@ pub fn grant() -> BoxedStrategy<Grant> {
         option::weighted(0.3, refusal()),
     );
     let ledger = (
-        prop::collection::vec(adopted(), 0..4),
+        prop::collection::vec(known_token(), 0..4),
         option::of(failure_record()),
         option::of(select(&["monday", "tuesday"])),
         option::of(time()),
@@ -168,22 +181,25 @@ pub fn grant() -> BoxedStrategy<Grant> {
     );
     (held, ledger)
         .prop_map(
-            |((rotation, live, waiting, claim, refused), (adopted, last_failure, request, last_sent_at, restarts))| {
+            |(
+                (rotation, current, waiting, claim, refused),
+                (adopted, last_failure, request, last_sent_at, restarts),
+            )| {
                 let mut grant = Grant::new(UID, rotation);
-                grant.live = live;
+                grant.current = current;
                 grant.candidate = waiting.map(|(token, url, attempts, owner)| {
                     let mut candidate = candidate(token, url.as_str());
-                    candidate.record.attempts = attempts;
-                    candidate.record.client_id = owner.map(|id| client(id).id_fingerprint());
+                    candidate.attempts = attempts;
+                    candidate.client_id = owner.map(|id| client(id).id_fingerprint());
                     candidate
                 });
                 grant.claim = claim;
-                grant.adopted = adopted;
+                grant.history = adopted;
                 if let Some(candidate) = &grant.candidate {
-                    let record = &candidate.record;
-                    grant.adopted.push(Adopted::new(record.fingerprint.clone(), record.server.clone()));
+                    let record = &candidate;
+                    grant.history.push(KnownToken::new(record.fingerprint.clone(), record.server.clone()));
                 }
-                grant.refused = refused.filter(|refused| grant.holding(&refused.fingerprint).is_none());
+                grant.last_rejection = refused.filter(|refused| grant.holding(&refused.fingerprint).is_none());
                 grant.last_failure = last_failure;
                 grant.handled_request = request.map(str::to_owned);
                 grant.last_sent_at = last_sent_at;
@@ -261,7 +277,7 @@ fn initial() -> BoxedStrategy<InitialGrant> {
     .boxed()
 }
 
-fn sighting() -> BoxedStrategy<LocalObservations> {
+fn local() -> BoxedStrategy<LocalObservations> {
     let claim_owner = select(&[
         ClaimOwner::UnderWayHere,
         ClaimOwner::NeverSentHere,
@@ -274,9 +290,9 @@ fn sighting() -> BoxedStrategy<LocalObservations> {
             claim_owner: Some(claim_owner),
             claim_seen_for: Duration::from_millis(claim_ms),
             candidate_failure_seen_for: Duration::from_millis(candidate_failure_ms),
-            live_failure_seen_for: Duration::from_millis(live_failure_ms),
+            current_failure_seen_for: Duration::from_millis(live_failure_ms),
             code_seen_for: Duration::from_millis(live_failure_ms),
-            live_seen_for: Duration::ZERO,
+            current_seen_for: Duration::ZERO,
         })
         .boxed()
 }
@@ -299,8 +315,8 @@ pub fn scene() -> BoxedStrategy<Scene> {
         restarts: None,
     });
     let seen = (spec(), client, initial(), grant_secret(), token);
-    (seen, option::weighted(0.1, Just("old-name".to_owned())), told(), deferred, sighting(), time())
-        .prop_map(|((spec, client, initial, grant, token), retired, told, deferred, sighting, now)| {
+    (seen, option::weighted(0.1, Just("old-name".to_owned())), told(), deferred, local(), time())
+        .prop_map(|((spec, client, initial, grant, token), retired, told, deferred, local, now)| {
             let mut scene = Scene::new();
             let has_claim = grant.ours().is_some_and(|grant| grant.value.claim.is_some());
             scene.snapshot = Snapshot {
@@ -314,7 +330,7 @@ pub fn scene() -> BoxedStrategy<Scene> {
                 links: None,
                 deferred,
                 repairs: Repairs::default(),
-                sighting: LocalObservations { claim_owner: sighting.claim_owner.filter(|_| has_claim), ..sighting },
+                local: LocalObservations { claim_owner: local.claim_owner.filter(|_| has_claim), ..local },
             };
             scene.now = now;
             with_token_secret(scene, token)
@@ -352,7 +368,7 @@ pub fn outcome() -> BoxedStrategy<Outcome> {
                     access: access.map(|name| AccessToken::new(format!("access of {name}"))),
                     refresh: refresh.map(RefreshToken::new),
                     token_type: "Bearer".into(),
-                    life: Duration::from_millis(life_ms),
+                    lifetime: Duration::from_millis(life_ms),
                 })
             })
         },
@@ -363,8 +379,8 @@ pub fn outcome() -> BoxedStrategy<Outcome> {
         FailureKind::OutcomeUnknown,
         FailureKind::Misconfigured(Misconfiguration::Client),
         FailureKind::Misconfigured(Misconfiguration::Request),
-        FailureKind::Refused(Refusal::InvalidGrant),
-        FailureKind::Refused(Refusal::InvalidToken),
+        FailureKind::Rejected(RejectionCode::InvalidGrant),
+        FailureKind::Rejected(RejectionCode::InvalidToken),
     ]);
     let failed = (kind, option::of(0_u64..2000)).prop_map(|(kind, seconds)| {
         Outcome::Failed(Failure { kind, detail: "it failed".into(), retry_after: seconds.map(Duration::from_secs) })

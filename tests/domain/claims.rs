@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use pleo_operator::domain::{
     commit::attempt::{Claiming, claim},
-    ledger::grant::{AttemptId, Grant, Which},
+    ledger::{
+        grant::{Grant, Which},
+        held::AttemptId,
+    },
     plan::{
         decide::{Decision, NextRefresh, Rotation, WaitReason},
         schedule::Pace,
@@ -13,7 +16,7 @@ use pleo_operator::domain::{
     snapshot::{ClaimOwner, LocalObservations},
 };
 
-use super::scenes::{PRODUCTION, Scene, adopted, at, candidate, claim_of, claimed, no_connection, pair, secs, terms};
+use super::scenes::{PRODUCTION, Scene, at, candidate, claim_of, claimed, known, no_connection, pair, secs, terms};
 
 /// `refresh-7` was due at 805 and was claimed at 810: the claim ends at 880, the token at 900.
 fn claimed_at_810(whose: ClaimOwner, seen_for: u64) -> Scene {
@@ -52,11 +55,11 @@ fn a_claim_of_a_dead_process_of_this_pod_is_taken_over_after_the_settle_time() {
 fn a_claim_from_elsewhere_is_waited_for_until_its_token_has_ended_or_five_minutes_are_over() {
     let wait_for = |life: u64, started_at: i64| {
         let scene = Scene::living()
-            .with_grant(|grant| grant.live.as_mut().unwrap().record.life_ms = life * 1000)
+            .with_grant(|grant| grant.current.as_mut().unwrap().issue.lifetime_ms = life * 1000)
             .published()
             .at(started_at)
             .with_claim("refresh-7", at(started_at), ClaimOwner::Elsewhere, 0);
-        let wait = match scene.turn() {
+        let wait = match scene.next_refresh() {
             NextRefresh::At(until, WaitReason::Claim) => until,
             other => panic!("{other:?}"),
         };
@@ -74,7 +77,9 @@ fn a_claim_from_elsewhere_is_waited_for_until_its_token_has_ended_or_five_minute
 fn the_wait_for_a_claim_from_elsewhere_counts_from_when_it_was_first_seen() {
     assert_eq!(claimed_at_810(ClaimOwner::Elsewhere, 0).at(820).waits().until, Some(at(900)));
     let seen_late = Scene::living().at(860).with_claim("refresh-7", at(810), ClaimOwner::Elsewhere, 0);
-    let NextRefresh::At(until, WaitReason::Claim) = seen_late.turn() else { panic!("{:?}", seen_late.turn()) };
+    let NextRefresh::At(until, WaitReason::Claim) = seen_late.next_refresh() else {
+        panic!("{:?}", seen_late.next_refresh())
+    };
     assert_eq!(until, at(950), "90 s from now: the holder's clock is not ours");
     assert_eq!(claimed_at_810(ClaimOwner::Elsewhere, 89).waits().until, Some(at(811)));
     assert!(claimed_at_810(ClaimOwner::Elsewhere, 0).at(900).is_sending());
@@ -83,8 +88,8 @@ fn the_wait_for_a_claim_from_elsewhere_counts_from_when_it_was_first_seen() {
 #[test]
 fn whoever_made_a_claim_without_a_known_holder_counts_as_alive() {
     let scene = Scene::living().at(810).with_claim("refresh-7", at(810), ClaimOwner::Elsewhere, 0);
-    let scene = scene.seeing(|seen| seen.sighting = LocalObservations::default());
-    assert!(matches!(scene.turn(), NextRefresh::At(_, WaitReason::Claim)));
+    let scene = scene.seeing(|seen| seen.local = LocalObservations::default());
+    assert!(matches!(scene.next_refresh(), NextRefresh::At(_, WaitReason::Claim)));
 }
 
 #[test]
@@ -93,13 +98,13 @@ fn a_claim_of_ours_that_was_never_used_is_taken_over_at_once_and_without_doubt()
     let rotation = scene.sends();
     assert!(rotation.claim_unused);
     let (attempt, _) = scene.begin();
-    assert!(!attempt.claimed.live.unwrap().record.attempts.in_doubt);
+    assert!(!attempt.claimed.current.unwrap().refresh.attempts.outcome_unknown);
 }
 
 #[test]
 fn a_claim_whose_clock_was_ahead_is_not_waited_for_for_ever() {
     let scene = Scene::living().at(810).with_claim("refresh-7", at(1_000_000), ClaimOwner::Elsewhere, 0);
-    let NextRefresh::At(until, WaitReason::Claim) = scene.turn() else { panic!("{:?}", scene.turn()) };
+    let NextRefresh::At(until, WaitReason::Claim) = scene.next_refresh() else { panic!("{:?}", scene.next_refresh()) };
     assert_eq!(until, at(885), "75 s");
 }
 
@@ -109,13 +114,13 @@ fn a_claim_holds_up_the_other_token_as_well() {
         .with_grant(|grant| grant.candidate = Some(candidate("consent-2", PRODUCTION)))
         .at(810)
         .with_claim("refresh-7", at(810), ClaimOwner::Elsewhere, 0);
-    assert!(matches!(scene.turn(), NextRefresh::At(_, WaitReason::Claim)));
+    assert!(matches!(scene.next_refresh(), NextRefresh::At(_, WaitReason::Claim)));
 }
 
 #[test]
 fn not_even_a_refresh_request_breaks_into_a_claim() {
     let scene = claimed_at_810(ClaimOwner::Elsewhere, 10).with_spec(|spec| spec.refresh_request = Some("now!".into()));
-    assert!(matches!(scene.turn(), NextRefresh::At(_, WaitReason::Claim)));
+    assert!(matches!(scene.next_refresh(), NextRefresh::At(_, WaitReason::Claim)));
 }
 
 /// Taken over, noted as in doubt, sent once more.
@@ -124,27 +129,27 @@ fn a_token_whose_claim_was_abandoned_is_in_doubt_and_sent_at_once() {
     let mut scene = Scene::living().at(100).with_claim("refresh-7", at(100), ClaimOwner::DeadHere, 0).at(130);
     let (attempt, _) = scene.begin();
     assert_eq!(scene.sent[0].0, "refresh-7", "though its refresh is not due");
-    assert!(attempt.claimed.live.as_ref().unwrap().record.attempts.in_doubt);
+    assert!(attempt.claimed.current.as_ref().unwrap().refresh.attempts.outcome_unknown);
     assert_eq!(attempt.claimed.claim.as_ref().unwrap().attempt, attempt.id);
 }
 
 #[test]
 fn taking_over_a_claim_raises_doubt_for_the_claimed_token_only() {
     let mut both = Grant::new(super::scenes::UID, 7);
-    both.live = Some(super::scenes::live("refresh-7", PRODUCTION, at(0), secs(900)));
+    both.current = Some(super::scenes::current("refresh-7", PRODUCTION, at(0), secs(900)));
     both.candidate = Some(candidate("consent-2", PRODUCTION));
-    both.adopted = vec![adopted("consent-2", PRODUCTION, None)];
+    both.history = vec![known("consent-2", PRODUCTION)];
     let doubts = |grant: &Grant| {
-        let candidate = grant.candidate.as_ref().unwrap().record.attempts.in_doubt;
-        (candidate, grant.live.as_ref().unwrap().record.attempts.in_doubt)
+        let candidate = grant.candidate.as_ref().unwrap().attempts.outcome_unknown;
+        (candidate, grant.current.as_ref().unwrap().refresh.attempts.outcome_unknown)
     };
     for (claimed_token, sent, doubt) in [
         ("consent-2", Which::Candidate, (true, false)),
-        ("consent-2", Which::Live, (true, false)),
+        ("consent-2", Which::Current, (true, false)),
         ("refresh-7", Which::Candidate, (false, true)),
-        ("refresh-7", Which::Live, (false, true)),
+        ("refresh-7", Which::Current, (false, true)),
         ("consent-1", Which::Candidate, (false, false)),
-        ("refresh-6", Which::Live, (false, false)),
+        ("refresh-6", Which::Current, (false, false)),
     ] {
         let mut abandoned = both.clone();
         abandoned.claim = Some(claim_of(claimed_token, at(0)));
@@ -156,7 +161,7 @@ fn taking_over_a_claim_raises_doubt_for_the_claimed_token_only() {
 #[test]
 fn a_token_that_the_grant_does_not_hold_cannot_be_claimed() {
     let empty = Grant::new(super::scenes::UID, 0);
-    for which in [Which::Candidate, Which::Live] {
+    for which in [Which::Candidate, Which::Current] {
         let rotation = Rotation { which, resumes: false, claim_unused: false, request: None };
         assert!(claim(&empty, &rotation, AttemptId("here-1".into()), at(0), terms()).is_none());
     }
@@ -197,7 +202,7 @@ fn a_consent_that_comes_while_a_claim_stands_is_adopted_and_waits() {
 fn an_exchange_that_was_taken_over_counts_as_one() {
     let pace = Pace { request_timeout: secs(4) };
     let scene = Scene::living().at(100).with_claim("refresh-7", at(100), ClaimOwner::DeadHere, 0).at(102);
-    let start = match pleo_operator::domain::plan::decide::turn(&scene.snapshot, scene.now, pace) {
+    let start = match pleo_operator::domain::plan::decide::next_refresh(&scene.snapshot, scene.now, pace) {
         NextRefresh::Now(_) => scene.now,
         NextRefresh::At(time, _) => time,
         NextRefresh::Never => panic!("never"),

@@ -22,7 +22,7 @@ use super::scenes::{
 };
 
 fn reason(scene: &Scene) -> ReauthReason {
-    reauth::consent(&scene.snapshot).reason
+    reauth::reauth(&scene.snapshot).reason
 }
 
 /// Who may present the candidate.
@@ -34,13 +34,13 @@ fn of_candidate(scene: &Scene) -> Ownership {
 fn a_pair_is_bound_to_its_client_by_its_success() {
     let mut scene = Scene::adopted();
     scene.exchange(pair("1"));
-    assert_eq!(scene.grant().live.as_ref().unwrap().record.client_id, Some(our_id()));
+    assert_eq!(scene.grant().current.as_ref().unwrap().refresh.client_id, Some(our_id()));
 
     let mut other = scene.clone().at(850).client("another");
-    assert_eq!((other.turn(), reason(&other)), (NextRefresh::Never, ReauthReason::ClientChanged));
+    assert_eq!((other.next_refresh(), reason(&other)), (NextRefresh::Never, ReauthReason::ClientChanged));
     assert!(matches!(other.rest(), Decision::Wait(_)));
     let asked = other.with_spec(|spec| spec.refresh_request = Some("now".into()));
-    assert_eq!(asked.turn(), NextRefresh::Never, "not even when asked");
+    assert_eq!(asked.next_refresh(), NextRefresh::Never, "not even when asked");
 
     let mut back = asked.client("acme-client");
     back.exchange(pair("2"));
@@ -57,10 +57,11 @@ fn another_secret_of_the_same_client_changes_nothing() {
 
 #[test]
 fn a_ledger_from_before_binds_at_its_next_success() {
-    let mut scene = Scene::living().with_grant(|grant| grant.live.as_mut().unwrap().record.client_id = None).at(850);
+    let mut scene =
+        Scene::living().with_grant(|grant| grant.current.as_mut().unwrap().refresh.client_id = None).at(850);
     assert!(scene.clone().client("another").is_sending(), "nobody noted whose it is");
     scene.exchange(silence());
-    assert_eq!(scene.grant().live.as_ref().unwrap().record.client_id, None, "not by a try that may have failed");
+    assert_eq!(scene.grant().current.as_ref().unwrap().refresh.client_id, None, "not by a try that may have failed");
     let mut scene = scene.at(900);
     scene.exchange(pair("8"));
     assert_eq!(reason(&scene.client("another")), ReauthReason::ClientChanged);
@@ -71,7 +72,7 @@ fn a_candidate_is_bound_by_an_unknown_outcome_and_by_no_other_failure() {
     for (outcome, bound) in [(no_connection(), None), (invalid_client(), None), (silence(), Some(our_id()))] {
         let mut scene = Scene::adopted();
         scene.exchange(outcome.clone());
-        assert_eq!(scene.grant().candidate.as_ref().unwrap().record.client_id, bound, "{outcome:?}");
+        assert_eq!(scene.grant().candidate.as_ref().unwrap().client_id, bound, "{outcome:?}");
         let other = scene.at(100).client("another");
         assert_eq!(other.is_sending(), bound.is_none(), "{outcome:?}");
     }
@@ -82,14 +83,14 @@ fn a_candidate_is_bound_by_an_unknown_outcome_and_by_no_other_failure() {
 fn a_candidate_is_bound_by_a_claim_that_may_have_been_used() {
     let claimed = |whose| Scene::adopted().with_claim("consent-1", at(0), whose, 600).client("another");
     let scene = claimed(ClaimOwner::Elsewhere).at(10);
-    assert_eq!((of_candidate(&scene), scene.turn()), (Ownership::OtherClient, NextRefresh::Never));
+    assert_eq!((of_candidate(&scene), scene.next_refresh()), (Ownership::OtherClient, NextRefresh::Never));
     assert_eq!(reason(&scene), ReauthReason::ClientChanged);
     assert!(claimed(ClaimOwner::NeverSentHere).is_sending());
 
     let mut taken_over = scene.client("acme-client");
     taken_over.begin();
-    let record = &taken_over.grant().candidate.as_ref().unwrap().record;
-    assert_eq!((&record.client_id, record.attempts.in_doubt), (&Some(our_id()), true));
+    let record = &taken_over.grant().candidate.as_ref().unwrap();
+    assert_eq!((&record.client_id, record.attempts.outcome_unknown), (&Some(our_id()), true));
 }
 
 /// RFC 6749 section 5.2: `invalid_grant` also means that it was issued to another client.
@@ -149,7 +150,7 @@ fn a_new_authorization_replaces_the_grant_of_another_client() {
     let mut scene = Scene::living().at(100).client("another").consent("consent-2");
     scene.exchange(pair("8"));
     assert_eq!(reason(&scene), ReauthReason::GrantValid);
-    assert_eq!(scene.grant().live.as_ref().unwrap().record.client_id, Some(client("another").id_fingerprint()));
+    assert_eq!(scene.grant().current.as_ref().unwrap().refresh.client_id, Some(client("another").id_fingerprint()));
     assert_eq!(reason(&scene.client("acme-client")), ReauthReason::ClientChanged);
 }
 
@@ -183,18 +184,18 @@ fn a_client_secret_that_goes_missing_does_not_end_the_trouble() {
 #[test]
 fn a_live_grant_is_bound_by_a_claim_that_is_taken_over() {
     let mut scene = Scene::living()
-        .with_grant(|grant| grant.live.as_mut().unwrap().record.client_id = None)
+        .with_grant(|grant| grant.current.as_mut().unwrap().refresh.client_id = None)
         .with_claim("refresh-7", at(0), ClaimOwner::Elsewhere, 600)
         .at(850);
     scene.begin();
-    assert_eq!(scene.grant().live.as_ref().unwrap().record.client_id, Some(our_id()));
+    assert_eq!(scene.grant().current.as_ref().unwrap().refresh.client_id, Some(our_id()));
 }
 
 /// I8: what a connection of the same name may have sent is bound to the server that it may have reached.
 #[test]
 fn a_consent_that_the_connection_before_may_have_sent_goes_to_no_other_server() {
-    let before = |in_doubt| {
-        let scene = Scene::adopted().with_candidate_tried(|attempts| attempts.in_doubt = in_doubt);
+    let before = |outcome_unknown| {
+        let scene = Scene::adopted().with_candidate_tried(|attempts| attempts.outcome_unknown = outcome_unknown);
         let old = Grant { connection: "another uid".into(), ..scene.grant().clone() };
         scene
             .seeing(|seen| seen.grant = GrantSecret::Stale(Versioned { value: old, version: "7".into() }))

@@ -19,13 +19,13 @@ use serde_json::{Value, json};
 
 use super::{
     arbitrary,
-    scenes::{PRODUCTION, Scene, UID, adopted, at, candidate, claim_of, live, secs},
+    scenes::{PRODUCTION, Scene, UID, accepted, at, candidate, claim_of, current, known, secs},
 };
 
 fn whole() -> Grant {
     let mut grant = Scene::living().grant().clone();
     grant.candidate = Some(candidate("consent-2", PRODUCTION));
-    grant.adopted = vec![adopted("consent-1", PRODUCTION, Some(1)), adopted("consent-2", PRODUCTION, None)];
+    grant.history = vec![accepted("consent-1", PRODUCTION, 1), known("consent-2", PRODUCTION)];
     grant.claim = Some(claim_of("consent-2", at(7)));
     grant
 }
@@ -77,13 +77,13 @@ fn restarts_that_we_do_not_understand_cost_no_grant() {
 
 #[test]
 fn a_newer_format_is_left_alone_and_says_what_to_do() {
-    for format in [2_u64, 3, u64::MAX] {
+    for format in [3_u64, 4, u64::MAX] {
         let newer = decode(with_ledger(&whole(), |ledger| ledger["format"] = json!(format)));
         assert_eq!(newer, Err(Unreadable::Newer(format)));
         assert!(newer.unwrap_err().to_string().contains("upgrade the operator"));
     }
-    let only_newer = Data::from([("ledger".into(), br#"{"format":2,"everything":"is new"}"#.to_vec())]);
-    assert_eq!(decode(only_newer), Err(Unreadable::Newer(2)));
+    let only_newer = Data::from([("ledger".into(), br#"{"format":3,"everything":"is new"}"#.to_vec())]);
+    assert_eq!(decode(only_newer), Err(Unreadable::Newer(3)));
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_damaged_grant_is_left_alone_and_never_a_panic() {
     let damaged = [
         ("no ledger", key("ledger", None)),
         ("an empty ledger", key("ledger", Some(b""))),
-        ("no JSON", key("ledger", Some(b"{\"format\":1"))),
+        ("no JSON", key("ledger", Some(b"{\"format\":2"))),
         ("no text", key("ledger", Some(b"\xff\xfe"))),
         ("no object", key("ledger", Some(b"[1]"))),
         ("null", key("ledger", Some(b"null"))),
@@ -111,9 +111,12 @@ fn a_damaged_grant_is_left_alone_and_never_a_panic() {
         ("no connection", ledger(|ledger| drop(ledger.as_object_mut().unwrap().remove("connection")))),
         ("a rotation in words", ledger(|ledger| ledger["rotation"] = json!("seven"))),
         ("a negative rotation", ledger(|ledger| ledger["rotation"] = json!(-7))),
-        ("a time that is none", ledger(|ledger| ledger["live"]["issuedAt"] = json!("yesterday"))),
-        ("an unknown halt", ledger(|ledger| ledger["live"]["attempts"]["halt"] = json!({"reason": "Bored"}))),
-        ("no live record", ledger(|ledger| drop(ledger.as_object_mut().unwrap().remove("live")))),
+        ("a time that is none", ledger(|ledger| ledger["current"]["issuedAt"] = json!("yesterday"))),
+        (
+            "an unknown halt",
+            ledger(|ledger| ledger["current"]["attempts"]["next"] = json!({"halted": {"reason": "Bored"}})),
+        ),
+        ("no current record", ledger(|ledger| drop(ledger.as_object_mut().unwrap().remove("current")))),
         ("no candidate record", ledger(|ledger| drop(ledger.as_object_mut().unwrap().remove("candidate")))),
         ("no refresh token", key("refresh_token", None)),
         ("no candidate", key("candidate_refresh_token", None)),
@@ -136,7 +139,7 @@ fn a_damaged_grant_is_left_alone_and_never_a_panic() {
 fn a_grant_without_an_access_token_is_whole() {
     let mut data = encode(&whole());
     data.remove("access_token");
-    assert_eq!(decode(data).unwrap().live.unwrap().access, None);
+    assert_eq!(decode(data).unwrap().current.unwrap().access, None);
 }
 
 /// I5.
@@ -144,7 +147,7 @@ fn a_grant_without_an_access_token_is_whole() {
 fn nothing_that_holds_a_token_can_print_it() {
     let scene = Scene::living().at(850).consent("consent-3").with_grant(|grant| *grant = whole());
     let (_, attempt) =
-        super::scenes::claimed(scene.grant(), pleo_operator::domain::ledger::grant::Which::Live, "x", at(0));
+        super::scenes::claimed(scene.grant(), pleo_operator::domain::ledger::grant::Which::Current, "x", at(0));
     let ending = super::scenes::ending(super::scenes::pair("8"), at(0), at(1));
     let content = Content {
         access: Some(Access { token: AccessToken::new("access-9"), token_type: "Bearer".into(), expires_at: at(0) }),
@@ -153,7 +156,7 @@ fn nothing_that_holds_a_token_can_print_it() {
     };
     let settled = pleo_operator::domain::commit::settlement::settle(scene.grant(), &attempt, &ending);
     let mut adopting = scene.clone();
-    adopting.snapshot.sighting = Default::default();
+    adopting.snapshot.local = Default::default();
     let printed = format!(
         "{:?} {:#?} {attempt:?} {ending:?} {content:?} {settled:?} {:?} {:?}",
         scene.snapshot,
@@ -194,7 +197,7 @@ fn without_a_token_the_other_keys_go_with_it() {
 fn the_end_of_a_token_is_told_in_whole_seconds_and_never_too_late() {
     let mut grant = Grant::new(UID, 1);
     let issued_at = at(0) + jiff::SignedDuration::from_millis(999);
-    grant.live = Some(live("refresh-1", PRODUCTION, issued_at, secs(900)));
+    grant.current = Some(current("refresh-1", PRODUCTION, issued_at, secs(900)));
     let scene = Scene::new().holding(grant).published();
     assert_eq!(scene.content().encode()["expires_at"], b"2026-03-02T12:15:00Z");
 }
@@ -241,9 +244,9 @@ proptest! {
     #[test]
     fn tokens_of_any_characters_are_read_back_as_they_were_written(token in "\\PC{1,40}", access in ".{0,40}") {
         let mut grant = Grant::new(UID, 1);
-        let mut live = live(&token, PRODUCTION, at(0), secs(900));
-        live.access = Some(AccessToken::new(access));
-        grant.live = Some(live);
+        let mut current = current(&token, PRODUCTION, at(0), secs(900));
+        current.access = Some(AccessToken::new(access));
+        grant.current = Some(current);
         grant.candidate = Some(candidate(&token, PRODUCTION));
         prop_assert_eq!(decode(encode(&grant)), Ok(grant));
     }
@@ -272,8 +275,10 @@ proptest! {
         let place = place.index(ledger.len());
         if cut { ledger.truncate(place) } else { ledger[place] = byte }
         if let Ok(read) = decode(data) {
-            prop_assert_eq!(read.live.map(|live| live.refresh), grant.live.map(|live| live.refresh));
-            prop_assert_eq!(read.candidate.map(|held| held.token), grant.candidate.map(|held| held.token));
+            let tokens = |grant: Grant| {
+                [grant.current.map(|pair| pair.refresh), grant.candidate].map(|held| held.map(|held| held.token))
+            };
+            prop_assert_eq!(tokens(read), tokens(grant));
         }
     }
 

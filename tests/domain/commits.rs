@@ -4,34 +4,37 @@
 use pleo_operator::domain::{
     commit::settlement::{AttemptResult, Settlement, settle},
     failure::{Failure, FailureKind},
-    ledger::grant::{AttemptId, Grant, RefusedReason, Which},
+    ledger::{
+        grant::{Grant, RejectionReason, Which},
+        held::AttemptId,
+    },
 };
 
 use super::scenes::{
-    PRODUCTION, STAGING, UID, adopted, at, candidate, claim_of, claimed, ending, fingerprint, invalid_grant, live,
-    no_connection, pair, refused, reply, secs, silence, token_url, written,
+    PRODUCTION, STAGING, UID, accepted, at, candidate, claim_of, claimed, current, ending, fingerprint, invalid_grant,
+    known, no_connection, pair, rejection, reply, secs, silence, token_url, written,
 };
 
 fn living() -> Grant {
     let mut grant = Grant::new(UID, 7);
-    grant.live = Some(live("refresh-7", PRODUCTION, at(0), secs(900)));
+    grant.current = Some(current("refresh-7", PRODUCTION, at(0), secs(900)));
     grant
 }
 
 fn with_candidate(grant: Grant, token: &str) -> Grant {
     let mut grant = grant;
     grant.candidate = Some(candidate(token, PRODUCTION));
-    grant.adopted.push(adopted(token, PRODUCTION, None));
+    grant.history.push(known(token, PRODUCTION));
     grant
 }
 
 fn live_token(grant: &Grant) -> Option<&str> {
-    grant.live.as_ref().map(|live| live.refresh.expose())
+    grant.current.as_ref().map(|current| current.refresh.token.expose())
 }
 
 #[test]
 fn a_claim_names_the_token_the_holder_and_its_end() {
-    let (stored, attempt) = claimed(&living(), Which::Live, "here-1", at(850));
+    let (stored, attempt) = claimed(&living(), Which::Current, "here-1", at(850));
     let claim = stored.claim.as_ref().unwrap();
     assert_eq!((claim.started_at, claim.ends_at), (at(850), at(920)), "10 s to send and 60 s to wait");
     assert_eq!((&claim.fingerprint, claim.attempt.0.as_str()), (&fingerprint("refresh-7"), "here-1"));
@@ -41,19 +44,23 @@ fn a_claim_names_the_token_the_holder_and_its_end() {
 /// F3: new pair, rotation number and end of the claim in one write.
 #[test]
 fn a_pair_takes_the_place_of_the_one_that_bought_it() {
-    let (stored, attempt) = claimed(&living(), Which::Live, "here-1", at(850));
+    let (stored, attempt) = claimed(&living(), Which::Current, "here-1", at(850));
     let grant = written(settle(&stored, &attempt, &ending(pair("8"), at(851), at(855))));
-    let live = grant.live.as_ref().unwrap();
-    assert_eq!((live.refresh.expose(), live.access.as_ref().unwrap().expose()), ("refresh-8", "access-8"));
-    assert_eq!((live.record.issued_at, live.record.expires_at()), (at(851), at(1751)), "from the start of the request");
+    let current = grant.current.as_ref().unwrap();
+    assert_eq!((current.refresh.token.expose(), current.access.as_ref().unwrap().expose()), ("refresh-8", "access-8"));
+    assert_eq!(
+        (current.issue.issued_at, current.issue.expires_at()),
+        (at(851), at(1751)),
+        "from the start of the request"
+    );
     assert_eq!((grant.rotation, &grant.claim, grant.last_sent_at), (8, &None, Some(at(851))));
-    assert_eq!(live.record.server, token_url(PRODUCTION));
+    assert_eq!(current.refresh.server, token_url(PRODUCTION));
 }
 
 /// RFC 6749 section 6.
 #[test]
 fn an_answer_without_a_refresh_token_keeps_the_old_one() {
-    let (stored, attempt) = claimed(&living(), Which::Live, "here-1", at(850));
+    let (stored, attempt) = claimed(&living(), Which::Current, "here-1", at(850));
     let answer = reply(200, r#"{"access_token":"access-8","expires_in":900}"#);
     let grant = written(settle(&stored, &attempt, &ending(answer, at(850), at(851))));
     assert_eq!((live_token(&grant), grant.rotation), (Some("refresh-7"), 8));
@@ -70,14 +77,14 @@ fn a_proved_candidate_replaces_the_living_pair_and_is_that_servers_for_good() {
     let (stored, attempt) = claimed(&with_candidate(living(), "consent-2"), Which::Candidate, "here-1", at(100));
     let grant = written(settle(&stored, &attempt, &ending(pair("8"), at(100), at(101))));
     assert_eq!((live_token(&grant), &grant.candidate), (Some("refresh-8"), &None));
-    assert_eq!(grant.adopted, [adopted("consent-2", PRODUCTION, Some(8))]);
+    assert_eq!(grant.history, [accepted("consent-2", PRODUCTION, 8)]);
     assert!(grant.knows(&fingerprint("consent-2"), &token_url(STAGING), None), "I8");
 }
 
 /// The answer to the write was lost, and the write was stored.
 #[test]
 fn what_this_attempt_stored_already_is_not_stored_again() {
-    let (stored, attempt) = claimed(&living(), Which::Live, "here-1", at(850));
+    let (stored, attempt) = claimed(&living(), Which::Current, "here-1", at(850));
     let end = ending(pair("8"), at(850), at(851));
     let grant = written(settle(&stored, &attempt, &end));
     assert_eq!(settle(&grant, &attempt, &end), Settlement::AlreadyStored);
@@ -87,7 +94,7 @@ fn what_this_attempt_stored_already_is_not_stored_again() {
 #[test]
 fn a_failure_that_was_stored_already_is_not_counted_again() {
     for outcome in [silence(), no_connection(), reply(429, ""), reply(401, r#"{"error":"invalid_client"}"#)] {
-        let (stored, attempt) = claimed(&living(), Which::Live, "here-1", at(850));
+        let (stored, attempt) = claimed(&living(), Which::Current, "here-1", at(850));
         let end = ending(outcome.clone(), at(850), at(851));
         let grant = written(settle(&stored, &attempt, &end));
         assert_eq!(settle(&grant, &attempt, &end), Settlement::AlreadyStored, "{outcome:?}");
@@ -96,7 +103,7 @@ fn a_failure_that_was_stored_already_is_not_counted_again() {
 
 #[test]
 fn a_refusal_that_was_stored_already_changes_nothing() {
-    let (stored, attempt) = claimed(&living(), Which::Live, "here-1", at(850));
+    let (stored, attempt) = claimed(&living(), Which::Current, "here-1", at(850));
     let end = ending(invalid_grant(), at(850), at(851));
     let grant = written(settle(&stored, &attempt, &end));
     assert_eq!(settle(&grant, &attempt, &end), Settlement::Superseded);
@@ -105,7 +112,7 @@ fn a_refusal_that_was_stored_already_changes_nothing() {
 /// I2: by token, not by number. Whatever else was written meanwhile, the token that bought the pair is still there.
 #[test]
 fn a_pair_is_stored_as_long_as_the_token_that_bought_it_stands_there() {
-    let (stored, attempt) = claimed(&living(), Which::Live, "here-1", at(850));
+    let (stored, attempt) = claimed(&living(), Which::Current, "here-1", at(850));
     let mut meanwhile = with_candidate(stored, "consent-2");
     meanwhile.rotation = 12;
     meanwhile.claim = Some(claim_of("refresh-7", at(900)));
@@ -117,9 +124,9 @@ fn a_pair_is_stored_as_long_as_the_token_that_bought_it_stands_there() {
 
 #[test]
 fn a_pair_is_dropped_if_somebody_newer_has_won() {
-    let (stored, attempt) = claimed(&living(), Which::Live, "here-1", at(850));
+    let (stored, attempt) = claimed(&living(), Which::Current, "here-1", at(850));
     let mut newer = stored;
-    newer.live = Some(live("refresh-9", PRODUCTION, at(930), secs(900)));
+    newer.current = Some(current("refresh-9", PRODUCTION, at(930), secs(900)));
     newer.claim = None;
     let end = ending(pair("8"), at(850), at(1000));
     assert_eq!(settle(&newer, &attempt, &end), Settlement::Superseded);
@@ -129,8 +136,8 @@ fn a_pair_is_dropped_if_somebody_newer_has_won() {
 
 #[test]
 fn where_somebody_newer_has_won_only_our_own_claim_is_removed() {
-    let (mut stored, attempt) = claimed(&living(), Which::Live, "here-1", at(850));
-    stored.live = Some(live("refresh-9", PRODUCTION, at(860), secs(900)));
+    let (mut stored, attempt) = claimed(&living(), Which::Current, "here-1", at(850));
+    stored.current = Some(current("refresh-9", PRODUCTION, at(860), secs(900)));
     let grant = written(settle(&stored, &attempt, &ending(pair("8"), at(850), at(870))));
     assert_eq!((live_token(&grant), &grant.claim, grant.rotation), (Some("refresh-9"), &None, 7));
 }
@@ -138,19 +145,19 @@ fn where_somebody_newer_has_won_only_our_own_claim_is_removed() {
 /// I2: the other process presented the token after we had spent it; the pair it bought is in our hands.
 #[test]
 fn a_pair_is_stored_after_another_process_wiped_the_token_that_bought_it() {
-    let (stored, attempt) = claimed(&living(), Which::Live, "here-1", at(850));
-    let (retaken, other) = claimed(&stored, Which::Live, "elsewhere-1", at(930));
+    let (stored, attempt) = claimed(&living(), Which::Current, "here-1", at(850));
+    let (retaken, other) = claimed(&stored, Which::Current, "elsewhere-1", at(930));
     let wiped = written(settle(&retaken, &other, &ending(invalid_grant(), at(930), at(931))));
-    assert_eq!((&wiped.live, wiped.refused.as_ref().unwrap().reason), (&None, RefusedReason::RotationLost));
+    assert_eq!((&wiped.current, wiped.last_rejection.as_ref().unwrap().reason), (&None, RejectionReason::RotationLost));
     let grant = written(settle(&wiped, &attempt, &ending(pair("8"), at(850), at(935))));
-    assert_eq!((live_token(&grant), &grant.refused), (Some("refresh-8"), &None));
+    assert_eq!((live_token(&grant), &grant.last_rejection), (Some("refresh-8"), &None));
 }
 
 /// I2: the same if a new consent came and was refused before we could write: nothing newer lives.
 #[test]
 fn a_pair_is_stored_after_the_wipe_even_if_another_token_was_refused_since() {
-    let (stored, attempt) = claimed(&living(), Which::Live, "here-1", at(850));
-    let (retaken, other) = claimed(&stored, Which::Live, "elsewhere-1", at(930));
+    let (stored, attempt) = claimed(&living(), Which::Current, "here-1", at(850));
+    let (retaken, other) = claimed(&stored, Which::Current, "elsewhere-1", at(930));
     let wiped = written(settle(&retaken, &other, &ending(invalid_grant(), at(930), at(931))));
     let (consented, third) = claimed(&with_candidate(wiped, "consent-2"), Which::Candidate, "elsewhere-2", at(940));
     let refused_again = written(settle(&consented, &third, &ending(invalid_grant(), at(940), at(941))));
@@ -161,12 +168,12 @@ fn a_pair_is_stored_after_the_wipe_even_if_another_token_was_refused_since() {
 /// I3: stored by this attempt, then refused when the next one presented it: storing it again would bring a dead token back.
 #[test]
 fn a_pair_that_was_stored_and_then_refused_is_not_stored_again() {
-    let (stored, attempt) = claimed(&living(), Which::Live, "here-1", at(850));
+    let (stored, attempt) = claimed(&living(), Which::Current, "here-1", at(850));
     let end = ending(pair("8"), at(850), at(851));
     let committed = written(settle(&stored, &attempt, &end));
-    let (claimed_anew, other) = claimed(&committed, Which::Live, "elsewhere-1", at(1700));
+    let (claimed_anew, other) = claimed(&committed, Which::Current, "elsewhere-1", at(1700));
     let wiped = written(settle(&claimed_anew, &other, &ending(invalid_grant(), at(1700), at(1701))));
-    assert_eq!(wiped.refused.as_ref().unwrap().fingerprint, fingerprint("refresh-8"));
+    assert_eq!(wiped.last_rejection.as_ref().unwrap().fingerprint, fingerprint("refresh-8"));
     let again = settle(&wiped, &attempt, &end);
     assert_eq!(again, Settlement::Superseded, "refresh-8 was refused");
 }
@@ -174,10 +181,10 @@ fn a_pair_that_was_stored_and_then_refused_is_not_stored_again() {
 /// I2: stored by this attempt, then rotated by the next one.
 #[test]
 fn a_pair_of_the_live_token_that_was_stored_and_then_spent_is_not_stored_again() {
-    let (stored, attempt) = claimed(&living(), Which::Live, "here-1", at(850));
+    let (stored, attempt) = claimed(&living(), Which::Current, "here-1", at(850));
     let end = ending(pair("8"), at(850), at(851));
     let committed = written(settle(&stored, &attempt, &end));
-    let (claimed_anew, other) = claimed(&committed, Which::Live, "elsewhere-1", at(1700));
+    let (claimed_anew, other) = claimed(&committed, Which::Current, "elsewhere-1", at(1700));
     let rotated = written(settle(&claimed_anew, &other, &ending(pair("9"), at(1700), at(1701))));
     assert_eq!(settle(&rotated, &attempt, &end), Settlement::Superseded);
 }
@@ -189,7 +196,7 @@ fn a_pair_of_a_candidate_that_was_stored_and_then_spent_is_not_stored_again() {
     let (stored, attempt) = claimed(&fresh, Which::Candidate, "here-1", at(0));
     let end = ending(pair("1"), at(0), at(1));
     let committed = written(settle(&stored, &attempt, &end));
-    let (claimed_anew, other) = claimed(&committed, Which::Live, "elsewhere-1", at(850));
+    let (claimed_anew, other) = claimed(&committed, Which::Current, "elsewhere-1", at(850));
     let rotated = written(settle(&claimed_anew, &other, &ending(pair("2"), at(850), at(851))));
     let again = settle(&rotated, &attempt, &end);
     assert_eq!(again, Settlement::Superseded, "refresh-1 is spent, and refresh-2 lives");
@@ -215,15 +222,15 @@ fn begun_without_memory() -> Grant {
 /// I2: an old token that is rejected meanwhile replaces nothing: no pair was stored since the claim.
 #[test]
 fn a_pair_is_stored_into_a_new_grant_whose_only_token_was_rejected() {
-    for which in [Which::Live, Which::Candidate] {
+    for which in [Which::Current, Which::Candidate] {
         let before = with_candidate(living(), "consent-1");
         let (_, attempt) = claimed(&before, which, "here-1", at(850));
         let (begun, other) = claimed(&begun_without_memory(), Which::Candidate, "elsewhere-1", at(852));
         let rejected = written(settle(&begun, &other, &ending(invalid_grant(), at(852), at(853))));
-        assert_eq!((&rejected.live, rejected.refused.is_some()), (&None, true));
+        assert_eq!((&rejected.current, rejected.last_rejection.is_some()), (&None, true));
 
         let grant = written(settle(&rejected, &attempt, &ending(pair("8"), at(850), at(860))));
-        assert_eq!((live_token(&grant), grant.rotation, &grant.refused), (Some("refresh-8"), 8, &None));
+        assert_eq!((live_token(&grant), grant.rotation, &grant.last_rejection), (Some("refresh-8"), 8, &None));
         assert!(grant.remembers(&fingerprint("consent-0")), "what was rejected is not adopted again");
     }
 }
@@ -231,7 +238,7 @@ fn a_pair_is_stored_into_a_new_grant_whose_only_token_was_rejected() {
 /// I2: nor does one that was not tried yet.
 #[test]
 fn a_pair_is_stored_into_a_new_grant_whose_only_token_is_not_proved() {
-    let (_, attempt) = claimed(&living(), Which::Live, "here-1", at(850));
+    let (_, attempt) = claimed(&living(), Which::Current, "here-1", at(850));
     let grant = written(settle(&begun_without_memory(), &attempt, &ending(pair("8"), at(850), at(860))));
     assert_eq!(live_token(&grant), Some("refresh-8"));
     assert_eq!(grant.candidate.unwrap().token.expose(), "consent-0", "its turn comes");
@@ -240,13 +247,13 @@ fn a_pair_is_stored_into_a_new_grant_whose_only_token_is_not_proved() {
 /// I9: a newer authorization that was accepted wins, and so does a pair that was bought later, even if it was rejected since.
 #[test]
 fn a_pair_is_dropped_if_a_new_grant_has_a_pair_or_had_one() {
-    let (_, attempt) = claimed(&living(), Which::Live, "here-1", at(850));
+    let (_, attempt) = claimed(&living(), Which::Current, "here-1", at(850));
     let (begun, other) = claimed(&begun_without_memory(), Which::Candidate, "elsewhere-1", at(852));
     let proved = written(settle(&begun, &other, &ending(pair("new-1"), at(852), at(853))));
     let end = ending(pair("8"), at(850), at(960));
     assert_eq!(settle(&proved, &attempt, &end), Settlement::Superseded);
 
-    let (presented, third) = claimed(&proved, Which::Live, "elsewhere-2", at(950));
+    let (presented, third) = claimed(&proved, Which::Current, "elsewhere-2", at(950));
     let rejected = written(settle(&presented, &third, &ending(invalid_grant(), at(950), at(951))));
     assert_eq!(settle(&rejected, &attempt, &end), Settlement::Superseded);
 }
@@ -289,24 +296,24 @@ fn a_pair_is_dropped_if_a_newer_consent_was_proved() {
 /// I2: the user deleted the grant Secret while the answer was on its way; what was claimed is the base then.
 #[test]
 fn a_pair_is_stored_into_a_grant_that_is_made_again() {
-    let (stored, attempt) = claimed(&living(), Which::Live, "here-1", at(850));
+    let (stored, attempt) = claimed(&living(), Which::Current, "here-1", at(850));
     let grant = written(settle(&attempt.claimed, &attempt, &ending(pair("8"), at(850), at(851))));
     assert_eq!((live_token(&grant), &grant.claim), (Some("refresh-8"), &None));
-    assert_eq!(grant.adopted, stored.adopted);
+    assert_eq!(grant.history, stored.history);
 }
 
 /// A refusal is final only if the token that was refused still stands there.
 #[test]
 fn a_refusal_wipes_nothing_where_a_newer_token_stands() {
-    let (stored, attempt) = claimed(&living(), Which::Live, "here-1", at(850));
+    let (stored, attempt) = claimed(&living(), Which::Current, "here-1", at(850));
     let mut newer = stored.clone();
-    newer.live = Some(live("refresh-9", PRODUCTION, at(930), secs(900)));
+    newer.current = Some(current("refresh-9", PRODUCTION, at(930), secs(900)));
     newer.claim = None;
     let end = ending(invalid_grant(), at(850), at(1000));
     assert_eq!(settle(&newer, &attempt, &end), Settlement::Superseded);
     newer.claim = stored.claim;
     let grant = written(settle(&newer, &attempt, &end));
-    assert_eq!((live_token(&grant), &grant.claim, &grant.refused), (Some("refresh-9"), &None, &None));
+    assert_eq!((live_token(&grant), &grant.claim, &grant.last_rejection), (Some("refresh-9"), &None, &None));
 }
 
 /// I9.
@@ -316,11 +323,11 @@ fn a_refused_candidate_keeps_the_living_grant_and_a_refused_live_token_keeps_the
     let (stored, attempt) = claimed(&both, Which::Candidate, "here-1", at(100));
     let grant = written(settle(&stored, &attempt, &ending(invalid_grant(), at(100), at(101))));
     assert_eq!((live_token(&grant), &grant.candidate), (Some("refresh-7"), &None));
-    assert_eq!(grant.refused.unwrap().fingerprint, fingerprint("consent-2"));
+    assert_eq!(grant.last_rejection.unwrap().fingerprint, fingerprint("consent-2"));
 
-    let (stored, attempt) = claimed(&both, Which::Live, "here-1", at(100));
+    let (stored, attempt) = claimed(&both, Which::Current, "here-1", at(100));
     let grant = written(settle(&stored, &attempt, &ending(invalid_grant(), at(100), at(101))));
-    assert_eq!(grant.live, None);
+    assert_eq!(grant.current, None);
     assert_eq!(grant.candidate.unwrap().token.expose(), "consent-2");
 }
 
@@ -334,8 +341,8 @@ fn no_ending_removes_another_processs_claim() {
         reply(429, ""),
         reply(400, r#"{"error":"invalid_client"}"#),
     ] {
-        let (stored, attempt) = claimed(&living(), Which::Live, "here-1", at(850));
-        let (retaken, other) = claimed(&stored, Which::Live, "elsewhere-1", at(930));
+        let (stored, attempt) = claimed(&living(), Which::Current, "here-1", at(850));
+        let (retaken, other) = claimed(&stored, Which::Current, "elsewhere-1", at(930));
         match settle(&retaken, &attempt, &ending(outcome.clone(), at(850), at(940))) {
             Settlement::Write(grant) => assert_eq!(grant.claim.unwrap().attempt, other.id, "{outcome:?}"),
             Settlement::AlreadyStored | Settlement::Superseded => {}
@@ -347,7 +354,7 @@ fn no_ending_removes_another_processs_claim() {
 fn the_start_of_an_exchange_is_remembered_and_never_goes_back() {
     let mut grant = living();
     grant.last_sent_at = Some(at(840));
-    let (stored, attempt) = claimed(&grant, Which::Live, "here-1", at(850));
+    let (stored, attempt) = claimed(&grant, Which::Current, "here-1", at(850));
     let failed = written(settle(&stored, &attempt, &ending(silence(), at(851), at(920))));
     assert_eq!(failed.last_sent_at, Some(at(851)));
     let mut later = stored;
@@ -359,10 +366,10 @@ fn the_start_of_an_exchange_is_remembered_and_never_goes_back() {
 /// A connection may take seconds to stand; the next exchange keeps its distance from the instant of sending.
 #[test]
 fn a_tokens_life_counts_from_the_start_and_the_distance_from_the_sending() {
-    let (stored, attempt) = claimed(&living(), Which::Live, "here-1", at(850));
+    let (stored, attempt) = claimed(&living(), Which::Current, "here-1", at(850));
     let end = AttemptResult { sent_at: at(858), ..ending(pair("8"), at(851), at(860)) };
     let grant = written(settle(&stored, &attempt, &end));
-    assert_eq!(grant.live.as_ref().unwrap().record.issued_at, at(851));
+    assert_eq!(grant.current.as_ref().unwrap().issue.issued_at, at(851));
     assert_eq!(grant.last_sent_at, Some(at(858)));
 }
 
@@ -371,7 +378,7 @@ fn a_tokens_life_counts_from_the_start_and_the_distance_from_the_sending() {
 fn a_start_that_lies_in_the_future_is_replaced_by_the_true_one() {
     let mut grant = living();
     grant.last_sent_at = Some(at(10_000_000));
-    let (stored, attempt) = claimed(&grant, Which::Live, "here-1", at(850));
+    let (stored, attempt) = claimed(&grant, Which::Current, "here-1", at(850));
     let grant = written(settle(&stored, &attempt, &ending(pair("8"), at(851), at(852))));
     assert_eq!(grant.last_sent_at, Some(at(851)));
 }
@@ -379,10 +386,10 @@ fn a_start_that_lies_in_the_future_is_replaced_by_the_true_one() {
 #[test]
 fn a_row_of_failures_that_began_in_the_future_begins_now() {
     let mut grant = living();
-    grant.attempts_mut(Which::Live).unwrap().failing_since = Some(at(10_000_000));
-    let (stored, attempt) = claimed(&grant, Which::Live, "here-1", at(850));
+    grant.attempts_mut(Which::Current).unwrap().failing_since = Some(at(10_000_000));
+    let (stored, attempt) = claimed(&grant, Which::Current, "here-1", at(850));
     let mut grant = written(settle(&stored, &attempt, &ending(no_connection(), at(851), at(852))));
-    assert_eq!(grant.attempts_mut(Which::Live).unwrap().failing_since, Some(at(852)));
+    assert_eq!(grant.attempts_mut(Which::Current).unwrap().failing_since, Some(at(852)));
 }
 
 /// Stored numbers may have been edited by anybody; a pair in hand must outlive them (I2).
@@ -390,9 +397,9 @@ fn a_row_of_failures_that_began_in_the_future_begins_now() {
 fn numbers_at_their_end_do_not_cost_a_pair() {
     let mut grant = living();
     grant.rotation = u64::MAX;
-    grant.attempts_mut(Which::Live).unwrap().failures = u32::MAX;
+    grant.attempts_mut(Which::Current).unwrap().failures = u32::MAX;
     for answer in [pair("8"), reply(200, r#"{"refresh_token":"refresh-8"}"#)] {
-        let (stored, attempt) = claimed(&grant, Which::Live, "here-1", at(850));
+        let (stored, attempt) = claimed(&grant, Which::Current, "here-1", at(850));
         let end = ending(answer, at(851), at(852));
         let settled = std::panic::catch_unwind(|| settle(&stored, &attempt, &end)).expect("no panic");
         assert_eq!(live_token(&written(settled)), Some("refresh-8"));
@@ -403,15 +410,15 @@ fn numbers_at_their_end_do_not_cost_a_pair() {
 fn a_failed_attempt_leaves_everything_else_as_it_is() {
     let mut grant = with_candidate(living(), "consent-2");
     grant.handled_request = Some("yesterday".into());
-    grant.refused = Some(refused("consent-1", RefusedReason::TokenInvalid));
+    grant.last_rejection = Some(rejection("consent-1", RejectionReason::TokenInvalid));
     grant.unknown.insert("novelty".into(), 7.into());
     for kind in [FailureKind::NotSent, FailureKind::Throttled, FailureKind::OutcomeUnknown] {
-        let (stored, attempt) = claimed(&grant, Which::Live, "here-1", at(850));
+        let (stored, attempt) = claimed(&grant, Which::Current, "here-1", at(850));
         let outcome = pleo_operator::domain::failure::Outcome::Failed(Failure::new(kind, "it failed"));
         let mut after = written(settle(&stored, &attempt, &ending(outcome, at(851), at(852))));
-        let retry = after.live.as_ref().unwrap().record.attempts.retry.clone().unwrap();
+        let retry = after.current.as_ref().unwrap().refresh.attempts.retry().cloned().unwrap();
         assert_eq!((retry.attempt, retry.failed_at), (AttemptId("here-1".into()), at(852)));
-        *after.attempts_mut(Which::Live).unwrap() = grant.live.as_ref().unwrap().record.attempts.clone();
+        *after.attempts_mut(Which::Current).unwrap() = grant.current.as_ref().unwrap().refresh.attempts.clone();
         (after.last_failure, after.last_sent_at) = (None, None);
         assert_eq!(after, grant);
     }

@@ -4,7 +4,7 @@
 use pleo_operator::{
     api::FailureReason,
     domain::{
-        ledger::grant::{HaltReason, RefusedReason},
+        ledger::{grant::RejectionReason, held::HaltReason},
         plan::decide::{Decision, WaitReason},
         snapshot::ClientSecretState,
         token::AccessToken,
@@ -26,7 +26,7 @@ fn due() -> Scene {
 fn next_try(scene: &Scene) -> f64 {
     let wait = scene.waits();
     assert_eq!(wait.reason, WaitReason::Retry);
-    let until = scene.grant().live.as_ref().unwrap().record.attempts.retry.as_ref().unwrap();
+    let until = scene.grant().current.as_ref().unwrap().refresh.attempts.retry().unwrap();
     assert!(wait.until.unwrap() > scene.now);
     pleo_operator::domain::plan::schedule::retry_at(until, false, scene.now, secs(0))
         .duration_since(scene.now)
@@ -37,8 +37,8 @@ fn next_try(scene: &Scene) -> f64 {
 fn what_was_not_sent_leaves_the_token_unspent_and_is_tried_again_after_a_second() {
     let mut scene = due();
     scene.exchange(no_connection());
-    let tried = &scene.grant().live.as_ref().unwrap().record.attempts;
-    assert_eq!((tried.failures, tried.in_doubt, tried.failing_since), (1, false, Some(at(850))));
+    let tried = &scene.grant().current.as_ref().unwrap().refresh.attempts;
+    assert_eq!((tried.failures, tried.outcome_unknown, tried.failing_since), (1, false, Some(at(850))));
     assert!((0.75..=1.0).contains(&next_try(&scene)));
     assert_eq!(scene.grant().last_failure.as_ref().unwrap().reason, FailureReason::NotSent);
     assert_eq!(scene.grant().last_sent_at, Some(at(0)), "not a byte left, so this was no exchange");
@@ -69,8 +69,8 @@ fn tries_that_fail_in_a_row_wait_longer_and_longer() {
 fn a_server_that_throttles_is_asked_again_when_it_says() {
     let mut scene = due();
     scene.exchange(reply_after(429, "120", ""));
-    let tried = &scene.grant().live.as_ref().unwrap().record.attempts;
-    assert_eq!((tried.failures, tried.in_doubt), (1, false));
+    let tried = &scene.grant().current.as_ref().unwrap().refresh.attempts;
+    assert_eq!((tried.failures, tried.outcome_unknown), (1, false));
     assert!((next_try(&scene) - 120.0).abs() < 1e-9);
     assert_eq!(scene.grant().last_failure.as_ref().unwrap().reason, FailureReason::Throttled);
 
@@ -123,8 +123,8 @@ fn an_unknown_outcome_puts_the_token_in_doubt_and_waits_for_the_settle_time() {
     for outcome in unknown {
         let mut scene = due();
         scene.exchange(outcome.clone());
-        let tried = &scene.grant().live.as_ref().unwrap().record.attempts;
-        assert_eq!((tried.failures, tried.in_doubt), (1, true), "{outcome:?}");
+        let tried = &scene.grant().current.as_ref().unwrap().refresh.attempts;
+        assert_eq!((tried.failures, tried.outcome_unknown), (1, true), "{outcome:?}");
         assert!((next_try(&scene) - 30.0).abs() < 1e-9, "{outcome:?}");
         assert_eq!(scene.grant().last_failure.as_ref().unwrap().reason, FailureReason::OutcomeUnknown);
         assert_eq!(scene.grant().last_sent_at, Some(at(850)));
@@ -145,7 +145,7 @@ fn the_settle_time_is_half_the_request_time_out_where_that_is_shorter() {
 fn a_server_that_is_down_for_two_minutes_is_asked_again_after_two_minutes() {
     let mut scene = due();
     scene.exchange(reply_after(503, "120", ""));
-    assert!(scene.grant().live.as_ref().unwrap().record.attempts.in_doubt);
+    assert!(scene.grant().current.as_ref().unwrap().refresh.attempts.outcome_unknown);
     assert!((next_try(&scene) - 120.0).abs() < 1e-9);
     let mut in_a_hurry = due();
     in_a_hurry.exchange(reply_after(503, "1", ""));
@@ -159,15 +159,15 @@ fn doubt_outlives_failures_and_ends_with_a_success() {
     scene.exchange(silence());
     scene = scene.at(880);
     scene.exchange(no_connection());
-    assert!(scene.grant().live.as_ref().unwrap().record.attempts.in_doubt);
+    assert!(scene.grant().current.as_ref().unwrap().refresh.attempts.outcome_unknown);
     scene = scene.at(890);
     scene.exchange(reply_after(429, "5", ""));
-    assert!(scene.grant().live.as_ref().unwrap().record.attempts.in_doubt);
+    assert!(scene.grant().current.as_ref().unwrap().refresh.attempts.outcome_unknown);
     scene = scene.at(900);
     scene.exchange(pair("8"));
-    let live = scene.grant().live.as_ref().unwrap();
+    let current = scene.grant().current.as_ref().unwrap();
     assert_eq!(
-        (live.refresh.expose(), live.record.attempts.in_doubt, live.record.attempts.failures),
+        (current.refresh.token.expose(), current.refresh.attempts.outcome_unknown, current.refresh.attempts.failures),
         ("refresh-8", false, 0)
     );
     let tokens: Vec<_> = scene.sent.iter().map(|(token, _)| token.as_str()).collect();
@@ -182,7 +182,7 @@ fn refused_while_in_doubt_means_that_the_pair_was_lost_on_the_way() {
         scene.exchange(silence());
         scene = scene.at(880);
         scene.exchange(reply(400, &format!(r#"{{"error":"{code}"}}"#)));
-        assert_eq!(scene.grant().refused.as_ref().unwrap().reason, RefusedReason::RotationLost);
+        assert_eq!(scene.grant().last_rejection.as_ref().unwrap().reason, RejectionReason::RotationLost);
     }
 }
 
@@ -198,10 +198,10 @@ fn a_wrong_client_stops_everything_and_keeps_the_grant() {
     ] {
         let mut scene = due();
         scene.exchange(reply(401, &format!(r#"{{"error":"{code}"}}"#)));
-        let live = scene.grant().live.clone().expect("the grant is kept");
-        assert_eq!(live.refresh.expose(), "refresh-7");
-        assert_eq!(live.record.attempts.halt.unwrap().reason, reason, "{code}");
-        assert!(!live.record.attempts.in_doubt);
+        let current = scene.grant().current.clone().expect("the grant is kept");
+        assert_eq!(current.refresh.token.expose(), "refresh-7");
+        assert_eq!(current.refresh.attempts.halt().unwrap().reason, reason, "{code}");
+        assert!(!current.refresh.attempts.outcome_unknown);
         assert_eq!(scene.grant().last_failure.as_ref().unwrap().reason, FailureReason::Misconfigured);
         let mut a_month_later = scene.at(30 * 86_400);
         let Decision::Wait(wait) = a_month_later.rest() else { panic!("{code}: nothing to do") };
@@ -224,8 +224,8 @@ fn a_mended_client_secret_or_spec_goes_on_by_itself() {
 
     let mut mended = client_mended;
     mended.exchange(pair("8"));
-    let attempts = &mended.grant().live.as_ref().unwrap().record.attempts;
-    assert_eq!((attempts.failures, &attempts.halt), (0, &None));
+    let attempts = &mended.grant().current.as_ref().unwrap().refresh.attempts;
+    assert_eq!((attempts.failures, &attempts.halt()), (0, &None));
 }
 
 #[test]
@@ -242,17 +242,17 @@ fn a_client_that_was_mended_wrongly_halts_again() {
 #[test]
 fn a_refused_token_is_wiped_everywhere_and_never_sent_again() {
     for (status, code, reason) in [
-        (400, "invalid_grant", RefusedReason::GrantRefused),
-        (401, "invalid_grant", RefusedReason::GrantRefused),
-        (400, "invalid_token", RefusedReason::TokenInvalid),
-        (401, "invalid_token", RefusedReason::TokenInvalid),
+        (400, "invalid_grant", RejectionReason::GrantRefused),
+        (401, "invalid_grant", RejectionReason::GrantRefused),
+        (400, "invalid_token", RejectionReason::TokenInvalid),
+        (401, "invalid_token", RejectionReason::TokenInvalid),
     ] {
         let mut scene = due();
         scene.exchange(reply(status, &format!(r#"{{"error":"{code}"}}"#)));
-        assert_eq!((&scene.grant().live, &scene.grant().candidate), (&None, &None), "no copy remains");
-        assert_eq!(scene.grant().refused.as_ref().unwrap().reason, reason);
+        assert_eq!((&scene.grant().current, &scene.grant().candidate), (&None, &None), "no copy remains");
+        assert_eq!(scene.grant().last_rejection.as_ref().unwrap().reason, reason);
         assert_eq!(scene.content().access, None, "pods can see it");
-        assert_eq!(scene.grant().last_failure.as_ref().unwrap().reason, FailureReason::Refused);
+        assert_eq!(scene.grant().last_failure.as_ref().unwrap().reason, FailureReason::Rejected);
         scene = scene.with_spec(|spec| {
             spec.generation = 2;
             spec.refresh_request = Some("please!".into());
@@ -273,7 +273,7 @@ fn a_new_consent_brings_a_dead_connection_back() {
     scene = scene.at(4000).consent("consent-2");
     scene.exchange(pair("8"));
     assert_eq!(scene.sent[1].0, "consent-2");
-    assert_eq!(scene.grant().refused, None);
+    assert_eq!(scene.grant().last_rejection, None);
     assert_eq!(scene.content().access.as_ref().unwrap().token, AccessToken::new("access-8"));
     assert_eq!(scene.content().rotation, 8);
 }
@@ -306,8 +306,8 @@ fn a_refused_token_is_not_forgotten_by_the_next_success() {
 fn a_refused_consent_beside_a_living_grant_costs_only_itself() {
     let mut scene = Scene::living().at(100).consent("bad-consent");
     scene.exchange(invalid_grant());
-    let live = scene.grant().live.as_ref().expect("the living grant");
-    assert_eq!(live.refresh.expose(), "refresh-7");
+    let current = scene.grant().current.as_ref().expect("the living grant");
+    assert_eq!(current.refresh.token.expose(), "refresh-7");
     assert_eq!(scene.grant().candidate, None);
     assert_eq!(scene.content().access.as_ref().unwrap().token, AccessToken::new("access-7"));
     let wait = scene.waits();
@@ -326,7 +326,7 @@ fn retries_end_when_their_time_is_over_and_the_last_is_made_right_then() {
     loop {
         scene.exchange(no_connection());
         tries.push(scene.now.duration_since(at(850)).as_secs());
-        if scene.grant().live.as_ref().unwrap().record.attempts.halt.is_some() {
+        if scene.grant().current.as_ref().unwrap().refresh.attempts.halt().is_some() {
             break;
         }
         while !scene.is_sending() {
@@ -335,8 +335,8 @@ fn retries_end_when_their_time_is_over_and_the_last_is_made_right_then() {
         }
     }
     assert_eq!(*tries.last().unwrap(), 100, "{tries:?}");
-    let attempts = &scene.grant().live.as_ref().unwrap().record.attempts;
-    assert_eq!(attempts.halt.as_ref().unwrap().reason, HaltReason::RetriesExhausted);
+    let attempts = &scene.grant().current.as_ref().unwrap().refresh.attempts;
+    assert_eq!(attempts.halt().unwrap().reason, HaltReason::RetriesExhausted);
     let scene = scene.at(86_400);
     assert!(!scene.is_sending());
     assert!(scene.clone().with_spec(|spec| spec.refresh_request = Some("again".into())).is_sending());
@@ -353,8 +353,8 @@ fn days_in_which_nothing_was_tried_do_not_use_the_time_for_retries_up() {
     // Suspended, or no operator at work, or a clock that jumped.
     scene = scene.at(850 + three_days);
     scene.exchange(reply(429, ""));
-    let tried = &scene.grant().live.as_ref().unwrap().record.attempts;
-    assert_eq!((tried.failures, &tried.halt), (2, &None));
+    let tried = &scene.grant().current.as_ref().unwrap().refresh.attempts;
+    assert_eq!((tried.failures, &tried.halt()), (2, &None));
     let counted = scene.now.duration_since(tried.failing_since.unwrap()).as_secs();
     assert!(counted <= 30 * 60, "{counted} s count as trying");
 }
@@ -366,8 +366,8 @@ fn a_gap_counts_by_the_wait_that_was_planned() {
     scene.exchange(no_connection());
     scene = scene.at(9000);
     scene.exchange(no_connection());
-    let tried = &scene.grant().live.as_ref().unwrap().record.attempts;
-    assert_eq!((tried.failures, &tried.halt), (2, &None));
+    let tried = &scene.grant().current.as_ref().unwrap().refresh.attempts;
+    assert_eq!((tried.failures, &tried.halt()), (2, &None));
 }
 
 /// However often something keeps it from trying, there is an end.
@@ -376,7 +376,7 @@ fn gaps_put_the_end_of_retries_off_and_do_not_remove_it() {
     let mut scene = due().with_spec(|spec| spec.retry_timeout = secs(600));
     for gap in 1..100 {
         scene.exchange(no_connection());
-        if scene.grant().live.as_ref().unwrap().record.attempts.halt.is_some() {
+        if scene.grant().current.as_ref().unwrap().refresh.attempts.halt().is_some() {
             return;
         }
         scene = scene.at(850 + 86_400 * gap);
@@ -393,8 +393,8 @@ fn a_lifted_halt_begins_a_new_row_of_failures() {
     scene = scene.at(2000).with_spec(|spec| spec.refresh_request = Some("again".into()));
     assert!(scene.sends().resumes);
     scene.exchange(no_connection());
-    let attempts = &scene.grant().live.as_ref().unwrap().record.attempts;
-    assert_eq!((attempts.failures, attempts.failing_since, &attempts.halt), (1, Some(at(2000)), &None));
+    let attempts = &scene.grant().current.as_ref().unwrap().refresh.attempts;
+    assert_eq!((attempts.failures, attempts.failing_since, &attempts.halt()), (1, Some(at(2000)), &None));
 }
 
 #[test]
@@ -403,19 +403,19 @@ fn a_new_row_of_failures_keeps_the_doubt() {
     scene.exchange(silence());
     scene = scene.at(900);
     scene.exchange(silence());
-    assert!(scene.grant().live.as_ref().unwrap().record.attempts.halt.is_some());
+    assert!(scene.grant().current.as_ref().unwrap().refresh.attempts.halt().is_some());
     scene = scene.at(2000).with_spec(|spec| spec.generation = 2);
     scene.exchange(invalid_grant());
-    assert_eq!(scene.grant().refused.as_ref().unwrap().reason, RefusedReason::RotationLost);
+    assert_eq!(scene.grant().last_rejection.as_ref().unwrap().reason, RejectionReason::RotationLost);
 }
 
 #[test]
 fn an_answer_without_an_access_token_is_kept_and_the_new_token_tried_after_the_backoff() {
     let mut scene = due();
     scene.exchange(reply(200, r#"{"refresh_token":"refresh-8"}"#));
-    let live = scene.grant().live.as_ref().unwrap();
-    assert_eq!((live.refresh.expose(), &live.access), ("refresh-8", &None));
-    assert_eq!((live.record.attempts.failures, live.record.attempts.in_doubt), (1, false));
+    let current = scene.grant().current.as_ref().unwrap();
+    assert_eq!((current.refresh.token.expose(), &current.access), ("refresh-8", &None));
+    assert_eq!((current.refresh.attempts.failures, current.refresh.attempts.outcome_unknown), (1, false));
     assert_eq!(scene.content().access, None);
     assert_eq!(scene.waits().reason, WaitReason::Retry);
     scene = scene.at(860);
@@ -430,7 +430,7 @@ fn a_server_that_never_gives_an_access_token_is_given_up_when_the_time_is_over()
     let mut scene = due().with_spec(|spec| spec.retry_timeout = secs(100));
     for n in 0..100 {
         scene.exchange(reply(200, &format!(r#"{{"refresh_token":"refresh-{}"}}"#, 8 + n)));
-        if scene.grant().live.as_ref().unwrap().record.attempts.halt.is_some() {
+        if scene.grant().current.as_ref().unwrap().refresh.attempts.halt().is_some() {
             return;
         }
         while !scene.is_sending() {

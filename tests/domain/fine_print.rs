@@ -4,8 +4,11 @@ use pleo_operator::{
     api::{PleoConnectionStatus, ReadyReason, RestartTarget, WorkloadKind},
     domain::{
         commit::settlement::settle,
-        failure::{Failure, Misconfiguration, Outcome, Refusal},
-        ledger::grant::{Grant, Holder, RefusedReason},
+        failure::{Failure, Misconfiguration, Outcome, RejectionCode},
+        ledger::{
+            grant::{Grant, Holder, RejectionReason},
+            known_token::KnownToken,
+        },
         plan::{
             adoption,
             decide::Decision,
@@ -20,8 +23,8 @@ use pleo_operator::{
 };
 
 use super::scenes::{
-    PRODUCTION, Scene, adopted, at, candidate, ending, fingerprint, live, no_connection, our_id, pair, refused, reply,
-    secs, token_url, written,
+    PRODUCTION, Scene, accepted, at, candidate, current, ending, fingerprint, known, no_connection, our_id, pair,
+    rejection, reply, secs, token_url, written,
 };
 
 /// Dashboards rely on these words.
@@ -35,7 +38,7 @@ fn each_outcome_has_its_label() {
         ("not_sent", "throttled", "unknown")
     );
     assert_eq!(failed(K::Misconfigured(Misconfiguration::Client)), "misconfigured");
-    assert_eq!(failed(K::Refused(Refusal::InvalidGrant)), "refused");
+    assert_eq!(failed(K::Rejected(RejectionCode::InvalidGrant)), "rejected");
 }
 
 #[test]
@@ -47,9 +50,9 @@ fn a_holder_is_told_by_both_its_names() {
 #[test]
 fn a_grant_remembers_what_it_holds_what_it_adopted_and_what_was_refused_and_nothing_else() {
     let mut grant = Grant::new("uid", 1);
-    grant.live = Some(live("refresh-1", PRODUCTION, at(0), secs(900)));
-    grant.adopted.push(adopted("consent-1", PRODUCTION, Some(1)));
-    grant.refused = Some(refused("refresh-0", RefusedReason::GrantRefused));
+    grant.current = Some(current("refresh-1", PRODUCTION, at(0), secs(900)));
+    grant.history.push(accepted("consent-1", PRODUCTION, 1));
+    grant.last_rejection = Some(rejection("refresh-0", RejectionReason::GrantRefused));
     let knows = |text: &str| grant.remembers(&fingerprint(text));
     assert!(knows("refresh-1") && knows("consent-1") && knows("refresh-0"));
     assert!(!knows("refresh-2"));
@@ -79,10 +82,10 @@ fn a_consent_that_was_dropped_is_not_taken_again() {
 #[test]
 fn a_refusal_is_noted_for_its_own_consent_only() {
     let mut grant = Grant::new("uid", 1);
-    grant.adopted = vec![adopted("consent-1", PRODUCTION, Some(1)), adopted("consent-2", PRODUCTION, None)];
+    grant.history = vec![accepted("consent-1", PRODUCTION, 1), known("consent-2", PRODUCTION)];
     grant.candidate = Some(candidate("consent-2", PRODUCTION));
     grant.drop_candidate(Some(&our_id()));
-    let refused: Vec<bool> = grant.adopted.iter().map(|old| old.refused).collect();
+    let refused: Vec<bool> = grant.history.iter().map(KnownToken::is_rejected).collect();
     assert_eq!(refused, [false, true]);
 }
 
@@ -91,14 +94,14 @@ fn a_refusal_is_noted_for_its_own_consent_only() {
 #[test]
 fn a_pair_of_a_consent_that_was_wiped_meanwhile_is_kept() {
     let mut scene = Scene::living().at(100).consent("consent-2").with_grant(|grant| {
-        grant.adopted.push(adopted("consent-1", PRODUCTION, Some(1)));
+        grant.history.push(accepted("consent-1", PRODUCTION, 1));
     });
     let (attempt, started_at) = scene.begin();
     let mut grant = scene.grant().clone();
-    (grant.claim, grant.live) = (None, None);
+    (grant.claim, grant.current) = (None, None);
     grant.drop_candidate(Some(&our_id()));
     let grant = written(settle(&grant, &attempt, &ending(pair("2"), started_at, at(130))));
-    assert_eq!(grant.live.unwrap().refresh.expose(), "refresh-2");
+    assert_eq!(grant.current.unwrap().refresh.token.expose(), "refresh-2");
 }
 
 /// An answer with a refresh token alone is a failure like the others: the row goes on, with the new token.
@@ -106,10 +109,10 @@ fn a_pair_of_a_consent_that_was_wiped_meanwhile_is_kept() {
 fn a_row_of_failures_goes_on_without_an_access_token() {
     let mut scene = Scene::living().at(850);
     scene.exchange(no_connection());
-    let since = scene.grant().live.as_ref().unwrap().record.attempts.failing_since;
+    let since = scene.grant().current.as_ref().unwrap().refresh.attempts.failing_since;
     let mut scene = scene.at(860);
     scene.exchange(reply(200, r#"{"refresh_token":"refresh-8"}"#));
-    let attempts = &scene.grant().live.as_ref().unwrap().record.attempts;
+    let attempts = &scene.grant().current.as_ref().unwrap().refresh.attempts;
     assert_eq!((attempts.failures, attempts.failing_since), (2, since));
 }
 
@@ -146,7 +149,7 @@ fn what_was_told_stays_told_without_a_grant() {
     };
     assert_eq!(told(7, Some(7)), (Some(7), Some(7)));
     assert_eq!(told(0, None), (Some(3), None));
-    let dead = Scene::dead(RefusedReason::GrantRefused).seeing(|seen| {
+    let dead = Scene::dead(RejectionReason::GrantRefused).seeing(|seen| {
         seen.reported = LastReported { rotation: 7, rejected_rotation: Some(7) };
     });
     assert_eq!(dead.status().rejected_rotation, Some(7));
@@ -165,7 +168,7 @@ fn the_token_secret_is_named_when_it_is_the_only_one() {
 
 #[test]
 fn another_reason_is_another_transition() {
-    let (waits, dead) = (Scene::new().status(), Scene::dead(RefusedReason::GrantRefused).status());
+    let (waits, dead) = (Scene::new().status(), Scene::dead(RejectionReason::GrantRefused).status());
     let (a, b) = (&waits.conditions[1], &dead.conditions[1]);
     assert!(a.status == b.status && a.reason != b.reason, "both need a human");
     let reasons: Vec<_> = status::transitions(&waits, &dead).into_iter().map(|told| told.reason).collect();

@@ -17,6 +17,7 @@
 //! | [`reasons`] | what the user is told: every reason and its way back |
 //! | [`warnings`] | what people are told before it is too late, and what could be an attack |
 //! | [`restarts`] | which workloads are restarted, and what pods are told |
+//! | [`format_1`] | how a ledger of an older operator is read |
 //! | [`codecs`] | how grants and tokens stand in their Secrets |
 //! | [`schedules`], [`properties`], [`walks`] | what holds for whatever was seen, and for any course of events |
 //! | [`house`], [`crd`], [`pages`] | how the source is laid out; that the checked-in CRD and the tables of the pages are the program's |
@@ -32,6 +33,7 @@ mod consents;
 mod crd;
 mod failures;
 mod fine_print;
+mod format_1;
 mod house;
 mod links;
 mod pages;

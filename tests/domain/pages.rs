@@ -15,8 +15,8 @@ use k8s_openapi::{
 use kube_runtime::{reflector, watcher};
 use pleo_operator::{
     api::{
-        AgingReason, ConditionType, FailureReason, PleoConnection, PleoConnectionStatus, ReadyReason, ReauthReason,
-        TokenState,
+        AgingReason, ConditionType, FailureReason, PleoConnection, PleoConnectionStatus, ReadyReason, Reason,
+        ReauthReason, TokenState,
     },
     cli::Cli,
     telemetry::metrics::Metrics,
@@ -53,7 +53,7 @@ fn first_cells(page: &str, head: &str) -> Vec<String> {
 fn the_reasons_of_ready_are_those_of_the_program() {
     let rows = table(&page("docs/conditions.md"), "| Ready | reason");
     let found: Vec<_> = rows.iter().map(|row| (row[0].as_str(), row[1].as_str(), row[2] == "yes")).collect();
-    let expected = ReadyReason::ALL.iter().map(|reason| (reason.ready_status(), reason.as_str(), reason.stalls()));
+    let expected = ReadyReason::ALL.iter().map(|reason| (reason.status().as_str(), reason.as_str(), reason.stalls()));
     assert_eq!(found, expected.collect::<Vec<_>>());
 }
 
@@ -61,7 +61,7 @@ fn the_reasons_of_ready_are_those_of_the_program() {
 fn the_reasons_of_reauth_required_are_those_of_the_program() {
     let rows = table(&page("docs/conditions.md"), "| ReauthRequired | reason");
     let found: Vec<_> = rows.iter().map(|row| (row[0].as_str(), row[1].as_str())).collect();
-    let expected = ReauthReason::ALL.iter().map(|reason| (reason.status(), reason.as_str()));
+    let expected = ReauthReason::ALL.iter().map(|reason| (reason.status().as_str(), reason.as_str()));
     assert_eq!(found, expected.collect::<Vec<_>>());
 }
 

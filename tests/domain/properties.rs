@@ -10,8 +10,9 @@ use pleo_operator::{
         commit::settlement::{Settlement, settle},
         failure::{FailureKind, Outcome},
         ledger::{
-            adopted::Adopted,
-            grant::{Attempts, Grant, Which},
+            grant::{Grant, Which},
+            held::{Attempts, Pair},
+            known_token::{KnownToken, Verdict},
         },
         plan::decide::{Decision, Rotation, WaitReason},
         report::status,
@@ -42,23 +43,23 @@ fn held(grant: &Grant, which: Which) -> Option<Held<'_>> {
         // Held by nobody but who sends it.
         Which::Code => None,
         Which::Candidate => grant.candidate.as_ref().map(|held| Held {
-            fingerprint: &held.record.fingerprint,
-            server: &held.record.server,
-            client_id: held.record.client_id.as_ref(),
-            attempts: &held.record.attempts,
+            fingerprint: &held.fingerprint,
+            server: &held.server,
+            client_id: held.client_id.as_ref(),
+            attempts: &held.attempts,
         }),
-        Which::Live => grant.live.as_ref().map(|held| Held {
-            fingerprint: &held.record.fingerprint,
-            server: &held.record.server,
-            client_id: held.record.client_id.as_ref(),
-            attempts: &held.record.attempts,
+        Which::Current => grant.current.as_ref().map(|held| Held {
+            fingerprint: &held.refresh.fingerprint,
+            server: &held.refresh.server,
+            client_id: held.refresh.client_id.as_ref(),
+            attempts: &held.refresh.attempts,
         }),
     }
 }
 
 /// What is remembered of a consent at a server.
-fn remembered<'a>(grant: &'a Grant, held: &Held<'_>) -> impl Iterator<Item = &'a Adopted> {
-    grant.adopted.iter().filter(|old| old.fingerprint == *held.fingerprint && old.server == *held.server)
+fn remembered<'a>(grant: &'a Grant, held: &Held<'_>) -> impl Iterator<Item = &'a KnownToken> {
+    grant.history.iter().filter(|old| old.fingerprint == *held.fingerprint && old.server == *held.server)
 }
 
 fn plus(time: Timestamp, by: Duration) -> Timestamp {
@@ -86,20 +87,20 @@ fn forbidden(scene: &Scene, rotation: &Rotation) -> Vec<&'static str> {
     rule(seen.spec.token_url() == Some(held.server), "I8: only to the server that it came from");
     let client_id = client.id_fingerprint();
     rule(held.client_id.is_none_or(|owner| *owner == client_id), "I8: only from the client that it was issued to");
-    let was_rejected = remembered(grant, &held).any(|old| old.refused_as.contains(&client_id));
-    rule(!was_rejected || rotation.which == Which::Live, "I3: not again from a client that it was refused from");
-    let refused = grant.refused.as_ref().map(|refused| &refused.fingerprint);
+    let was_rejected = remembered(grant, &held).any(|old| old.rejected_from.contains(&client_id));
+    rule(!was_rejected || rotation.which == Which::Current, "I3: not again from a client that it was refused from");
+    let refused = grant.last_rejection.as_ref().map(|refused| &refused.fingerprint);
     rule(refused != Some(held.fingerprint), "I3: a refused token is never sent again");
 
     if let Some(claim) = &grant.claim {
-        let may_be_sent = seen.sighting.claim_owner != Some(ClaimOwner::NeverSentHere);
+        let may_be_sent = seen.local.claim_owner != Some(ClaimOwner::NeverSentHere);
         let is_anothers =
             claim.fingerprint == *held.fingerprint && claim.client_id.as_ref().is_some_and(|id| *id != client_id);
         let is_bound = held.client_id.is_some() || !may_be_sent || !is_anothers;
         rule(is_bound, "I8: not while another client may have presented it");
-        let seen_for = seen.sighting.claim_seen_for;
+        let seen_for = seen.local.claim_seen_for;
         let length = Duration::try_from(claim.ends_at.duration_since(claim.started_at)).unwrap();
-        let free = match seen.sighting.claim_owner {
+        let free = match seen.local.claim_owner {
             Some(ClaimOwner::UnderWayHere) => false,
             Some(ClaimOwner::NeverSentHere) => true,
             Some(ClaimOwner::DeadHere) => seen_for >= PACE.settle_time(),
@@ -108,62 +109,65 @@ fn forbidden(scene: &Scene, rotation: &Rotation) -> Vec<&'static str> {
         rule(free, "I1: nothing is sent while another's claim stands");
     }
     if let Some(sent) = grant.last_sent_at.filter(|sent| *sent <= now + TOLERANCE) {
-        let half = grant.live.as_ref().map(|live| live.record.life() / 2).unwrap_or(Duration::MAX);
+        let half = grant.current.as_ref().map(|current| current.issue.lifetime() / 2).unwrap_or(Duration::MAX);
         let apart = half.min(Duration::from_secs(5)).max(Duration::from_secs(1));
         rule(now >= plus(sent, apart), "two exchanges are kept apart");
     }
 
     let asked = seen.spec.refresh_request.is_some() && seen.spec.refresh_request != grant.handled_request;
-    let halt = held.attempts.halt.as_ref();
+    let halt = held.attempts.halt();
     let lifted = halt.is_none_or(|halt| {
         asked || halt.generation != seen.spec.generation || halt.client != client.fingerprint(&seen.spec.uid)
     });
     rule(lifted, "a halted token waits for a change");
-    if let Some(retry) = held.attempts.retry.as_ref().filter(|retry| retry.failed_at <= now + TOLERANCE) {
+    if let Some(retry) = held.attempts.retry().filter(|retry| retry.failed_at <= now + TOLERANCE) {
         let skips = asked || halt.is_some();
         let wait = if skips { retry.settle_ms.min(retry.wait_ms) } else { retry.wait_ms };
         rule(now >= plus(retry.failed_at, Duration::from_millis(wait)), "a failed try is waited for");
     }
-    if let (Which::Live, Some(live), None) = (rotation.which, &grant.live, &held.attempts.retry) {
-        let half_life = plus(live.record.issued_at, live.record.life() / 2);
+    if let (Which::Current, Some(current), None) = (rotation.which, &grant.current, &held.attempts.retry()) {
+        let half_life = plus(current.issue.issued_at, current.issue.lifetime() / 2);
         let claimed = grant.claim.as_ref().is_some_and(|claim| claim.fingerprint == *held.fingerprint);
-        let wrong_clock = live.record.issued_at > now + TOLERANCE;
-        let reason = asked || halt.is_some() || held.attempts.in_doubt || claimed || wrong_clock || now >= half_life;
-        rule(reason, "a live token is not spent before half its life without a reason");
+        let wrong_clock = current.issue.issued_at > now + TOLERANCE;
+        let reason =
+            asked || halt.is_some() || held.attempts.outcome_unknown || claimed || wrong_clock || now >= half_life;
+        rule(reason, "a current token is not spent before half its life without a reason");
     }
     broken
 }
 
-/// The last moment for a wake-up, where nothing keeps the live token from being refreshed.
+/// The last moment for a wake-up, where nothing keeps the current token from being refreshed.
 fn latest_wake_up(scene: &Scene) -> Option<Timestamp> {
     let seen = &scene.snapshot;
     let grant = &seen.grant.ours()?.value;
-    let live = &grant.live.as_ref()?.record;
+    let Pair { refresh: current, issue, .. } = grant.current.as_ref()?;
     let free = !seen.spec.suspend
         && !seen.spec.deleting
-        && seen.spec.token_url() == Some(&live.server)
-        && seen.client.id().is_some_and(|id| live.client_id.as_ref().is_none_or(|owner| *owner == id))
+        && seen.spec.token_url() == Some(&current.server)
+        && seen.client.id().is_some_and(|id| current.client_id.as_ref().is_none_or(|owner| *owner == id))
         && matches!(seen.token, TokenSecret::Ours(_))
         && grant.claim.is_none()
-        && live.attempts.halt.is_none()
-        && live.attempts.retry.is_none();
+        && current.attempts.halt().is_none()
+        && current.attempts.retry().is_none();
     // Spacing may hold it up beyond the end of a very short token, but never for more than 5 s.
     let spaced = grant.last_sent_at.filter(|sent| *sent <= scene.now + TOLERANCE).unwrap_or(Timestamp::MIN);
     let spaced = spaced.checked_add(SignedDuration::from_secs(5)).unwrap();
-    free.then(|| live.expires_at().max(spaced))
+    free.then(|| issue.expires_at().max(spaced))
 }
 
 /// A consent that was refused because the spec named the wrong server, or the Secret the wrong client, is tried once at the
 /// right one: it was never presented there, or by that client.
 fn was_tried_elsewhere_only(before: &Scene, after: &Scene, which: Which) -> bool {
     let (Some(known), Some(sent)) = (before.snapshot.grant.ours(), held(after.grant(), which)) else { return false };
-    let mut tried = known.value.adopted.iter().filter(|old| old.fingerprint == *sent.fingerprint).peekable();
+    let mut tried = known.value.history.iter().filter(|old| old.fingerprint == *sent.fingerprint).peekable();
     let client_id = before.snapshot.client.id();
-    let was_another = |old: &Adopted| {
-        let by_others = client_id.as_ref().is_some_and(|id| !old.refused_as.is_empty() && !old.refused_as.contains(id));
-        old.server != *sent.server || old.refused && by_others
+    let was_another = |old: &KnownToken| {
+        let by_others =
+            client_id.as_ref().is_some_and(|id| !old.rejected_from.is_empty() && !old.rejected_from.contains(id));
+        old.server != *sent.server || old.verdict == Verdict::Rejected && by_others
     };
-    tried.peek().is_some() && tried.all(|old| was_another(old) && old.accepted_as.is_none())
+    tried.peek().is_some()
+        && tried.all(|old| was_another(old) && matches!(old.verdict, Verdict::Pending | Verdict::Rejected))
 }
 
 proptest! {
@@ -216,7 +220,7 @@ proptest! {
     #[test]
     fn a_decision_is_made_of_nothing_but_what_was_seen(scene in arbitrary::scene()) {
         prop_assert_eq!(scene.decide(), scene.decide());
-        prop_assert_eq!(scene.turn(), scene.turn());
+        prop_assert_eq!(scene.next_refresh(), scene.next_refresh());
         let status = scene.status();
         prop_assert_eq!(scene.status_after(&status), status);
     }
@@ -248,10 +252,10 @@ proptest! {
         }
         let content = published.value.content.as_ref().expect("repaired");
         let access = content.access.as_ref().map(|access| access.token.clone());
-        prop_assert_eq!(access, grant.value.live.as_ref().and_then(|live| live.access.clone()));
+        prop_assert_eq!(access, grant.value.current.as_ref().and_then(|current| current.access.clone()));
         prop_assert_eq!(content.rotation, grant.value.rotation);
-        if let Some(live) = &grant.value.live {
-            let refresh = live.refresh.expose().as_bytes().to_vec();
+        if let Some(current) = &grant.value.current {
+            let refresh = current.refresh.token.expose().as_bytes().to_vec();
             prop_assert!(!content.encode().into_values().any(|value| value == refresh), "never the refresh token");
         }
     }
@@ -282,7 +286,7 @@ proptest! {
         before in arbitrary::grant(),
         meanwhile in arbitrary::grant(),
         same in any::<bool>(),
-        which in prop::sample::select(&[Which::Candidate, Which::Live]),
+        which in prop::sample::select(&[Which::Candidate, Which::Current]),
         ending in arbitrary::ending(),
     ) {
         if held(&before, which).is_none() {
@@ -297,30 +301,31 @@ proptest! {
         let others_claim = stored.claim.as_ref().filter(|claim| claim.attempt != attempt.id);
         prop_assert_eq!(after.claim.as_ref(), others_claim, "no write removes another's claim, and ours is gone");
         prop_assert!(after.rotation == stored.rotation || after.rotation == stored.rotation + 1);
-        for old in &stored.adopted {
-            let tells_it = |new: &&Adopted| new.fingerprint == old.fingerprint && new.server == old.server;
+        for old in &stored.history {
+            let tells_it = |new: &&KnownToken| new.fingerprint == old.fingerprint && new.server == old.server;
             let is_proved = matches!(ending.outcome, Outcome::Issued(_)) && old.fingerprint == attempt.fingerprint;
-            let tells_as_much = |new: &Adopted| {
-                (new.refused >= old.refused || is_proved) && old.refused_as.iter().all(|id| new.refused_as.contains(id)) && new.in_doubt >= old.in_doubt && new.accepted_as.is_some() >= old.accepted_as.is_some()
+            let tells_as_much = |new: &KnownToken| {
+                let is_bound = |verdict| !matches!(verdict, Verdict::Pending | Verdict::Rejected);
+                (new.is_rejected() >= old.is_rejected() || is_proved) && old.rejected_from.iter().all(|id| new.rejected_from.contains(id)) && is_bound(new.verdict) >= is_bound(old.verdict)
             };
-            prop_assert!(after.adopted.iter().filter(tells_it).any(tells_as_much), "nothing adopted is forgotten");
+            prop_assert!(after.history.iter().filter(tells_it).any(tells_as_much), "nothing adopted is forgotten");
         }
         match &ending.outcome {
             Outcome::Issued(issued) if after.rotation > stored.rotation => {
-                let live = after.live.as_ref().expect("a pair");
-                prop_assert_eq!(&live.record.server, &attempt.server, "I8");
-                prop_assert_eq!(&live.access, &issued.access);
-                prop_assert_eq!(live.refresh.fingerprint(), live.record.fingerprint.clone());
-                prop_assert!(!live.record.attempts.in_doubt, "a clean success");
+                let current = after.current.as_ref().expect("a pair");
+                prop_assert_eq!(&current.refresh.server, &attempt.server, "I8");
+                prop_assert_eq!(&current.access, &issued.access);
+                prop_assert_eq!(current.refresh.token.fingerprint(), current.refresh.fingerprint.clone());
+                prop_assert!(!current.refresh.attempts.outcome_unknown, "a clean success");
             }
             Outcome::Issued(_) => {
                 prop_assert!(stored.holding(&attempt.fingerprint).is_none(), "I2: the token still stands there");
             }
             Outcome::Failed(failure) => {
-                let refused = matches!(failure.kind, FailureKind::Refused(_));
+                let refused = matches!(failure.kind, FailureKind::Rejected(_));
                 prop_assert!(!refused || after.holding(&attempt.fingerprint) != Some(which) || stored.holding(&attempt.fingerprint) != Some(which));
                 let kept = |which| held(&after, which).map(|held| held.fingerprint.clone());
-                for which in [Which::Candidate, Which::Live] {
+                for which in [Which::Candidate, Which::Current] {
                     let before = held(&stored, which).map(|held| held.fingerprint.clone());
                     let wiped = refused && before.as_ref() == Some(&attempt.fingerprint);
                     prop_assert!(wiped || kept(which) == before, "I9: only a refused token goes");

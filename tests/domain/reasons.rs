@@ -2,11 +2,12 @@
 //! The tables of the documentation, as scenes.
 
 use pleo_operator::{
-    api::{PleoConnectionStatus, ReadyReason, ReauthReason},
+    api::{ConditionStatus, PleoConnectionStatus, ReadyReason, Reason, ReauthReason},
     domain::{
         failure::Outcome,
         ledger::{
-            grant::{Grant, Halt, HaltReason, RefusedReason, Retry, Which},
+            grant::{Grant, RejectionReason, Which},
+            held::{Halt, HaltReason, NextAttempt, Retry},
             record::Unreadable,
         },
         report::status,
@@ -16,8 +17,8 @@ use pleo_operator::{
 };
 
 use super::scenes::{
-    PACE, PRODUCTION, STAGING, Scene, UID, at, candidate, client, invalid_client, invalid_grant, live, no_connection,
-    our_id, pair, refused, reply, secs, server, silence, with_secret,
+    PACE, PRODUCTION, STAGING, Scene, UID, at, candidate, client, current, invalid_client, invalid_grant,
+    no_connection, our_id, pair, rejection, reply, secs, server, silence, with_secret,
 };
 
 /// What the API server said to a write.
@@ -55,21 +56,21 @@ fn stalled(scene: &Scene) -> Option<Told> {
 }
 
 /// A living connection whose token has ended, and whose refresh is halted or failing as `change` says.
-fn expired(change: impl FnOnce(&mut pleo_operator::domain::ledger::grant::Attempts)) -> Scene {
-    let mut scene = Scene::living().at(1000).with_live_tried(change);
+fn expired(change: impl FnOnce(&mut pleo_operator::domain::ledger::held::Attempts)) -> Scene {
+    let mut scene = Scene::living().at(1000).with_current_tried(change);
     scene.rest();
     scene
 }
 
 fn halted(reason: HaltReason) -> Scene {
-    let halt = Halt { reason, client: client("acme-client").fingerprint(UID), generation: 1 };
-    expired(|tried| (tried.failures, tried.halt) = (3, Some(halt)))
+    let halt = Halt { reason, client: client("acme-client").fingerprint(UID), generation: 1, retry: None };
+    expired(|tried| (tried.failures, tried.next) = (3, NextAttempt::Halted(halt)))
 }
 
-fn waiting(tried: &mut pleo_operator::domain::ledger::grant::Attempts) {
-    let attempt = pleo_operator::domain::ledger::grant::AttemptId("here-1".into());
+fn waiting(tried: &mut pleo_operator::domain::ledger::held::Attempts) {
+    let attempt = pleo_operator::domain::ledger::held::AttemptId("here-1".into());
     tried.failures = 3;
-    tried.retry = Some(Retry { attempt, failed_at: at(990), wait_ms: 60_000, settle_ms: 30_000 });
+    tried.next = NextAttempt::Retry(Retry { attempt, failed_at: at(990), wait_ms: 60_000, settle_ms: 30_000 });
 }
 
 fn shared(mut scene: Scene) -> Scene {
@@ -81,7 +82,7 @@ fn shared(mut scene: Scene) -> Scene {
 fn predecessor(scene: Scene) -> Scene {
     scene.seeing(|seen| {
         let mut old = Grant::new("another uid", 30);
-        old.live = Some(live("refresh-30", PRODUCTION, at(0), secs(900)));
+        old.current = Some(current("refresh-30", PRODUCTION, at(0), secs(900)));
         seen.grant = GrantSecret::Stale(Versioned { value: old, version: "7".into() });
     })
 }
@@ -186,7 +187,7 @@ fn table() -> Vec<Row> {
         row(R::ClientSecretMissing, without_client(pending(Scene::new())), &["Secret pleo-client", "create"]),
         row(
             R::ReauthRequired,
-            Scene::dead(RefusedReason::GrantRefused),
+            Scene::dead(RejectionReason::GrantRefused),
             &["put a new refresh token into the Secret acme-grant, key refresh_token"],
         ),
         row(R::InitialGrantMissing, pending(Scene::new()), &["Secret acme-grant", "refresh_token"]),
@@ -218,7 +219,7 @@ fn table() -> Vec<Row> {
             R::RefreshInDoubt,
             expired(|tried| {
                 waiting(tried);
-                tried.in_doubt = true;
+                tried.outcome_unknown = true;
             }),
             &["may have used", "automatically"],
         ),
@@ -270,20 +271,20 @@ fn every_reason_of_reauth_required_is_told_with_its_status_and_its_way_back() {
         .with_spec(|spec| spec.server = Ok(server(STAGING)));
     let doubtful = Scene::adopted().with_grant(|grant| {
         grant.bind(Which::Candidate, &our_id());
-        grant.attempts_mut(Which::Candidate).expect("a candidate").in_doubt = true;
+        grant.attempts_mut(Which::Candidate).expect("a candidate").outcome_unknown = true;
     });
     let mut rows = vec![
         (R::GrantValid, Scene::living(), "False", ""),
         (R::GrantValid, halted(HaltReason::InvalidClient), "False", ""),
         (R::NotTried, Scene::adopted(), "Unknown", ""),
         (R::NotTried, Scene::new().consent("consent-1"), "Unknown", ""),
-        (R::NotTried, Scene::dead(RefusedReason::GrantRefused).consent("consent-2"), "Unknown", ""),
+        (R::NotTried, Scene::dead(RejectionReason::GrantRefused).consent("consent-2"), "Unknown", ""),
         (R::NotTried, predecessor(Scene::new().consent("consent-2")), "Unknown", ""),
         (R::NotAuthorized, Scene::new(), "True", "Secret acme-grant"),
         (R::NotAuthorized, shared(Scene::new().consent("consent-1")), "True", put),
-        (R::GrantRefused, Scene::dead(RefusedReason::GrantRefused), "True", put),
-        (R::TokenInvalid, Scene::dead(RefusedReason::TokenInvalid), "True", put),
-        (R::RotationLost, Scene::dead(RefusedReason::RotationLost), "True", put),
+        (R::GrantRefused, Scene::dead(RejectionReason::GrantRefused), "True", put),
+        (R::TokenInvalid, Scene::dead(RejectionReason::TokenInvalid), "True", put),
+        (R::RotationLost, Scene::dead(RejectionReason::RotationLost), "True", put),
         (R::ServerChanged, moved, "True", "change the spec back"),
         (R::ServerChanged, unproved_and_moved, "True", "change the spec back"),
         (R::ClientChanged, Scene::living().client("another"), "True", "put the old client_id back"),
@@ -297,7 +298,7 @@ fn every_reason_of_reauth_required_is_told_with_its_status_and_its_way_back() {
         assert!(told.message.contains(way_back), "{reason}: {:?} does not say {way_back:?}", told.message);
     }
     rows.retain(|(reason, scene, ..)| {
-        reason.status() == "True" && *reason != R::NotAuthorized && scene.clone().at(1000).is_sending()
+        reason.status() == ConditionStatus::True && *reason != R::NotAuthorized && scene.clone().at(1000).is_sending()
     });
     assert!(rows.is_empty(), "nothing is sent where a human must consent");
     let told: Vec<_> = R::ALL.iter().map(|reason| reason.as_str()).collect();
@@ -321,9 +322,9 @@ fn every_reason_of_reauth_required_is_told_with_its_status_and_its_way_back() {
 fn every_reason_for_a_new_consent_but_the_first_makes_ready_say_so() {
     let moved = Scene::living().at(1000).with_spec(|spec| spec.server = Ok(server(STAGING)));
     for scene in [
-        Scene::dead(RefusedReason::GrantRefused),
-        Scene::dead(RefusedReason::TokenInvalid),
-        Scene::dead(RefusedReason::RotationLost),
+        Scene::dead(RejectionReason::GrantRefused),
+        Scene::dead(RejectionReason::TokenInvalid),
+        Scene::dead(RejectionReason::RotationLost),
         moved,
         pending(predecessor(Scene::new())),
     ] {
@@ -335,11 +336,11 @@ fn every_reason_for_a_new_consent_but_the_first_makes_ready_say_so() {
 
 #[test]
 fn the_message_names_the_key_that_the_spec_names_or_asks_for_one() {
-    let other = Scene::dead(RefusedReason::GrantRefused).with_spec(|spec| {
+    let other = Scene::dead(RejectionReason::GrantRefused).with_spec(|spec| {
         spec.initial_grant.as_mut().unwrap().key = "token".into();
     });
     assert!(consent(&other).message.contains("Secret acme-grant, key token"));
-    let none = Scene::dead(RefusedReason::GrantRefused).with_spec(|spec| spec.initial_grant = None);
+    let none = Scene::dead(RejectionReason::GrantRefused).with_spec(|spec| spec.initial_grant = None);
     assert!(consent(&none).message.contains("spec.initialGrant.secretRef"));
 }
 
@@ -356,8 +357,8 @@ fn of_several_reasons_the_first_is_told() {
     let unreadable = |scene: Scene| scene.seeing(|seen| seen.grant = GrantSecret::Unreadable(Unreadable::Newer(2)));
     let suspended = |scene: Scene| scene.with_spec(|spec| spec.suspend = true);
     let invalid = |scene: Scene| scene.seeing(|seen| seen.initial = InitialGrant::Invalid("no token".into()));
-    let dead = || Scene::dead(RefusedReason::GrantRefused);
-    let doubtful = |scene: Scene| scene.with_live_tried(|tried| tried.in_doubt = true);
+    let dead = || Scene::dead(RejectionReason::GrantRefused);
+    let doubtful = |scene: Scene| scene.with_current_tried(|tried| tried.outcome_unknown = true);
     for (scene, first) in [
         (spec_wrong(conflict(dead())), "InvalidSpec"),
         (not_allowed(unreadable(dead())), "ServerNotAllowed"),
@@ -388,10 +389,12 @@ fn of_several_reasons_the_first_is_told() {
 
 #[test]
 fn of_two_halts_the_first_in_the_table_is_told() {
-    let halt = |reason| Some(Halt { reason, client: client("acme-client").fingerprint(UID), generation: 1 });
+    let halt = |reason| {
+        NextAttempt::Halted(Halt { reason, client: client("acme-client").fingerprint(UID), generation: 1, retry: None })
+    };
     let scene = halted(HaltReason::InvalidClient)
         .with_grant(|grant| grant.candidate = Some(candidate("consent-2", PRODUCTION)))
-        .with_candidate_tried(|tried| tried.halt = halt(HaltReason::RetriesExhausted));
+        .with_candidate_tried(|tried| tried.next = halt(HaltReason::RetriesExhausted));
     assert_eq!(ready(&scene).reason, "InvalidClient");
 }
 
@@ -407,7 +410,7 @@ fn nobody_is_asked_for_a_consent_that_stands_there_because_the_spec_is_wrong() {
     let nowhere = |scene: Scene| {
         scene.with_spec(|spec| spec.server = Err(SpecProblem::NotAllowed("https://auth.example.com".into())))
     };
-    for scene in [Scene::new(), Scene::dead(RefusedReason::GrantRefused), predecessor(Scene::new())] {
+    for scene in [Scene::new(), Scene::dead(RejectionReason::GrantRefused), predecessor(Scene::new())] {
         assert_eq!(consent(&nowhere(scene.consent("consent-2"))).status, "Unknown");
     }
 }
@@ -415,7 +418,9 @@ fn nobody_is_asked_for_a_consent_that_stands_there_because_the_spec_is_wrong() {
 /// True as long as the token is usable, whatever else is wrong; the message and `Stalled` say what.
 #[test]
 fn a_usable_token_is_ready_whatever_else_is_wrong() {
-    let halt = |reason| Some(Halt { reason, client: client("acme-client").fingerprint(UID), generation: 1 });
+    let halt = |reason| {
+        NextAttempt::Halted(Halt { reason, client: client("acme-client").fingerprint(UID), generation: 1, retry: None })
+    };
     for (scene, problem, stalls) in [
         (without_client(Scene::living()), "pleo-client", Some("ClientSecretMissing")),
         (Scene::living().client("another"), "put the old client_id back", Some("ReauthRequired")),
@@ -437,12 +442,12 @@ fn a_usable_token_is_ready_whatever_else_is_wrong() {
             Some("GrantUnreadable"),
         ),
         (
-            Scene::living().with_live_tried(|tried| tried.halt = halt(HaltReason::InvalidClient)),
+            Scene::living().with_current_tried(|tried| tried.next = halt(HaltReason::InvalidClient)),
             "rejects the client",
             Some("InvalidClient"),
         ),
         (
-            Scene::living().with_live_tried(|tried| tried.halt = halt(HaltReason::RetriesExhausted)),
+            Scene::living().with_current_tried(|tried| tried.next = halt(HaltReason::RetriesExhausted)),
             "retryTimeout",
             Some("RetriesExhausted"),
         ),
@@ -452,7 +457,7 @@ fn a_usable_token_is_ready_whatever_else_is_wrong() {
             "is empty",
             Some("InitialGrantInvalid"),
         ),
-        (Scene::living().with_live_tried(|tried| tried.in_doubt = true), "may have used", None),
+        (Scene::living().with_current_tried(|tried| tried.outcome_unknown = true), "may have used", None),
         (Scene::living().seeing(|seen| seen.grant = GrantSecret::Absent), "acme-grant", None),
     ] {
         let scene = scene.at(100);
@@ -668,8 +673,8 @@ fn no_status_and_no_event_holds_a_secret() {
         for scene in [Scene::living().at(850), Scene::adopted()] {
             let mut scene = scene;
             scene.exchange(outcome());
-            let scene =
-                scene.with_grant(|grant| grant.refused = Some(refused("consent-0", RefusedReason::GrantRefused)));
+            let scene = scene
+                .with_grant(|grant| grant.last_rejection = Some(rejection("consent-0", RejectionReason::GrantRefused)));
             let status = scene.status();
             let events = status::transitions(&PleoConnectionStatus::default(), &status);
             let all = format!("{} {events:?} {:?}", serde_json::to_string(&status).unwrap(), scene.snapshot);

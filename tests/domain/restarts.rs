@@ -4,7 +4,7 @@
 use pleo_operator::{
     api::TokenState,
     domain::{
-        ledger::grant::{RefusedReason, Restarted},
+        ledger::grant::{RejectionReason, Restarted},
         plan::{
             decide::{Decision, Wait},
             projection::{News, news},
@@ -81,7 +81,7 @@ fn nothing_is_restarted_without_a_usable_token_that_is_published() {
     let scenes = [
         ("before the first exchange", Scene::adopted().seeing(target)),
         ("expired", with_web().at(901)),
-        ("refused", Scene::dead(RefusedReason::GrantRefused).seeing(target)),
+        ("refused", Scene::dead(RejectionReason::GrantRefused).seeing(target)),
         ("committed and not published yet", with_web().with_grant(|grant| grant.rotation = 8)),
         (
             "while somebody may be sending",
@@ -134,5 +134,5 @@ fn pods_are_told_the_rotation_and_the_state_where_no_token_is_usable() {
     let mut expired = Scene::living().seeing(|seen| seen.spec.suspend = true).at(901);
     expired.rest();
     assert_eq!(told(&expired), Some((format!("7-{}", TokenState::Expired), true)));
-    assert_eq!(told(&Scene::dead(RefusedReason::GrantRefused)), Some(("7-ReauthRequired".into(), true)));
+    assert_eq!(told(&Scene::dead(RejectionReason::GrantRefused)), Some(("7-ReauthRequired".into(), true)));
 }

@@ -16,14 +16,12 @@ use pleo_operator::{
         },
         failure::{Failure, FailureKind, Outcome},
         ledger::{
-            adopted::Adopted,
-            grant::{
-                AttemptId, Attempts, Candidate, CandidateRecord, Claim, Grant, Holder, Live, LiveRecord, Refused,
-                RefusedReason, Which,
-            },
+            grant::{Claim, Grant, Holder, Rejection, RejectionReason, Which},
+            held::{AttemptId, Attempts, Issue, Pair, StoredToken},
+            known_token::{KnownToken, Verdict},
         },
         plan::{
-            decide::{Decision, NextRefresh, Rotation, Wait, decide, turn},
+            decide::{Decision, NextRefresh, Rotation, Wait, decide, next_refresh},
             link, projection,
             restarts::{self, Tried},
             schedule::Pace,
@@ -127,40 +125,37 @@ pub fn no_connection() -> Outcome {
     Outcome::Failed(Failure::new(FailureKind::NotSent, "no connection to the server: connection refused"))
 }
 
-pub fn live(token: &str, url: &str, issued_at: Timestamp, life: Duration) -> Live {
-    let refresh = RefreshToken::new(token);
-    Live {
-        record: LiveRecord {
-            fingerprint: refresh.fingerprint(),
-            server: token_url(url),
-            client_id: Some(our_id()),
-            issued_at,
-            life_ms: u64::try_from(life.as_millis()).unwrap(),
-            token_type: "Bearer".into(),
-            attempt: AttemptId(format!("before-{}", fingerprint(token))),
-            attempts: Attempts::default(),
-        },
+pub fn current(token: &str, url: &str, issued_at: Timestamp, lifetime: Duration) -> Pair {
+    let (refresh, attempt) = (RefreshToken::new(token), AttemptId(format!("before-{}", fingerprint(token))));
+    let lifetime_ms = u64::try_from(lifetime.as_millis()).unwrap();
+    Pair {
+        refresh: StoredToken::new(refresh, token_url(url), Some(our_id())),
         access: Some(AccessToken::new(token.replace("refresh", "access"))),
-        refresh,
+        issue: Issue { issued_at, lifetime_ms, token_type: "Bearer".into(), attempt },
     }
 }
 
-pub fn candidate(token: &str, url: &str) -> Candidate {
-    let record = CandidateRecord {
-        fingerprint: fingerprint(token),
-        server: token_url(url),
-        client_id: None,
-        attempts: Attempts::default(),
-    };
-    Candidate { token: RefreshToken::new(token), record }
+pub fn candidate(token: &str, url: &str) -> StoredToken {
+    StoredToken::new(RefreshToken::new(token), token_url(url), None)
 }
 
-pub fn adopted(token: &str, url: &str, accepted_as: Option<u64>) -> Adopted {
-    Adopted { accepted_as, ..Adopted::new(fingerprint(token), token_url(url)) }
+/// An entry of the history: no server has seen it.
+pub fn known(token: &str, url: &str) -> KnownToken {
+    KnownToken::new(fingerprint(token), token_url(url))
 }
 
-pub fn refused(token: &str, reason: RefusedReason) -> Refused {
-    Refused { fingerprint: fingerprint(token), reason, at: at(0) }
+/// The same, and the server gave the pair of this rotation for it.
+pub fn accepted(token: &str, url: &str, rotation: u64) -> KnownToken {
+    marked(known(token, url), Verdict::Accepted { rotation })
+}
+
+/// An entry of the history, with this verdict.
+pub fn marked(token: KnownToken, verdict: Verdict) -> KnownToken {
+    KnownToken { verdict, ..token }
+}
+
+pub fn rejection(token: &str, reason: RejectionReason) -> Rejection {
+    Rejection { fingerprint: fingerprint(token), reason, at: at(0) }
 }
 
 /// A Deployment of that name, to be restarted.
@@ -269,7 +264,7 @@ impl Scene {
             reported: LastReported::default(),
             links: None,
             deferred: Deferred::default(),
-            sighting: LocalObservations::default(),
+            local: LocalObservations::default(),
             repairs: Repairs::default(),
         };
         Self { snapshot, now: at(0), sent: Vec::new(), done: Vec::new(), attempts: 0 }
@@ -278,7 +273,7 @@ impl Scene {
     /// A connection in the best of health: `refresh-7` was issued at noon for 15 minutes, and pods have `access-7`.
     pub fn living() -> Self {
         let mut grant = Grant::new(UID, 7);
-        grant.live = Some(live("refresh-7", PRODUCTION, at(0), secs(900)));
+        grant.current = Some(current("refresh-7", PRODUCTION, at(0), secs(900)));
         grant.last_sent_at = Some(at(0));
         Self::new().holding(grant).published()
     }
@@ -287,14 +282,14 @@ impl Scene {
     pub fn adopted() -> Self {
         let mut grant = Grant::new(UID, 0);
         grant.candidate = Some(candidate("consent-1", PRODUCTION));
-        grant.adopted = vec![adopted("consent-1", PRODUCTION, None)];
+        grant.history = vec![known("consent-1", PRODUCTION)];
         Self::new().consent("consent-1").holding(grant).published()
     }
 
     /// A connection whose grant was refused at noon and wiped.
-    pub fn dead(reason: RefusedReason) -> Self {
+    pub fn dead(reason: RejectionReason) -> Self {
         let mut grant = Grant::new(UID, 7);
-        grant.refused = Some(refused("refresh-7", reason));
+        grant.last_rejection = Some(rejection("refresh-7", reason));
         Self::new().holding(grant).published()
     }
 
@@ -318,8 +313,8 @@ impl Scene {
         self
     }
 
-    pub fn with_live_tried(self, change: impl FnOnce(&mut Attempts)) -> Self {
-        self.with_grant(|grant| change(grant.attempts_mut(Which::Live).expect("a live pair")))
+    pub fn with_current_tried(self, change: impl FnOnce(&mut Attempts)) -> Self {
+        self.with_grant(|grant| change(grant.attempts_mut(Which::Current).expect("a current pair")))
     }
 
     pub fn with_candidate_tried(self, change: impl FnOnce(&mut Attempts)) -> Self {
@@ -348,7 +343,7 @@ impl Scene {
     /// A claim on a token stands there, seen for so long.
     pub fn with_claim(mut self, token: &str, started_at: Timestamp, whose: ClaimOwner, seen_for: u64) -> Self {
         self.grant_mut().claim = Some(claim_of(token, started_at));
-        self.snapshot.sighting = LocalObservations {
+        self.snapshot.local = LocalObservations {
             claim_owner: Some(whose),
             claim_seen_for: secs(seen_for),
             ..LocalObservations::default()
@@ -371,11 +366,11 @@ impl Scene {
 
     pub fn go_to(&mut self, time: Timestamp) {
         let passed = Duration::try_from(time.duration_since(self.now)).unwrap_or_default();
-        self.snapshot.sighting.claim_seen_for += passed;
-        self.snapshot.sighting.candidate_failure_seen_for += passed;
-        self.snapshot.sighting.live_failure_seen_for += passed;
-        if self.snapshot.grant.ours().is_some_and(|grant| grant.value.code.is_some()) {
-            self.snapshot.sighting.code_seen_for += passed;
+        self.snapshot.local.claim_seen_for += passed;
+        self.snapshot.local.candidate_failure_seen_for += passed;
+        self.snapshot.local.current_failure_seen_for += passed;
+        if self.snapshot.grant.ours().is_some_and(|grant| grant.value.by_link.code.is_some()) {
+            self.snapshot.local.code_seen_for += passed;
         }
         self.now = time;
     }
@@ -400,8 +395,8 @@ impl Scene {
         decide(&self.snapshot, self.now, PACE)
     }
 
-    pub fn turn(&self) -> NextRefresh {
-        turn(&self.snapshot, self.now, PACE)
+    pub fn next_refresh(&self) -> NextRefresh {
+        next_refresh(&self.snapshot, self.now, PACE)
     }
 
     /// What it waits for.
@@ -424,7 +419,7 @@ impl Scene {
 
     /// Whether a token is to be sent at this moment.
     pub fn is_sending(&self) -> bool {
-        matches!(self.turn(), NextRefresh::Now(_))
+        matches!(self.next_refresh(), NextRefresh::Now(_))
     }
 
     pub fn status(&self) -> PleoConnectionStatus {
@@ -485,7 +480,7 @@ impl Scene {
         let ending = ending(outcome, started_at, self.now);
         let grant = written(settle(self.grant(), &attempt, &ending));
         self.store(grant);
-        self.snapshot.sighting = LocalObservations::default();
+        self.snapshot.local = LocalObservations::default();
         self.rest()
     }
 

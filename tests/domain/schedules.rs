@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use pleo_operator::domain::{
-    ledger::grant::{AttemptId, LiveRecord, Retry},
+    ledger::{
+        held::AttemptId,
+        held::{Issue, Retry},
+    },
     plan::schedule::{backoff, refresh_due, retry_at, spacing},
 };
 use proptest::{prelude::*, proptest};
 
-use super::scenes::{PRODUCTION, at, live, secs};
+use super::scenes::{PRODUCTION, at, current, secs};
 
-fn record(life: Duration) -> LiveRecord {
-    live("refresh-7", PRODUCTION, at(0), life).record
+fn record(life: Duration) -> Issue {
+    current("refresh-7", PRODUCTION, at(0), life).issue
 }
 
 fn due(life: u64, refresh_before: Option<u64>) -> f64 {
@@ -96,7 +99,7 @@ proptest! {
         let record = record(Duration::from_millis(life_ms));
         let due = refresh_due(&record, refresh_before.map(Duration::from_millis), "uid", rotation);
         let life = Duration::try_from(due.duration_since(record.issued_at)).unwrap();
-        prop_assert!(life >= record.life() / 2);
+        prop_assert!(life >= record.lifetime() / 2);
         prop_assert!(due <= record.expires_at());
         prop_assert_eq!(due, refresh_due(&record, refresh_before.map(Duration::from_millis), "uid", rotation));
     }
@@ -112,7 +115,7 @@ proptest! {
         let issued = Timestamp::from_second(issued).unwrap();
         let mut record = record(secs(1));
         record.issued_at = issued;
-        record.life_ms = life_ms;
+        record.lifetime_ms = life_ms;
         let due = refresh_due(&record, refresh_before.map(Duration::from_millis), "uid", 0);
         prop_assert!(due <= record.expires_at());
         let retry = Retry { attempt: AttemptId(String::new()), failed_at: issued, wait_ms, settle_ms };

@@ -6,7 +6,8 @@ use pleo_operator::{
     api::TokenState,
     domain::{
         ledger::{
-            grant::{AttemptId, Retry, Which},
+            grant::Which,
+            held::{AttemptId, NextAttempt, Retry},
             record::Unreadable,
         },
         plan::{
@@ -19,12 +20,12 @@ use pleo_operator::{
 };
 
 use super::scenes::{
-    PRODUCTION, STAGING, Scene, UID, adopted, at, candidate, first_warning, invalid_grant, live, no_connection, pair,
+    PRODUCTION, STAGING, Scene, UID, at, candidate, current, first_warning, invalid_grant, known, no_connection, pair,
     secs, server,
 };
 
-fn retry(failed_at: i64, wait: u64, settle: u64) -> Option<Retry> {
-    Some(Retry {
+fn retry(failed_at: i64, wait: u64, settle: u64) -> NextAttempt {
+    NextAttempt::Retry(Retry {
         attempt: AttemptId("here-1".into()),
         failed_at: at(failed_at),
         wait_ms: wait * 1000,
@@ -47,7 +48,7 @@ fn nothing_is_sent_while_there_is_no_token_secret() {
     let mut scene = Scene::living().at(850);
     assert!(scene.is_sending());
     scene = scene.seeing(|seen| seen.token = TokenSecret::Absent);
-    assert_eq!(scene.turn(), NextRefresh::Never);
+    assert_eq!(scene.next_refresh(), NextRefresh::Never);
     assert!(matches!(scene.decide(), Decision::Publish(_)));
     assert!(matches!(scene.rest(), Decision::Rotate(_)), "and goes on once it is there");
 }
@@ -73,14 +74,14 @@ fn a_healthy_connection_waits_until_its_refresh_is_due() {
     }
     let mut woken = scene;
     woken.go_to(due);
-    assert_eq!(woken.sends().which, Which::Live);
+    assert_eq!(woken.sends().which, Which::Current);
 }
 
 #[test]
 fn the_candidate_is_sent_before_a_live_token_that_is_due() {
     let scene = Scene::living().at(850).with_grant(|grant| {
         grant.candidate = Some(candidate("consent-2", PRODUCTION));
-        grant.adopted.push(adopted("consent-2", PRODUCTION, None));
+        grant.history.push(known("consent-2", PRODUCTION));
     });
     assert_eq!(scene.sends().which, Which::Candidate);
 }
@@ -89,10 +90,10 @@ fn the_candidate_is_sent_before_a_live_token_that_is_due() {
 fn the_live_token_is_sent_while_the_candidate_waits() {
     let waiting = Scene::living()
         .with_grant(|grant| grant.candidate = Some(candidate("consent-2", PRODUCTION)))
-        .with_candidate_tried(|tried| tried.retry = retry(700, 900, 30));
+        .with_candidate_tried(|tried| tried.next = retry(700, 900, 30));
     let wait = waiting.clone().at(750).waits();
     assert_eq!(wait.reason, WaitReason::NextRefresh);
-    assert_eq!(waiting.at(850).sends().which, Which::Live);
+    assert_eq!(waiting.at(850).sends().which, Which::Current);
 }
 
 #[test]
@@ -100,7 +101,7 @@ fn a_candidate_that_is_halted_does_not_hold_up_the_live_token() {
     let mut scene = Scene::living().at(700).consent("consent-2");
     scene.exchange(super::scenes::invalid_client());
     scene = scene.at(850);
-    assert_eq!(scene.sends().which, Which::Live);
+    assert_eq!(scene.sends().which, Which::Current);
 }
 
 /// I1 figure: min(5 s, half the life) apart.
@@ -114,7 +115,7 @@ fn two_exchanges_are_kept_apart_whatever_is_asked() {
     let short = Scene::new()
         .holding({
             let mut grant = pleo_operator::domain::ledger::grant::Grant::new(UID, 1);
-            grant.live = Some(live("refresh-1", PRODUCTION, at(0), Duration::from_millis(600)));
+            grant.current = Some(current("refresh-1", PRODUCTION, at(0), Duration::from_millis(600)));
             grant.last_sent_at = Some(at(0));
             grant
         })
@@ -139,7 +140,7 @@ fn a_suspended_connection_sends_nothing_and_marks_its_token_as_expired_when_it_i
 fn a_connection_that_is_being_deleted_is_left() {
     for scene in [Scene::living().at(850), Scene::new().consent("consent-1"), Scene::new()] {
         let scene = scene.with_spec(|spec| spec.deleting = true);
-        assert_eq!((scene.decide(), scene.turn()), (Decision::Ignore, NextRefresh::Never));
+        assert_eq!((scene.decide(), scene.next_refresh()), (Decision::Ignore, NextRefresh::Never));
     }
 }
 
@@ -156,7 +157,7 @@ fn a_foreign_secret_stops_everything_and_nothing_is_touched() {
         let mut scene = scene;
         let until = scene.snapshot.grant.ours().map(|_| first_warning());
         assert!(matches!(scene.rest(), Decision::Wait(wait) if wait.until == until));
-        assert_eq!((scene.done.len(), scene.turn()), (0, NextRefresh::Never));
+        assert_eq!((scene.done.len(), scene.next_refresh()), (0, NextRefresh::Never));
     }
 }
 
@@ -177,7 +178,7 @@ fn nothing_is_sent_without_a_client() {
         .at(850)
         .seeing(|seen| seen.client = ClientSecretState::Missing("there is no Secret pleo-client".into()));
     assert!(matches!(scene.rest(), Decision::Wait(wait) if wait.reason == WaitReason::Change));
-    assert_eq!(scene.turn(), NextRefresh::Never);
+    assert_eq!(scene.next_refresh(), NextRefresh::Never);
 }
 
 #[test]
@@ -188,7 +189,7 @@ fn nothing_is_written_or_sent_for_a_server_that_is_not_allowed() {
     assert!(fresh.done.is_empty());
     let mut living = Scene::living().at(850).with_spec(|spec| spec.server = forbidden());
     assert!(matches!(living.rest(), Decision::Wait(wait) if wait.until == Some(at(900))));
-    assert_eq!(living.turn(), NextRefresh::Never);
+    assert_eq!(living.next_refresh(), NextRefresh::Never);
 }
 
 /// I8: kept, and good again when the spec is changed back.
@@ -196,9 +197,9 @@ fn nothing_is_written_or_sent_for_a_server_that_is_not_allowed() {
 fn a_grant_of_another_server_is_kept_and_not_sent() {
     let mut scene = Scene::living().at(850).with_spec(|spec| spec.server = Ok(server(STAGING)));
     assert!(matches!(scene.rest(), Decision::Wait(wait) if wait.reason == WaitReason::Change));
-    assert_eq!(scene.turn(), NextRefresh::Never);
+    assert_eq!(scene.next_refresh(), NextRefresh::Never);
     let asked = scene.clone().with_spec(|spec| spec.refresh_request = Some("now!".into()));
-    assert_eq!(asked.turn(), NextRefresh::Never, "not even when asked");
+    assert_eq!(asked.next_refresh(), NextRefresh::Never, "not even when asked");
     let mut back = scene.with_spec(|spec| spec.server = Ok(server(PRODUCTION)));
     back.exchange(pair("8"));
     assert_eq!(back.sent[0].0, "refresh-7");
@@ -224,18 +225,18 @@ fn a_refresh_request_that_was_answered_by_a_failure_is_answered() {
 
 #[test]
 fn a_refresh_request_skips_the_backoff_and_not_the_settle_time() {
-    let failing = Scene::living().with_live_tried(|tried| {
+    let failing = Scene::living().with_current_tried(|tried| {
         tried.failures = 9;
-        tried.retry = retry(0, 256, 0);
+        tried.next = retry(0, 256, 0);
     });
     let asking = |scene: Scene| scene.with_spec(|spec| spec.refresh_request = Some("now!".into()));
     assert!(!failing.clone().at(100).is_sending());
     assert!(asking(failing.at(100)).is_sending());
 
-    let doubtful = Scene::living().with_live_tried(|tried| {
+    let doubtful = Scene::living().with_current_tried(|tried| {
         tried.failures = 9;
-        tried.in_doubt = true;
-        tried.retry = retry(0, 256, 30);
+        tried.outcome_unknown = true;
+        tried.next = retry(0, 256, 30);
     });
     assert_eq!(asking(doubtful.clone().at(10)).waits().until, Some(at(30)));
     assert!(asking(doubtful.at(30)).is_sending());
@@ -261,7 +262,7 @@ fn a_token_that_was_issued_in_the_future_is_due_now() {
 
 #[test]
 fn a_failure_in_the_future_is_waited_for_no_longer_than_its_wait() {
-    let scene = Scene::living().with_live_tried(|tried| tried.retry = retry(1_000_000, 240, 30));
+    let scene = Scene::living().with_current_tried(|tried| tried.next = retry(1_000_000, 240, 30));
     assert_eq!(scene.waits().until, Some(at(240)));
     let seen_for_a_while = scene.at(100);
     assert_eq!(seen_for_a_while.waits().until, Some(at(240)));
@@ -279,7 +280,7 @@ fn that_a_token_has_expired_is_not_written_while_a_new_one_is_about_to_be_fetche
     let scene = Scene::living().at(901);
     assert!(scene.is_sending());
     assert!(matches!(scene.decide(), Decision::Rotate(_)));
-    let waiting = scene.with_live_tried(|tried| tried.retry = retry(900, 240, 0));
+    let waiting = scene.with_current_tried(|tried| tried.next = retry(900, 240, 0));
     assert!(matches!(waiting.decide(), Decision::Publish(content) if content.state == TokenState::Expired));
 }
 
@@ -373,8 +374,8 @@ fn a_token_whose_grant_is_gone_stays_until_it_ends_and_the_count_goes_on() {
 #[test]
 fn two_looks_at_the_same_scene_decide_the_same() {
     for scene in [Scene::new(), Scene::living(), Scene::adopted().at(7), Scene::living().at(850)] {
-        assert_eq!((scene.decide(), scene.turn()), (scene.decide(), scene.turn()));
-        assert_eq!(scene.clone().seeing(|seen| seen.sighting = LocalObservations::default()).decide(), scene.decide());
+        assert_eq!((scene.decide(), scene.next_refresh()), (scene.decide(), scene.next_refresh()));
+        assert_eq!(scene.clone().seeing(|seen| seen.local = LocalObservations::default()).decide(), scene.decide());
     }
 }
 

@@ -150,10 +150,12 @@ fn live_one_life(events: Vec<(Event, u64)>) -> Result<(), TestCaseError> {
 fn exchange_if_due(scene: &mut Scene, event: Event, pleo: &mut Server, books: &mut Books) -> Result<(), TestCaseError> {
     let Decision::Rotate(rotation) = scene.rest() else { return Ok(()) };
     let grant = scene.grant();
-    let (token, in_doubt) = match rotation.which {
+    let (token, outcome_unknown) = match rotation.which {
         Which::Code => unreachable!("nobody consents by link here"),
-        Which::Candidate => grant.candidate.as_ref().map(|held| (&held.token, held.record.attempts.in_doubt)),
-        Which::Live => grant.live.as_ref().map(|held| (&held.refresh, held.record.attempts.in_doubt)),
+        Which::Candidate => grant.candidate.as_ref().map(|held| (&held.token, held.attempts.outcome_unknown)),
+        Which::Current => {
+            grant.current.as_ref().map(|held| (&held.refresh.token, held.refresh.attempts.outcome_unknown))
+        }
     }
     .expect("what is sent is held");
     let token = token.expose().to_owned();
@@ -181,8 +183,11 @@ fn exchange_if_due(scene: &mut Scene, event: Event, pleo: &mut Server, books: &m
             books.accepted.insert(next, home);
         }
         Outcome::Failed(failure) => {
-            if matches!(failure.kind, FailureKind::Refused(_)) {
-                prop_assert!(in_doubt || !pleo.spent.contains(&token), "{token} was spent, and nobody was in doubt");
+            if matches!(failure.kind, FailureKind::Rejected(_)) {
+                prop_assert!(
+                    outcome_unknown || !pleo.spent.contains(&token),
+                    "{token} was spent, and nobody was in doubt"
+                );
                 books.refused.insert((token, to, id));
             }
         }
@@ -197,7 +202,7 @@ fn check_pods(scene: &mut Scene) -> Result<(), TestCaseError> {
     let Some(grant) = scene.snapshot.grant.ours() else { return Ok(()) };
     let content = scene.content();
     prop_assert_eq!(content.rotation, grant.value.rotation);
-    let access = grant.value.live.as_ref().and_then(|live| live.access.as_ref());
+    let access = grant.value.current.as_ref().and_then(|current| current.access.as_ref());
     prop_assert_eq!(content.access.as_ref().map(|access| &access.token), access);
     Ok(())
 }
@@ -286,6 +291,6 @@ fn a_healthy_server_brings_a_connection_back_by_itself() {
     exchange_if_due(&mut scene, AnswerLost, &mut pleo, &mut books).unwrap();
     scene = scene.at(100);
     exchange_if_due(&mut scene, Answers, &mut pleo, &mut books).unwrap();
-    let reason = scene.grant().refused.as_ref().expect("refused").reason;
-    assert_eq!(reason, pleo_operator::domain::ledger::grant::RefusedReason::RotationLost);
+    let reason = scene.grant().last_rejection.as_ref().expect("refused").reason;
+    assert_eq!(reason, pleo_operator::domain::ledger::grant::RejectionReason::RotationLost);
 }

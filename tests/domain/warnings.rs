@@ -6,7 +6,7 @@ use pleo_operator::{
     domain::{
         commit::settlement::settle,
         ledger::{
-            grant::{RefusedReason, Which},
+            grant::{RejectionReason, Which},
             record::Unreadable,
         },
         plan::decide::{Decision, WaitReason},
@@ -20,7 +20,7 @@ use pleo_operator::{
     },
 };
 
-use super::scenes::{PRODUCTION, Scene, adopted, at, candidate, claimed, ending, invalid_grant, pair, written};
+use super::scenes::{PRODUCTION, Scene, at, candidate, claimed, ending, invalid_grant, known, pair, written};
 
 const DAY: i64 = 24 * 3600;
 
@@ -56,7 +56,11 @@ fn a_grant_that_grows_old_warns_fourteen_and_three_days_ahead() {
     }
     let failing = Scene::living().at(50 * DAY);
     assert!(warning(&failing).unwrap().1.contains("fix what the other conditions report"));
-    assert_eq!(warning(&Scene::dead(RefusedReason::GrantRefused).at(50 * DAY)), None, "there is nothing left to save");
+    assert_eq!(
+        warning(&Scene::dead(RejectionReason::GrantRefused).at(50 * DAY)),
+        None,
+        "there is nothing left to save"
+    );
 }
 
 /// I6: it wakes up for each warning, and for nothing else.
@@ -93,7 +97,7 @@ fn refused_after(seconds: i64) -> Vec<Signal> {
 #[test]
 fn a_young_grant_that_is_refused_is_a_signal() {
     let told = refused_after(900);
-    assert_eq!(told.iter().map(|signal| signal.kind).collect::<Vec<_>>(), [SecuritySignal::RefusedEarly]);
+    assert_eq!(told.iter().map(|signal| signal.kind).collect::<Vec<_>>(), [SecuritySignal::RejectedEarly]);
     assert!(told[0].message.contains("find out who"), "{}", told[0].message);
     assert_eq!(refused_after(46 * DAY - 1).len(), 1);
     assert_eq!(refused_after(46 * DAY), [], "it was old enough to be warned of");
@@ -104,7 +108,7 @@ fn a_young_grant_that_is_refused_is_a_signal() {
 fn a_bad_consent_is_no_signal() {
     let mut first = Scene::adopted();
     let mut beside = Scene::living().at(100).consent("consent-2");
-    let mut after_a_death = Scene::dead(RefusedReason::GrantRefused).at(100).consent("consent-2");
+    let mut after_a_death = Scene::dead(RejectionReason::GrantRefused).at(100).consent("consent-2");
     for scene in [&mut first, &mut beside, &mut after_a_death] {
         let before = scene.status_after(&PleoConnectionStatus {
             last_refresh_time: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(0))),
@@ -121,21 +125,21 @@ fn a_bad_consent_is_no_signal() {
 fn a_young_grant_that_is_refused_is_a_signal_whatever_else_is_told() {
     let mut scene = Scene::living().at(900).with_grant(|grant| {
         grant.candidate = Some(candidate("consent-2", PRODUCTION));
-        grant.adopted.push(adopted("consent-2", PRODUCTION, None));
+        grant.history.push(known("consent-2", PRODUCTION));
     });
     let (before, grant) = (scene.status(), scene.grant().clone());
-    let (claimed, attempt) = claimed(&grant, Which::Live, "here-1", scene.now);
+    let (claimed, attempt) = claimed(&grant, Which::Current, "here-1", scene.now);
     scene.store(written(settle(&claimed, &attempt, &ending(invalid_grant(), at(900), at(901)))));
     let after = scene.status_after(&before);
     assert!(after.conditions.iter().any(|found| found.reason == "NotTried"));
     let told = signals(&scene.snapshot, &before, &after, scene.now, &[]);
-    assert_eq!(told.iter().map(|signal| signal.kind).collect::<Vec<_>>(), [SecuritySignal::RefusedEarly]);
+    assert_eq!(told.iter().map(|signal| signal.kind).collect::<Vec<_>>(), [SecuritySignal::RejectedEarly]);
 }
 
 /// What was lost on the way was nobody's attack.
 #[test]
 fn a_lost_rotation_is_no_signal() {
-    let mut scene = Scene::living().at(900).with_live_tried(|tried| tried.in_doubt = true);
+    let mut scene = Scene::living().at(900).with_current_tried(|tried| tried.outcome_unknown = true);
     let before = scene.status();
     scene.exchange(invalid_grant());
     let after = scene.status_after(&before);
@@ -187,7 +191,7 @@ fn a_shared_grant_is_a_signal_once() {
     assert!(told[0].message.contains("finance/other"));
     assert_eq!(signals(&shared.snapshot, &after, &after, shared.now, &[]), []);
     // Where another reason comes first, too; and the way back says whose the token is.
-    let dead = Scene::dead(RefusedReason::GrantRefused).seeing(|seen| seen.initial = shared.snapshot.initial.clone());
+    let dead = Scene::dead(RejectionReason::GrantRefused).seeing(|seen| seen.initial = shared.snapshot.initial.clone());
     let status = dead.status();
     assert_eq!(signals(&dead.snapshot, &status, &status, dead.now, &[]).len(), 1, "the caller tells it once");
     let told = status.conditions.iter().find(|found| found.type_ == "ReauthRequired").unwrap();
@@ -209,7 +213,7 @@ fn a_grant_that_nobody_can_read_grows_old_all_the_same() {
     assert_eq!(reason(45, &young), None);
     assert_eq!(reason(46, &young).as_deref(), Some("ExpiresWithin14Days"));
     assert_eq!(reason(61, &young).as_deref(), Some("MayHaveExpired"));
-    let dead = Scene::dead(RefusedReason::GrantRefused).status_after(&young);
+    let dead = Scene::dead(RejectionReason::GrantRefused).status_after(&young);
     assert_eq!(reason(61, &dead), None, "there is nothing left to save");
 }
 
@@ -253,7 +257,7 @@ fn others_hear_when_a_human_is_needed_and_when_all_is_well_again() {
 /// A human is called again when it is for another reason.
 #[test]
 fn a_new_reason_is_news() {
-    let dead = Scene::dead(RefusedReason::GrantRefused).status();
+    let dead = Scene::dead(RejectionReason::GrantRefused).status();
     let mut other = dead.clone();
     let told = other.conditions.iter_mut().find(|found| found.type_ == "ReauthRequired").unwrap();
     told.reason = "GrantRestored".into();
@@ -264,7 +268,7 @@ fn a_new_reason_is_news() {
 /// CloudEvents 1.0: the required attributes, and a type for each kind.
 #[test]
 fn a_notice_is_a_cloud_event() {
-    let scene = Scene::dead(RefusedReason::GrantRefused);
+    let scene = Scene::dead(RejectionReason::GrantRefused);
     let after = scene.status();
     let event = notice(&scene.snapshot.spec, &PleoConnectionStatus::default(), &after, scene.now).unwrap().event();
     let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
@@ -289,13 +293,13 @@ fn the_message_names_the_link_where_there_is_one() {
     let plugin = "`kubectl pleo connect acme -n finance`";
     let by_hand = "Secret acme-grant";
     let linked = |scene: Scene| scene.seeing(|seen| seen.links = Some("https://pleo.example.com".into()));
-    for scene in [Scene::dead(RefusedReason::GrantRefused), Scene::new()] {
+    for scene in [Scene::dead(RejectionReason::GrantRefused), Scene::new()] {
         let without = message(&scene);
         assert!(!without.contains(link) && without.contains(plugin) && without.contains(by_hand), "{without}");
         let with = message(&linked(scene));
         assert!(with.contains(link) && with.contains(plugin) && with.contains(by_hand), "{with}");
     }
-    let no_page = linked(Scene::dead(RefusedReason::GrantRefused))
+    let no_page = linked(Scene::dead(RejectionReason::GrantRefused))
         .with_spec(|spec| spec.server.as_mut().unwrap().authorization_url = Err("spec.server.… is missing".into()));
     let without_links = no_page.clone().seeing(|seen| seen.links = None);
     assert!(!message(&without_links).contains("there is no link"), "nobody serves links at all");
@@ -306,7 +310,7 @@ fn the_message_names_the_link_where_there_is_one() {
         let GrantSecret::Ours(grant) = seen.grant.clone() else { panic!("a grant") };
         seen.grant = GrantSecret::Stale(grant);
     });
-    let suspended = linked(Scene::dead(RefusedReason::GrantRefused)).with_spec(|spec| spec.suspend = true);
+    let suspended = linked(Scene::dead(RejectionReason::GrantRefused)).with_spec(|spec| spec.suspend = true);
     for scene in [restored, suspended] {
         assert!(!message(&scene).contains(link) && message(&scene).contains(plugin), "{}", message(&scene));
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pleo_operator::domain::{
     failure::{FailureKind, Outcome},
-    ledger::grant::{Grant, RefusedReason},
+    ledger::grant::{Grant, RejectionReason},
     snapshot::published::Content,
     time::between,
 };
@@ -129,7 +129,7 @@ impl Books {
 
     /// A consent is adopted. One that follows the spec to another server counts as given anew, but for those that were given
     /// there since it came and are not proved yet; and one that only a lost ledger knew is new in any case.
-    fn note_consent(&mut self, family: u8, to: Side) {
+    fn note_authorization(&mut self, family: u8, to: Side) {
         let first = self.adopted.iter().position(|(other, _)| *other == family);
         self.adopted.retain(|(other, _)| *other != family);
         let is_open = |family: u8| !self.committed.iter().any(|token| token.family == family);
@@ -158,7 +158,7 @@ pub fn known_by(outcome: &Outcome) -> Known {
     match outcome {
         Outcome::Issued(_) => Known::Dead,
         Outcome::Failed(failure) => match failure.kind {
-            FailureKind::Refused(_) => Known::Dead,
+            FailureKind::Rejected(_) => Known::Dead,
             _ => Known::May,
         },
     }
@@ -229,9 +229,11 @@ impl State {
     /// A process writes the grant.
     pub fn note_grant(&mut self, old: Option<&Grant>, new: &Grant, keeps_backups: bool) {
         let is_backup = old.is_some_and(|old| self.told().outdates(old));
-        let (before, after) = (old.and_then(tokens::live), tokens::live(new));
-        let refused =
-            new.refused.as_ref().filter(|refused| old.is_none_or(|old| old.refused.as_ref() != Some(refused)));
+        let (before, after) = (old.and_then(tokens::current), tokens::current(new));
+        let refused = new
+            .last_rejection
+            .as_ref()
+            .filter(|refused| old.is_none_or(|old| old.last_rejection.as_ref() != Some(refused)));
         let refused = refused.map(|refused| Token::named(&refused.fingerprint));
         let sent_to = refused.and_then(|token| self.requests_side(token, old));
         let consents = consents_in(new)
@@ -240,7 +242,7 @@ impl State {
         let is_misnamed = refused.is_some_and(|token| self.is_misnamed(token, new));
         self.keep_books(|books| {
             for (family, to) in consents {
-                books.note_consent(family, to);
+                books.note_authorization(family, to);
             }
             if is_misnamed && !books.is_meddled_with {
                 books.blame(Fault::Misnamed);
@@ -264,7 +266,7 @@ impl State {
             if before.is_some() && before != after && !is_newer && !is_backup && refused != before {
                 books.blame(Fault::LiveGivenUp);
             }
-            let adopted = old.map(|old| old.adopted.as_slice()).unwrap_or_default();
+            let adopted = old.map(|old| old.history.as_slice()).unwrap_or_default();
             if !adopted.iter().all(|old| new.remembers(&old.fingerprint)) {
                 books.blame(Fault::Forgotten);
             }
@@ -288,16 +290,16 @@ impl State {
     /// A pair that was lost on the way is called the user's doing.
     fn is_misnamed(&self, refused: Token, grant: &Grant) -> bool {
         let is_spent = self.families[usize::from(refused.family)].current > refused.number;
-        let reason = grant.refused.as_ref().map(|refused| refused.reason);
-        is_spent && reason != Some(RefusedReason::RotationLost)
+        let reason = grant.last_rejection.as_ref().map(|refused| refused.reason);
+        is_spent && reason != Some(RejectionReason::RotationLost)
     }
 
     /// Where a token that was just refused had been sent.
     fn requests_side(&self, token: Token, old: Option<&Grant>) -> Option<Side> {
         let old = old?;
         let candidate = old.candidate.as_ref().filter(|_| tokens::candidate(old) == Some(token));
-        let live = old.live.as_ref().filter(|_| tokens::live(old) == Some(token));
-        let server = candidate.map(|held| &held.record.server).or(live.map(|held| &held.record.server));
+        let current = old.current.as_ref().filter(|_| tokens::current(old) == Some(token));
+        let server = candidate.map(|held| &held.server).or(current.map(|held| &held.refresh.server));
         server.map(Side::of)
     }
 
@@ -324,7 +326,7 @@ impl State {
     /// it was claimed there is none, whatever people did to the grant.
     pub fn note_dropped(&mut self, job: &Job, pair: Token) {
         let claimed = job.attempt.claimed.rotation;
-        let is_vacant = |grant: &Grant| grant.live.is_none() && grant.rotation <= claimed;
+        let is_vacant = |grant: &Grant| grant.current.is_none() && grant.rotation <= claimed;
         let is_vacant = self.grant.as_ref().is_some_and(|grant| is_vacant(&grant.value));
         self.keep_books(|books| {
             let newer = |committed: &Token| books.rank(*committed) >= books.rank(pair);
@@ -364,7 +366,7 @@ impl State {
     }
 
     fn is_held(&self, token: Token) -> bool {
-        let stored = self.grant.as_ref().is_some_and(|grant| tokens::live(&grant.value) == Some(token));
+        let stored = self.grant.as_ref().is_some_and(|grant| tokens::current(&grant.value) == Some(token));
         let in_hand = |doing: &Doing| match doing {
             Doing::Ended { ending, .. } => pair_in(&ending.outcome) == Some(token),
             _ => false,
@@ -378,16 +380,16 @@ impl State {
 
 /// The consents that a grant holds and no server has accepted yet, each with the server that it is meant for.
 fn consents_in(grant: &Grant) -> impl Iterator<Item = (u8, Side)> {
-    let candidate = tokens::candidate(grant).zip(grant.candidate.as_ref().map(|held| &held.record.server));
-    let code = tokens::code(grant).zip(grant.code.as_ref().map(|held| &held.record.server));
+    let candidate = tokens::candidate(grant).zip(grant.candidate.as_ref().map(|held| &held.server));
+    let code = tokens::code(grant).zip(grant.by_link.code.as_ref().map(|code| &code.record.server));
     candidate.into_iter().chain(code).map(|(token, server)| (token.family, Side::of(server)))
 }
 
 /// How long another pod waits for this attempt's claim: longer, while the token that pods have is good.
 fn patience(job: &Job) -> Duration {
     let claimed = &job.attempt.claimed;
-    let (Some(claim), Some(live)) = (&claimed.claim, &claimed.live) else { return PATIENCE };
-    PATIENCE.max(between(claim.started_at, live.record.expires_at()).min(Duration::from_secs(300)))
+    let (Some(claim), Some(current)) = (&claimed.claim, &claimed.current) else { return PATIENCE };
+    PATIENCE.max(between(claim.started_at, current.issue.expires_at()).min(Duration::from_secs(300)))
 }
 
 /// The pair in an outcome.

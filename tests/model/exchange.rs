@@ -6,11 +6,12 @@ use std::time::Duration;
 use pleo_operator::domain::{
     commit::{
         attempt::{self, Attempt, Claiming, Terms},
+        base::{Base, base},
         settlement::{AttemptResult, Settlement, settle},
     },
-    failure::{Failure, FailureKind, Outcome, Refusal, TokenResponse},
+    failure::{Failure, FailureKind, Outcome, RejectionCode, TokenResponse},
     ledger::{
-        authorization::VisitEnd,
+        authorization::SessionEnd,
         grant::{Grant, Which},
     },
     plan::{
@@ -66,7 +67,7 @@ impl World {
             }
             Decision::DropAuthorizationCode(grant) => {
                 let replaces = snapshot.grant.ours().map(|grant| grant.version.clone());
-                if grant.visit.as_ref().and_then(|visit| visit.end) == Some(VisitEnd::Lost) {
+                if grant.by_link.session.as_ref().and_then(|visit| visit.end) == Some(SessionEnd::Lost) {
                     state.keep_books(|books| books.mark(Mark::CodeLost));
                 }
                 self.write_down(state, pod, snapshot, *grant, replaces, fate);
@@ -294,9 +295,11 @@ impl World {
                 access: Some(token.access()),
                 refresh: Some(token.refresh()),
                 token_type: "Bearer".into(),
-                life: Duration::from_secs(self.scenario.life),
+                lifetime: Duration::from_secs(self.scenario.life),
             }),
-            Answer::Refused => Outcome::Failed(Failure::new(FailureKind::Refused(Refusal::InvalidGrant), "refused")),
+            Answer::Refused => {
+                Outcome::Failed(Failure::new(FailureKind::Rejected(RejectionCode::InvalidGrant), "refused"))
+            }
             Answer::Throttled => Outcome::Failed(Failure::new(FailureKind::Throttled, "throttled")),
         }
     }
@@ -335,22 +338,22 @@ impl World {
     pub fn settle(&self, state: &mut State, pod: usize, fate: Fate) {
         let Doing::Ended { job, ending, over, since } = &state.pods[pod].doing else { return };
         let (job, ending, over, tick) = (job.clone(), ending.clone(), *over, *since);
-        let current = match over {
+        let stored_now = match over {
             Some(version) => Some(Versioned { value: job.attempt.claimed.clone(), version: version.to_string() }),
             None => reread(state, &job.attempt, &ending),
         };
-        let Some(current) = current else { return self.lets_go(state, pod, &job, &ending) };
-        match settle(&current.value, &job.attempt, &ending) {
+        let Some(stored_now) = stored_now else { return self.lets_go(state, pod, &job, &ending) };
+        match settle(&stored_now.value, &job.attempt, &ending) {
             Settlement::AlreadyStored => {
                 if pair_in(&ending.outcome).is_some() {
                     state.keep_books(|books| books.mark(Mark::FoundStored));
                 }
-                self.has_stored(state, pod, &job, &ending, current);
+                self.has_stored(state, pod, &job, &ending, stored_now);
             }
             Settlement::Superseded => self.lets_go(state, pod, &job, &ending),
             Settlement::Write(grant) => {
-                let replaces = current.version.parse().ok();
-                let made_anew = over.is_none() && current.value == job.attempt.claimed && fate != Fate::Late;
+                let replaces = stored_now.version.parse().ok();
+                let made_anew = over.is_none() && stored_now.value == job.attempt.claimed && fate != Fate::Late;
                 let written = self.write(state, *grant.clone(), replaces, fate);
                 if written && fate == Fate::Answered {
                     if made_anew && state.books.is_meddled_with {
@@ -370,7 +373,7 @@ impl World {
     /// The outcome is stored, or what is stored is newer. The pass goes on with what is stored.
     fn has_stored(&self, state: &mut State, pod: usize, job: &Job, ending: &AttemptResult, stored: Versioned<Grant>) {
         if let Some(pair) = pair_in(&ending.outcome) {
-            if tokens::live(&stored.value) != Some(pair) {
+            if tokens::current(&stored.value) != Some(pair) {
                 state.note_dropped(job, pair);
             } else if job.attempt.which == Which::Code {
                 state.keep_books(|books| books.mark(Mark::ByLink));
@@ -385,7 +388,7 @@ impl World {
         }
         let mut scene = job.scene.clone();
         scene.grant = GrantSecret::Ours(stored);
-        scene.sighting = self.sight(state, pod, &scene.grant);
+        scene.local = self.sight(state, pod, &scene.grant);
         self.goes_over(state, pod, scene);
     }
 
@@ -407,18 +410,15 @@ impl World {
     }
 }
 
-/// What stands there now, after a conflict or a lost answer; nothing if there is nothing left to say.
+/// What is stored now, after a conflict or a lost answer; nothing if there is nothing left to say. Connections always exist here.
 fn reread(state: &State, attempt: &Attempt, ending: &AttemptResult) -> Option<Versioned<Grant>> {
-    let in_hand = |version: String| Versioned { value: attempt.claimed.clone(), version };
-    let claimed = &attempt.claimed;
-    let is_older = |stored: &Grant| {
-        stored.rotation < claimed.rotation && stored.adopted.iter().all(|old| claimed.remembers(&old.fingerprint))
-    };
-    match (grant_secret(state), &ending.outcome) {
-        (GrantSecret::Ours(backup), Outcome::Issued(_)) if is_older(&backup.value) => Some(in_hand(backup.version)),
-        (GrantSecret::Ours(grant), _) => Some(grant),
-        (_, Outcome::Issued(_)) => Some(in_hand(String::new())),
-        (_, Outcome::Failed(_)) => None,
+    match base(grant_secret(state), attempt, &ending.outcome) {
+        Base::Stored(grant) => Some(*grant),
+        Base::Claimed { version } | Base::ClaimedIfConnected { version } => {
+            Some(Versioned { value: attempt.claimed.clone(), version })
+        }
+        Base::Nothing => None,
+        Base::ClaimedOverDamaged | Base::Blocked => unreachable!("no one damages a Secret here"),
     }
 }
 

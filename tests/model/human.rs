@@ -47,7 +47,7 @@ impl State {
         may(left.suspensions, Deed::Suspend);
         // Before a page takes a code in, it looks whether the grant was put back.
         let is_invited =
-            |grant: &&Stored<Grant>| grant.value.invitation.is_some() && !self.told().outdates(&grant.value);
+            |grant: &&Stored<Grant>| grant.value.by_link.link.is_some() && !self.told().outdates(&grant.value);
         if self.grant.as_ref().filter(is_invited).is_some() {
             may(left.visits, Deed::ConsentByLink);
         }
@@ -120,7 +120,7 @@ impl State {
         }
     }
 
-    /// A token that stands in the initial grant, or waits beside the live pair, goes where the spec points.
+    /// A token that stands in the initial grant, or waits beside the current pair, goes where the spec points.
     fn name_server(&mut self) {
         let waiting = self.grant.as_ref().and_then(|grant| tokens::candidate(&grant.value));
         for token in [self.initial.token, waiting].into_iter().flatten() {

@@ -50,7 +50,7 @@ impl World {
         };
         let (spec, token) = (self.spec(spec), look.token.take()?);
         let (grant, told) = judge(state, look.grant.take()?, &token, told);
-        let sighting = self.sight(state, pod, &grant);
+        let local = self.sight(state, pod, &grant);
         Some(Snapshot {
             spec,
             client: ClientSecretState::Present(state.client.credentials()),
@@ -61,7 +61,7 @@ impl World {
             reported: told,
             links: (self.scenario.budget.visits > 0).then(|| "https://pleo.example.com".to_owned()),
             deferred: Deferred::default(),
-            sighting,
+            local,
             // Nobody undoes here what was written.
             repairs: Repairs::default(),
         })
@@ -94,9 +94,9 @@ impl World {
     pub fn sight(&self, state: &mut State, pod: usize, grant: &GrantSecret) -> LocalObservations {
         let Some(grant) = grant.ours() else { return LocalObservations::default() };
         let (tick, clocks_are_wrong) = (state.tick, self.scenario.skew != [0, 0]);
-        let (me, mut sighting) = (state.pods[pod].holder(pod), LocalObservations::default());
-        state.remember(pod, |memory| sighting = memory.sight(&grant.value, &me, tick, clocks_are_wrong));
-        sighting
+        let (me, mut local) = (state.pods[pod].holder(pod), LocalObservations::default());
+        state.remember(pod, |memory| local = memory.sight(&grant.value, &me, tick, clocks_are_wrong));
+        local
     }
 
     /// A pass has seen all there is, or has made a step and goes on with what it knows.

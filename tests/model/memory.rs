@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use pleo_operator::domain::{
-    ledger::grant::{AttemptId, Attempts, Claim, Grant, Holder},
+    ledger::{
+        grant::{Claim, Grant, Holder},
+        held::{AttemptId, Attempts},
+    },
     snapshot::{ClaimOwner, LocalObservations},
     token::Fingerprint,
 };
@@ -18,8 +21,8 @@ type Seen<M = AttemptId> = Option<(M, u16)>;
 pub struct Memory {
     claim: Seen,
     candidate_failure: Seen,
-    live_failure: Seen,
-    live: Seen,
+    current_failure: Seen,
+    current: Seen,
     code: Seen<Fingerprint>,
     never_sent: BTreeSet<AttemptId>,
     last_outage: Option<u16>,
@@ -45,20 +48,20 @@ impl Memory {
             }
         };
         keep(&mut self.claim, claim);
-        let [candidate, live] = failures(grant);
+        let [candidate, current] = failures(grant);
         keep(&mut self.candidate_failure, candidate);
-        keep(&mut self.live_failure, live);
+        keep(&mut self.current_failure, current);
         if self.code.as_ref().map(|(seen, _)| seen) != code(grant) {
             self.code = None;
         }
-        keep(&mut self.live, grant.live.as_ref().map(|live| &live.record.attempt));
+        keep(&mut self.current, grant.current.as_ref().map(|current| &current.issue.attempt));
         self.last_outage = self.last_outage.filter(|_| self.claim.is_some());
         self.never_sent.retain(|attempt| Some(attempt) == claim);
     }
 
     /// Where clocks are right, a failure that was seen for a settle time might as well have been seen for ever.
     pub fn blur(&mut self, tick: u16) {
-        for (_, seen) in self.candidate_failure.iter_mut().chain(&mut self.live_failure) {
+        for (_, seen) in self.candidate_failure.iter_mut().chain(&mut self.current_failure) {
             if since(*seen, tick) >= PACE.settle_time() {
                 *seen = 0;
             }
@@ -74,12 +77,12 @@ impl Memory {
     pub fn sight(&mut self, grant: &Grant, me: &Holder, tick: u16, clocks_are_wrong: bool) -> LocalObservations {
         let claim_owner = grant.claim.as_ref().map(|claim| self.claim_owner(claim, me));
         let claimed = first_seen(&mut self.claim, grant.claim.as_ref().map(|claim| &claim.attempt), tick);
-        let [candidate, live] = failures(grant);
+        let [candidate, current] = failures(grant);
         let candidate_failed = first_seen(&mut self.candidate_failure, candidate, tick);
-        let live_failed = first_seen(&mut self.live_failure, live, tick);
-        let pair = grant.live.as_ref().filter(|_| clocks_are_wrong).map(|live| &live.record.attempt);
+        let current_failed = first_seen(&mut self.current_failure, current, tick);
+        let pair = grant.current.as_ref().filter(|_| clocks_are_wrong).map(|current| &current.issue.attempt);
         let brought = first_seen(&mut self.code, code(grant), tick);
-        let paired = first_seen(&mut self.live, pair, tick);
+        let paired = first_seen(&mut self.current, pair, tick);
         if grant.claim.is_none() {
             self.last_outage = None;
         }
@@ -88,9 +91,9 @@ impl Memory {
             claim_owner,
             claim_seen_for: since(claimed, tick),
             candidate_failure_seen_for: since(candidate_failed, tick),
-            live_failure_seen_for: since(live_failed, tick),
+            current_failure_seen_for: since(current_failed, tick),
             code_seen_for: since(brought, tick),
-            live_seen_for: since(paired, tick),
+            current_seen_for: since(paired, tick),
         }
     }
 
@@ -118,15 +121,15 @@ fn first_seen<M: Clone + PartialEq>(seen: &mut Seen<M>, mark: Option<&M>, tick: 
 
 /// The code that a browser brought.
 fn code(grant: &Grant) -> Option<&Fingerprint> {
-    grant.code.as_ref().map(|code| &code.record.fingerprint)
+    grant.by_link.code.as_ref().map(|code| &code.record.fingerprint)
 }
 
-/// The last failure of the candidate, and that of the live token.
+/// The last failure of the candidate, and that of the current token.
 fn failures(grant: &Grant) -> [Option<&AttemptId>; 2] {
-    let candidate = grant.candidate.as_ref().and_then(|held| last_failure(&held.record.attempts));
-    [candidate, grant.live.as_ref().and_then(|held| last_failure(&held.record.attempts))]
+    let candidate = grant.candidate.as_ref().and_then(|held| last_failure(&held.attempts));
+    [candidate, grant.current.as_ref().and_then(|held| last_failure(&held.refresh.attempts))]
 }
 
 fn last_failure(attempts: &Attempts) -> Option<&AttemptId> {
-    attempts.retry.as_ref().map(|retry| &retry.attempt)
+    attempts.retry().map(|retry| &retry.attempt)
 }

@@ -72,7 +72,7 @@ impl State {
             let (name, token) = (job.name, job.token);
             if let Doing::Ended { ending, .. } = &self.pods[pod].doing
                 && let Some(pair) = pair_in(&ending.outcome)
-                && self.grant.as_ref().and_then(|grant| tokens::live(&grant.value)) != Some(pair)
+                && self.grant.as_ref().and_then(|grant| tokens::current(&grant.value)) != Some(pair)
             {
                 self.family(token).excused = true;
             }

@@ -6,7 +6,10 @@ use std::{fmt, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use pleo_operator::domain::{
     commit::{attempt::Attempt, settlement::AttemptResult},
-    ledger::grant::{AttemptId, Grant, Holder},
+    ledger::{
+        grant::{Grant, Holder},
+        held::AttemptId,
+    },
     plan::{decide::Decision, schedule::Pace},
     snapshot::{GrantSecret, LastReported, Snapshot, TokenSecret, Versioned, published::Published},
 };

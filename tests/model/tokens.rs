@@ -129,14 +129,14 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The live token of a grant.
-pub fn live(grant: &Grant) -> Option<Token> {
-    grant.live.as_ref().map(|live| Token::read(live.refresh.expose()))
+/// The current token of a grant.
+pub fn current(grant: &Grant) -> Option<Token> {
+    grant.current.as_ref().map(|current| Token::read(current.refresh.token.expose()))
 }
 
 /// The code that a browser brought.
 pub fn code(grant: &Grant) -> Option<Token> {
-    grant.code.as_ref().map(|held| Token::read(held.code.expose()))
+    grant.by_link.code.as_ref().map(|held| Token::read(held.code.expose()))
 }
 
 /// The candidate of a grant.

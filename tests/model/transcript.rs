@@ -4,7 +4,11 @@ use std::fmt::Write;
 
 use pleo_operator::domain::{
     failure::Outcome,
-    ledger::grant::{Attempts, Grant, Which},
+    ledger::{
+        grant::{Grant, Which},
+        held::Attempts,
+        known_token::Verdict,
+    },
     plan::decide::Decision,
 };
 
@@ -93,7 +97,7 @@ fn seen(state: &State, pod: usize) -> &'static str {
             Decision::Adopt(_) => ": the consent is to be adopted",
             Decision::Rotate(rotation) => match rotation.which {
                 Which::Candidate => ": the candidate is to be sent",
-                Which::Live => ": the live token is to be sent",
+                Which::Current => ": the current token is to be sent",
                 Which::Code => ": the code is to be sent",
             },
             Decision::RemoveAdoptedToken(_) => ": the initial grant is to be tidied",
@@ -177,17 +181,13 @@ fn outcome(outcome: &Outcome) -> String {
 
 /// A grant in one line.
 fn told(grant: &Grant) -> String {
-    let doubt = |attempts: &Attempts| if attempts.in_doubt { " in doubt" } else { "" };
+    let doubt = |attempts: &Attempts| if attempts.outcome_unknown { " in doubt" } else { "" };
     let mut parts = vec![format!("rotation {}", grant.rotation)];
-    if let (Some(token), Some(live)) = (tokens::live(grant), &grant.live) {
-        parts.push(format!("live {token}{}", doubt(&live.record.attempts)));
+    if let (Some(token), Some(current)) = (tokens::current(grant), &grant.current) {
+        parts.push(format!("live {token}{}", doubt(&current.refresh.attempts)));
     }
     if let (Some(token), Some(held)) = (tokens::candidate(grant), &grant.candidate) {
-        parts.push(format!(
-            "candidate {token} for {:?}{}",
-            Side::of(&held.record.server),
-            doubt(&held.record.attempts)
-        ));
+        parts.push(format!("candidate {token} for {:?}{}", Side::of(&held.server), doubt(&held.attempts)));
     }
     if let Some(code) = tokens::code(grant) {
         parts.push(format!("code {code}"));
@@ -195,20 +195,16 @@ fn told(grant: &Grant) -> String {
     if let Some(claim) = &grant.claim {
         parts.push(format!("claim {} on {}", claim.attempt.0, tokens::Token::named(&claim.fingerprint)));
     }
-    if let Some(refused) = &grant.refused {
-        parts.push(format!("refused {}", tokens::Token::named(&refused.fingerprint)));
+    if let Some(refused) = &grant.last_rejection {
+        parts.push(format!("rejected {}", tokens::Token::named(&refused.fingerprint)));
     }
-    let adopted = grant.adopted.iter().map(|old| {
-        let fate = if old.refused {
-            " refused"
-        } else if old.accepted_as.is_some() {
-            " accepted"
-        } else {
-            ""
+    let adopted = grant.history.iter().map(|old| {
+        let verdict = match old.verdict {
+            Verdict::Pending => String::new(),
+            decided => format!(" {decided:?}"),
         };
-        let doubt = if old.in_doubt { " in doubt" } else { "" };
-        format!("{}@{:?}{fate}{doubt}", tokens::Token::named(&old.fingerprint), Side::of(&old.server))
+        format!("{}@{:?}{verdict}", tokens::Token::named(&old.fingerprint), Side::of(&old.server))
     });
-    parts.push(format!("adopted {}", adopted.collect::<Vec<_>>().join(" ")));
+    parts.push(format!("history {}", adopted.collect::<Vec<_>>().join(" ")));
     parts.join(", ")
 }

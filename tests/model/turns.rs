@@ -154,17 +154,17 @@ impl World {
         };
         let is_put_back = |token: &Token| {
             let (fingerprint, server) = (token.refresh().fingerprint(), state.spec.server.url());
-            let adopted = grant.into_iter().flat_map(|grant| &grant.adopted);
+            let adopted = grant.into_iter().flat_map(|grant| &grant.history);
             let has_been_here = adopted.filter(|old| old.server == server).any(|old| old.fingerprint == fingerprint);
             has_been_here && state.left.put_backs < self.scenario.budget.put_backs
         };
         let consent = state.initial.token.filter(|consent| !is_known(consent) && !is_put_back(consent));
         let grant = grant.filter(|grant| !is_backup(grant));
-        let live = grant
-            .and_then(|grant| grant.live.as_ref())
-            .filter(|live| Side::of(&live.record.server) == state.spec.server);
-        let live = live.map(|live| Token::read(live.refresh.expose()));
-        let held = [live, grant.and_then(tokens::candidate), grant.and_then(tokens::code), consent];
+        let current = grant
+            .and_then(|grant| grant.current.as_ref())
+            .filter(|current| Side::of(&current.refresh.server) == state.spec.server);
+        let current = current.map(|current| Token::read(current.refresh.token.expose()));
+        let held = [current, grant.and_then(tokens::candidate), grant.and_then(tokens::code), consent];
         !state.spec.suspended && held.into_iter().flatten().any(|token| is_good(&token))
     }
 

@@ -116,7 +116,9 @@ async fn a_consent_in_doubt_stays_with_its_client() {
     world.connect("acme", minutes(15)).await;
     world.pleo.script("acme", [Step::answer_lost()]);
     let _process = Pod::new(&world, "pod-a").start(&world);
-    world.until("it is in doubt", |world| world.ledger("acme")["candidate"]["attempts"]["inDoubt"] == true).await;
+    world
+        .until("it is in doubt", |world| world.ledger("acme")["candidate"]["attempts"]["outcomeUnknown"] == true)
+        .await;
     put_client(&world, OTHER_CLIENT_ID, OTHER_CLIENT_SECRET).await;
     sleep(minutes(10)).await;
     assert_eq!(world.condition("acme", "ReauthRequired"), "True ClientChanged");

@@ -127,7 +127,7 @@ async fn after_an_unknown_outcome_the_server_is_given_time_to_settle() {
         last = next;
     }
     world.until("it comes back by itself", |world| world.is_ready("acme")).await;
-    assert_eq!(world.ledger("acme")["live"]["attempts"]["inDoubt"], false);
+    assert_eq!(world.ledger("acme")["current"]["attempts"]["outcomeUnknown"], false);
 }
 
 /// An answer is awaited for the whole request time-out. Then the server may still be at work: the settle time follows.
@@ -182,7 +182,7 @@ async fn a_pair_lost_on_the_way_is_told_as_such() {
     world.pleo.script("acme", [Step::answer_lost()]);
     world.next_exchange("acme", minutes(15)).await;
     sleep(seconds(1)).await;
-    assert_eq!(world.ledger("acme")["live"]["attempts"]["inDoubt"], true);
+    assert_eq!(world.ledger("acme")["current"]["attempts"]["outcomeUnknown"], true);
     assert_eq!(world.condition("acme", "Ready"), "True Refreshed", "in doubt it counts as usable until it ends");
     world.next_exchange("acme", minutes(1)).await;
     sleep(days(1)).await;

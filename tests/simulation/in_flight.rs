@@ -163,7 +163,7 @@ async fn a_consent_that_is_refused_meanwhile_does_not_supersede_a_pair_in_hand()
     world.until("it is under way", |world| world.pleo.exchanged() == 3).await;
     world.put_secret("acme-grant", &[("refresh_token", &first)]).await;
     world.delete_secret(&grant_secret("acme")).await;
-    world.until("the old consent is refused", |world| world.ledger("acme")["refused"].is_object()).await;
+    world.until("the old consent is refused", |world| world.ledger("acme")["lastRejection"].is_object()).await;
     assert_eq!(world.pleo.counters("acme").refusals, 1);
 
     world.until_within(minutes(2), "the pair in hand is stored", is_ready_and_works).await;

@@ -44,8 +44,8 @@ fn patience(world: &World) -> Duration {
     let ledger = world.ledger("acme");
     let at = |value: &serde_json::Value| value.as_str().unwrap().parse::<Timestamp>().unwrap();
     let (start, end) = (at(&ledger["claim"]["startedAt"]), at(&ledger["claim"]["endsAt"]));
-    let life = Duration::from_millis(ledger["live"]["lifeMs"].as_u64().unwrap());
-    let expiry = at(&ledger["live"]["issuedAt"]) + life;
+    let life = Duration::from_millis(ledger["current"]["lifetimeMs"].as_u64().unwrap());
+    let expiry = at(&ledger["current"]["issuedAt"]) + life;
     let since_start = |time: Timestamp| Duration::try_from(time.duration_since(start)).unwrap();
     (since_start(end) + seconds(5)).max(since_start(expiry).min(minutes(5)))
 }
@@ -58,7 +58,7 @@ async fn taken_over_after(world: &World, pod: &Pod) -> (Process, Duration) {
     world.pleo.script("acme", [Step::normal().delayed_after(seconds(3))]);
     let sent = world.next_exchange("acme", hours(1)).await;
     assert_eq!(
-        world.ledger("acme")["live"]["attempts"]["inDoubt"],
+        world.ledger("acme")["current"]["attempts"]["outcomeUnknown"],
         true,
         "the claim that was taken over may have been used"
     );
@@ -68,7 +68,7 @@ async fn taken_over_after(world: &World, pod: &Pod) -> (Process, Duration) {
 async fn back_to_normal(world: &World) {
     sleep(seconds(5)).await;
     assert!(world.is_ready("acme") && world.token_works("acme"));
-    assert_eq!(world.ledger("acme")["live"]["attempts"]["inDoubt"], false);
+    assert_eq!(world.ledger("acme")["current"]["attempts"]["outcomeUnknown"], false);
     let counters = world.pleo.counters("acme");
     assert_eq!((counters.resent, counters.overlapping, counters.refusals), (0, 0, 0));
 }

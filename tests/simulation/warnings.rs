@@ -58,8 +58,8 @@ async fn a_human_is_called_at_once_and_everybody_hears_the_end() {
         heard(&mut process),
         [(NoticeKind::Recovered, "GrantValid".into()), (NoticeKind::ReauthRequired, "GrantRefused".into())]
     );
-    assert_eq!(metric(&process, "pleo_security_signals_total{signal=\"refused_early\"}"), 1);
-    assert!(world.events("acme").contains(&"RefusedEarly".to_owned()));
+    assert_eq!(metric(&process, "pleo_security_signals_total{signal=\"rejected_early\"}"), 1);
+    assert!(world.events("acme").contains(&"RejectedEarly".to_owned()));
     let (pages, mut human) = (process.pages.clone().unwrap(), Browser::default());
     let there = human.open(&pages, &link(&world).unwrap()).await;
     human.come_back(&pages, &world.pleo.allow(&there, "acme")).await;
@@ -99,7 +99,7 @@ async fn a_human_is_called_though_the_answer_to_the_status_was_lost() {
     assert_eq!(world.server.rules_left(), 0, "answers were lost");
     assert_eq!(heard(&mut process), [(NoticeKind::ReauthRequired, "GrantRefused".into())]);
     let told = |reason: &str| world.events("acme").iter().filter(|told| *told == reason).count();
-    assert_eq!((told("GrantRefused"), told("RefusedEarly")), (1, 1));
+    assert_eq!((told("GrantRefused"), told("RejectedEarly")), (1, 1));
 }
 
 async fn sleep_until_day(world: &World, day: u64) {

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 
 use crate::domain::{
     ledger::{
-        authorization::{Code, CodeRecord, VisitEnd},
-        grant::{AttemptId, Attempts, Claim, Grant, Holder, Which},
+        authorization::{Code, CodeRecord, SessionEnd},
+        grant::{Claim, Grant, Holder, Which},
+        held::{AttemptId, Attempts, StoredToken},
     },
     plan::{decide::Rotation, schedule::Pace},
     spec::TokenUrl,
@@ -61,43 +62,38 @@ pub struct Claiming {
 
 /// Claims the token that was decided on. None if the grant does not hold it.
 pub fn claim(grant: &Grant, rotation: &Rotation, id: AttemptId, now: Timestamp, terms: Terms) -> Option<Claiming> {
+    let refresh = |held: &StoredToken| {
+        (AuthorizationGrant::Refresh(held.token.clone()), held.fingerprint.clone(), held.server.clone())
+    };
     let (token, fingerprint, server) = match rotation.which {
-        Which::Candidate => {
-            let held = grant.candidate.as_ref()?;
-            let token = AuthorizationGrant::Refresh(held.token.clone());
-            (token, held.record.fingerprint.clone(), held.record.server.clone())
-        }
-        Which::Live => {
-            let held = grant.live.as_ref()?;
-            let token = AuthorizationGrant::Refresh(held.refresh.clone());
-            (token, held.record.fingerprint.clone(), held.record.server.clone())
-        }
+        Which::Candidate => refresh(grant.candidate.as_ref()?),
+        Which::Current => refresh(&grant.current.as_ref()?.refresh),
         Which::Code => {
-            let Code { code, verifier, record } = grant.code.clone()?;
+            let Code { code, verifier, record } = grant.by_link.code.clone()?;
             let CodeRecord { fingerprint, server, redirect_uri, .. } = record;
             (AuthorizationGrant::Code { code, verifier, redirect_uri }, fingerprint, server)
         }
     };
     let mut claimed = grant.clone();
     if rotation.which == Which::Code {
-        claimed.code = None;
+        claimed.by_link.code = None;
     }
     if let Some(abandoned) = &grant.claim {
-        claimed.end_visit(&abandoned.fingerprint, VisitEnd::Lost);
+        claimed.end_session(&abandoned.fingerprint, SessionEnd::Lost);
     }
     if let Some(abandoned) = grant.claim.as_ref().filter(|_| !rotation.claim_unused) {
         claimed.last_sent_at = claimed.last_sent_at.max(Some(abandoned.started_at));
         // Its holder may have sent its token, whichever of the two that was.
         let doubtful = claimed.holding(&abandoned.fingerprint);
         if let Some(attempts) = doubtful.and_then(|which| claimed.attempts_mut(which)) {
-            attempts.in_doubt = true;
+            attempts.outcome_unknown = true;
         }
         if let (Some(which), Some(client_id)) = (doubtful, &abandoned.client_id) {
             claimed.bind(which, client_id);
         }
     }
     if let Some(attempts) = claimed.attempts_mut(rotation.which).filter(|_| rotation.resumes) {
-        *attempts = Attempts { in_doubt: attempts.in_doubt, ..Attempts::default() };
+        *attempts = Attempts { outcome_unknown: attempts.outcome_unknown, ..Attempts::default() };
     }
     if rotation.request.is_some() {
         claimed.handled_request.clone_from(&rotation.request);

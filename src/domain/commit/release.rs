@@ -6,11 +6,12 @@ use jiff::Timestamp;
 
 use super::{attempt::Attempt, retry::Failed};
 use crate::domain::{
-    failure::{Failure, FailureKind, Misconfiguration, Refusal},
+    failure::{Failure, FailureKind, Misconfiguration, RejectionCode},
     ledger::{
-        adopted::Adopted,
-        authorization::VisitEnd,
-        grant::{Attempts, FailureRecord, Grant, Halt, HaltReason, Refused, RefusedReason, Which},
+        authorization::SessionEnd,
+        grant::{FailureRecord, Grant, Rejection, RejectionReason, Which},
+        held::{Attempts, Halt, HaltReason, NextAttempt, Retry},
+        known_token::{KnownToken, Verdict},
     },
     plan::schedule::{MAX_BACKOFF, backoff},
 };
@@ -32,7 +33,7 @@ pub(super) fn release(grant: &mut Grant, attempt: &Attempt, failure: &Failure, a
     }
     let is_consent_refused = attempt.which == Which::Candidate && failure.is_rejection();
     let was_forgotten = is_consent_refused
-        && grant.recall_as_refused(&attempt.fingerprint, &attempt.server, &attempt.terms.client_id, &attempt.claimed);
+        && grant.recall_as_rejected(&attempt.fingerprint, &attempt.server, &attempt.terms.client_id, &attempt.claimed);
     // The grant was read again before a rejection is taken as final: if it has another token, a newer attempt has won.
     let Some(which) = grant.holding(&attempt.fingerprint) else {
         return if was_forgotten { Settled::Changed } else { Settled::SomebodyElse };
@@ -53,7 +54,7 @@ pub(super) fn release(grant: &mut Grant, attempt: &Attempt, failure: &Failure, a
             None => try_again(attempts, attempt, at, wait, Duration::ZERO),
         },
         FailureKind::OutcomeUnknown => {
-            attempts.in_doubt = true;
+            attempts.outcome_unknown = true;
             let settle = pace.settle_time();
             try_again(attempts, attempt, at, wait.max(asked_for).max(settle), settle);
             if which == Which::Candidate {
@@ -62,20 +63,19 @@ pub(super) fn release(grant: &mut Grant, attempt: &Attempt, failure: &Failure, a
         }
         FailureKind::Misconfigured(whose) => {
             attempts.failures = attempts.failures.saturating_add(1);
-            attempts.retry = None;
             let reason = match whose {
                 Misconfiguration::Client => HaltReason::InvalidClient,
                 Misconfiguration::Request => HaltReason::InvalidRequest,
             };
-            attempts.halt = Some(halt(reason, attempt));
+            attempts.next = NextAttempt::Halted(halt(reason, attempt, None));
         }
-        FailureKind::Refused(how) => {
-            let reason = match (attempts.in_doubt, how) {
-                (true, _) => RefusedReason::RotationLost,
-                (false, Refusal::InvalidGrant) => RefusedReason::GrantRefused,
-                (false, Refusal::InvalidToken) => RefusedReason::TokenInvalid,
+        FailureKind::Rejected(how) => {
+            let reason = match (attempts.outcome_unknown, how) {
+                (true, _) => RejectionReason::RotationLost,
+                (false, RejectionCode::InvalidGrant) => RejectionReason::GrantRefused,
+                (false, RejectionCode::InvalidToken) => RejectionReason::TokenInvalid,
             };
-            wipe(grant, which, attempt, Refused { fingerprint: attempt.fingerprint.clone(), reason, at });
+            wipe(grant, which, attempt, Rejection { fingerprint: attempt.fingerprint.clone(), reason, at });
         }
     }
     Settled::Changed
@@ -87,38 +87,37 @@ pub(super) fn end_of_code(grant: &mut Grant, attempt: &Attempt, failure: &Failur
         return Settled::StoredBefore;
     }
     record_failure(grant, attempt, failure, at);
-    let (end, refused, in_doubt) = match failure.kind {
-        FailureKind::Refused(_) => (VisitEnd::Refused, true, false),
-        FailureKind::Misconfigured(_) => (VisitEnd::Misconfigured, false, false),
-        FailureKind::NotSent | FailureKind::Throttled => (VisitEnd::Failed, false, false),
-        FailureKind::OutcomeUnknown => (VisitEnd::Failed, false, true),
+    let end = match failure.kind {
+        FailureKind::Rejected(_) => SessionEnd::Rejected,
+        FailureKind::Misconfigured(_) => SessionEnd::Misconfigured,
+        FailureKind::NotSent | FailureKind::Throttled | FailureKind::OutcomeUnknown => SessionEnd::Failed,
     };
-    for old in grant.adopted.iter_mut().filter(|old| old.fingerprint == attempt.fingerprint) {
-        (old.refused, old.in_doubt) = (refused, in_doubt);
+    for old in grant.history.iter_mut().filter(|old| old.fingerprint == attempt.fingerprint) {
+        match failure.kind {
+            FailureKind::Rejected(_) => old.reject_from(&attempt.terms.client_id),
+            FailureKind::OutcomeUnknown => old.note(Verdict::OutcomeUnknown),
+            FailureKind::Misconfigured(_) | FailureKind::NotSent | FailureKind::Throttled => {}
+        }
     }
-    grant.end_visit(&attempt.fingerprint, end);
+    grant.end_session(&attempt.fingerprint, end);
     Settled::Changed
 }
 
-fn wipe(grant: &mut Grant, which: Which, attempt: &Attempt, refused: Refused) {
+fn wipe(grant: &mut Grant, which: Which, attempt: &Attempt, rejection: Rejection) {
     match which {
         // Never held while it is under way.
         Which::Code => {}
         Which::Candidate => grant.drop_candidate(Some(&attempt.terms.client_id)),
-        Which::Live => {
-            // Remembered with the consents: a copy of it must never be taken for a new one.
-            let dead = grant.live.take().map(|live| Adopted {
-                fingerprint: live.record.fingerprint,
-                server: live.record.server,
-                accepted_as: Some(0),
-                refused: true,
-                refused_as: Vec::new(),
-                in_doubt: false,
+        Which::Current => {
+            // Remembered: a copy of it must never be taken for a new one.
+            let rejected = grant.current.take().map(|pair| KnownToken {
+                verdict: Verdict::RotatedOut,
+                ..KnownToken::new(pair.refresh.fingerprint, pair.refresh.server)
             });
-            grant.adopted.extend(dead);
+            grant.history.extend(rejected);
         }
     }
-    grant.refused = Some(refused);
+    grant.last_rejection = Some(rejection);
 }
 
 pub(super) fn record_failure(grant: &mut Grant, attempt: &Attempt, failure: &Failure, at: Timestamp) {
@@ -133,10 +132,11 @@ pub(super) fn record_failure(grant: &mut Grant, attempt: &Attempt, failure: &Fai
 pub(super) fn try_again(attempts: &mut Attempts, attempt: &Attempt, at: Timestamp, wait: Duration, settle: Duration) {
     let failed = Failed { attempt: &attempt.id, at, wait, settle };
     if attempts.fails(&failed, attempt.terms.retry_timeout, attempt.terms.pace) {
-        attempts.halt = Some(halt(HaltReason::RetriesExhausted, attempt));
+        let retry = attempts.retry().cloned();
+        attempts.next = NextAttempt::Halted(halt(HaltReason::RetriesExhausted, attempt, retry));
     }
 }
 
-fn halt(reason: HaltReason, attempt: &Attempt) -> Halt {
-    Halt { reason, client: attempt.terms.client.clone(), generation: attempt.terms.generation }
+fn halt(reason: HaltReason, attempt: &Attempt, retry: Option<Retry>) -> Halt {
+    Halt { reason, client: attempt.terms.client.clone(), generation: attempt.terms.generation, retry }
 }

@@ -6,7 +6,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::domain::{
-    ledger::grant::{AttemptId, Attempts, Retry},
+    ledger::{
+        held::AttemptId,
+        held::{Attempts, NextAttempt, Retry},
+    },
     plan::schedule::Pace,
     time::{between, later},
 };
@@ -34,7 +37,7 @@ impl Attempts {
         let wait = wait.min(between(at, deadline)).max(settle);
         self.failing_since = Some(since);
         self.failures = self.failures.saturating_add(1);
-        self.retry = Some(Retry {
+        self.next = NextAttempt::Retry(Retry {
             attempt: attempt.clone(),
             failed_at: at,
             wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
@@ -46,7 +49,7 @@ impl Attempts {
     /// For how long nothing was tried since the last failure: suspended, without an operator, or by a clock that jumped. A
     /// try that comes in time is there after its wait and an attempt; twice as long counts as trying.
     fn untried(&self, at: Timestamp, pace: Pace) -> Duration {
-        let Some(last) = &self.retry else { return Duration::ZERO };
+        let Some(last) = self.retry() else { return Duration::ZERO };
         let planned = Duration::from_millis(last.wait_ms).max(pace.claim_length());
         between(last.failed_at, at).saturating_sub(planned.saturating_mul(2))
     }

@@ -12,9 +12,10 @@ use super::{
 use crate::domain::{
     failure::{Failure, FailureKind, Misconfiguration, Outcome, TokenResponse},
     ledger::{
-        adopted::Adopted,
-        authorization::{Code, VisitEnd},
-        grant::{Attempts, Grant, Live, LiveRecord, Which},
+        authorization::{Code, SessionEnd},
+        grant::{Grant, Which},
+        held::{Attempts, Issue, Pair, StoredToken},
+        known_token::{KnownToken, Verdict},
     },
     plan::schedule::backoff,
     token::RefreshToken,
@@ -54,7 +55,7 @@ pub fn settle(now_stored: &Grant, attempt: &Attempt, ending: &AttemptResult) -> 
     }
     // A backup from before the claim, restored while the code was in flight: it is used.
     let is_spent = |code: &Code| attempt.which == Which::Code && code.record.fingerprint == attempt.fingerprint;
-    let was_put_back = grant.code.take_if(|code| is_spent(code)).is_some();
+    let was_put_back = grant.by_link.code.take_if(|code| is_spent(code)).is_some();
     if ending.outcome.may_have_been_sent() {
         // A start that lies ahead is a clock's mistake, not a start.
         grant.last_sent_at = grant.last_sent_at.filter(|before| *before <= ending.ended_at).max(Some(ending.sent_at));
@@ -74,7 +75,7 @@ pub fn settle(now_stored: &Grant, attempt: &Attempt, ending: &AttemptResult) -> 
 }
 
 fn commit(grant: &mut Grant, attempt: &Attempt, issued: &TokenResponse, ending: &AttemptResult) -> Settled {
-    if grant.live.as_ref().is_some_and(|live| live.record.attempt == attempt.id) {
+    if grant.current.as_ref().is_some_and(|current| current.issue.attempt == attempt.id) {
         return Settled::StoredBefore;
     }
     if attempt.which == Which::Code && issued.refresh.is_none() {
@@ -90,37 +91,36 @@ fn commit(grant: &mut Grant, attempt: &Attempt, issued: &TokenResponse, ending: 
     let before = held.and_then(|which| grant.attempts_mut(which)).map(|attempts| attempts.clone());
     grant.recall(&attempt.claimed, &attempt.fingerprint);
     grant.rotation = grant.rotation.saturating_add(1);
-    grant.refused = None;
+    grant.last_rejection = None;
     if held == Some(Which::Candidate) {
         grant.candidate = None;
     } else if grant.candidate_is_older(&attempt.fingerprint, &attempt.server) {
         grant.drop_candidate(None);
     }
-    grant.invitation = None;
-    grant.end_visit(&attempt.fingerprint, VisitEnd::Connected);
+    grant.by_link.link = None;
+    grant.end_session(&attempt.fingerprint, SessionEnd::Connected);
     let rotation = grant.rotation;
-    let sent = |old: &&mut Adopted| old.fingerprint == attempt.fingerprint && old.server == attempt.server;
-    for old in grant.adopted.iter_mut().filter(sent) {
-        (old.accepted_as, old.refused) = (Some(rotation), false);
+    let sent = |old: &&mut KnownToken| old.fingerprint == attempt.fingerprint && old.server == attempt.server;
+    for old in grant.history.iter_mut().filter(sent) {
+        old.verdict = Verdict::Accepted { rotation };
     }
     let attempts = match issued.access {
         Some(_) => Attempts::default(),
         // The pair is kept, but pods have nothing to call with: try again, with the new token.
         None => without_access(grant, before.unwrap_or_default(), attempt, ending.ended_at),
     };
-    grant.live = Some(Live {
-        record: LiveRecord {
-            fingerprint: refresh.fingerprint(),
-            server: attempt.server.clone(),
-            client_id: Some(attempt.terms.client_id.clone()),
+    grant.current = Some(Pair {
+        refresh: StoredToken {
+            attempts,
+            ..StoredToken::new(refresh, attempt.server.clone(), Some(attempt.terms.client_id.clone()))
+        },
+        access: issued.access.clone(),
+        issue: Issue {
             issued_at: ending.started_at,
-            life_ms: u64::try_from(issued.life.as_millis()).unwrap_or(u64::MAX),
+            lifetime_ms: u64::try_from(issued.lifetime.as_millis()).unwrap_or(u64::MAX),
             token_type: issued.token_type.clone(),
             attempt: attempt.id.clone(),
-            attempts,
         },
-        refresh,
-        access: issued.access.clone(),
     });
     Settled::Changed
 }
@@ -131,14 +131,14 @@ fn commit(grant: &mut Grant, attempt: &Attempt, issued: &TokenResponse, ending: 
 fn is_newest(grant: &Grant, attempt: &Attempt, held: Option<Which>, refresh: &RefreshToken) -> bool {
     let (pair, claimed) = (refresh.fingerprint(), &attempt.claimed);
     // Stored by this attempt already, or the response had no new one, and rejected since (I3).
-    let is_it = |old: &&Adopted| old.fingerprint == pair && old.server == attempt.server;
-    let was_rejected = grant.adopted.iter().filter(is_it).any(|old| old.refused);
-    let is_vacant = grant.live.is_none() && grant.rotation <= claimed.rotation;
+    let is_it = |old: &&KnownToken| old.fingerprint == pair && old.server == attempt.server;
+    let was_rejected = grant.history.iter().filter(is_it).any(KnownToken::is_rejected);
+    let is_vacant = grant.current.is_none() && grant.rotation <= claimed.rotation;
     match (attempt.which, held) {
-        (Which::Candidate | Which::Live | Which::Code, Some(_)) => true,
-        (Which::Candidate | Which::Live | Which::Code, None) if was_rejected => false,
+        (Which::Candidate | Which::Current | Which::Code, Some(_)) => true,
+        (Which::Candidate | Which::Current | Which::Code, None) if was_rejected => false,
         // Wiped, because another process presented it after us; or the whole grant was deleted meanwhile.
-        (Which::Live, None) => is_vacant,
+        (Which::Current, None) => is_vacant,
         // Dropped or wiped. If it, or a later authorization, was accepted for another process, that pair is newer than ours.
         (Which::Candidate | Which::Code, None) => {
             is_vacant || !grant.has_newer(&attempt.fingerprint, &attempt.server, claimed)
@@ -150,7 +150,7 @@ fn is_newest(grant: &Grant, attempt: &Attempt, held: Option<Which>, refresh: &Re
 fn refresh_token(attempt: &Attempt, issued: &TokenResponse) -> Option<RefreshToken> {
     let sent = || match attempt.which {
         Which::Candidate => attempt.claimed.candidate.as_ref().map(|held| held.token.clone()),
-        Which::Live => attempt.claimed.live.as_ref().map(|held| held.refresh.clone()),
+        Which::Current => attempt.claimed.current.as_ref().map(|pair| pair.refresh.token.clone()),
         Which::Code => None,
     };
     issued.refresh.clone().or_else(sent)
@@ -160,8 +160,8 @@ fn refresh_token(attempt: &Attempt, issued: &TokenResponse) -> Option<RefreshTok
 fn without_access(grant: &mut Grant, before: Attempts, attempt: &Attempt, at: Timestamp) -> Attempts {
     let message = "the server's answer held a refresh token and no access token".to_owned();
     let failure = Failure::new(FailureKind::OutcomeUnknown, message);
-    let Attempts { failures, failing_since, retry, .. } = before;
-    let mut attempts = Attempts { failures, failing_since, retry, ..Attempts::default() };
+    let Attempts { failures, failing_since, ref next, .. } = before;
+    let mut attempts = Attempts { failures, failing_since, next: next.clone(), ..Attempts::default() };
     record_failure(grant, attempt, &failure, at);
     let wait = backoff(failures.saturating_add(1), &grant.connection, grant.rotation);
     try_again(&mut attempts, attempt, at, wait, Duration::ZERO);
@@ -170,7 +170,8 @@ fn without_access(grant: &mut Grant, before: Attempts, attempt: &Attempt, at: Ti
 
 /// A newer authorization has won. A user who waits for this one is shown that.
 fn replaced(grant: &mut Grant, attempt: &Attempt) -> Settled {
-    let waits = grant.visit.as_ref().is_some_and(|visit| visit.code == attempt.fingerprint && visit.end.is_none());
-    grant.end_visit(&attempt.fingerprint, VisitEnd::Replaced);
+    let waits =
+        grant.by_link.session.as_ref().is_some_and(|visit| visit.code == attempt.fingerprint && visit.end.is_none());
+    grant.end_session(&attempt.fingerprint, SessionEnd::Replaced);
     if waits { Settled::Changed } else { Settled::SomebodyElse }
 }

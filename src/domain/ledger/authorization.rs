@@ -17,24 +17,27 @@ use crate::domain::{
 };
 
 /// How long a link is good.
-pub const LINK_LIFE: Duration = Duration::from_secs(24 * 3600);
+pub const LINK_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// How long a user may take at the authorization server.
-pub const VISIT_LIFE: Duration = Duration::from_secs(15 * 60);
+pub const SESSION_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
-/// While a user must authorize: what links are derived from. Without it they are invalid.
+/// An authorization by link: its steps follow each other, and the result of the last one stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct LinkAuthorization {
+    /// While a user must authorize: what links are derived from.
+    pub link: Option<AuthorizationLink>,
+    /// A code that a browser brought and no process has claimed yet.
+    pub code: Option<Code>,
+    /// The last user who returned with a code.
+    pub session: Option<Session>,
+}
+
+/// What links are derived from. Without it they are invalid.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AuthorizationLink {
     /// 244 random bits or more.
     pub key: LinkKey,
-    /// All about it that is no secret.
-    pub record: AuthorizationLinkRecord,
-}
-
-/// All about an invitation that is no secret.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AuthorizationLinkRecord {
-    /// When its key was made.
+    /// When the key was made.
     pub made_at: Timestamp,
 }
 
@@ -69,7 +72,7 @@ pub struct CodeRecord {
 /// The last user who returned with a code, and the result: for the page that waits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Visit {
+pub struct Session {
     /// As it is in `state`.
     pub id: String,
     /// Of what the browser's cookie holds: no other browser is shown the page.
@@ -78,35 +81,35 @@ pub struct Visit {
     pub code: Fingerprint,
     /// None as long as it waits or is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub end: Option<VisitEnd>,
+    pub end: Option<SessionEnd>,
 }
 
-/// How a visit ended.
+/// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum VisitEnd {
+pub enum SessionEnd {
     /// The code brought a pair, and it is stored.
     Connected,
     /// The server refused the code.
-    Refused,
+    Rejected,
     /// The server refused the client, or called the request wrong.
     Misconfigured,
     /// The server could not be reached, was too busy, or gave no answer that says what became of the code.
     Failed,
     /// The process that sent it died; the outcome is unknown.
     Lost,
-    /// A newer consent was proved first.
+    /// A newer authorization was proved first.
     Replaced,
     /// It was not exchanged in time: the connection was suspended, names another server now, or has no client Secret, or one of
     /// another client.
     TooLate,
 }
 
-impl VisitEnd {
+impl SessionEnd {
     /// As metrics name it.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Connected => "connected",
-            Self::Refused => "refused",
+            Self::Rejected => "rejected",
             Self::Misconfigured => "misconfigured",
             Self::Failed => "failed",
             Self::Lost => "lost",
@@ -117,13 +120,13 @@ impl VisitEnd {
 
     /// All of them.
     pub const ALL: [Self; 7] =
-        [Self::Connected, Self::Refused, Self::Misconfigured, Self::Failed, Self::Lost, Self::Replaced, Self::TooLate];
+        [Self::Connected, Self::Rejected, Self::Misconfigured, Self::Failed, Self::Lost, Self::Replaced, Self::TooLate];
 
     /// What became of the consent and what to do, in words; none where nothing is to be done.
     pub const fn advice(self) -> Option<&'static str> {
         match self {
             Self::Connected | Self::Replaced => None,
-            Self::Refused => Some("the server rejected the authorization code: open the link again"),
+            Self::Rejected => Some("the server rejected the authorization code: open the link again"),
             Self::Misconfigured => Some(
                 "the server rejects the client or the redirect URI, see status.lastFailure: fix that, and open the link again",
             ),
@@ -141,7 +144,7 @@ impl VisitEnd {
 impl AuthorizationLink {
     /// When its links end.
     pub fn ends_at(&self) -> Timestamp {
-        later(self.record.made_at, LINK_LIFE)
+        later(self.made_at, LINK_LIFETIME)
     }
 
     /// The part of a link that cannot be guessed.
@@ -252,7 +255,7 @@ pub struct SessionId {
 impl SessionId {
     /// A visit that begins now, for this client. `id` is random.
     pub fn new(id: String, client: &ClientCredentials, now: Timestamp) -> Self {
-        Self { id, ends_at: later(now, VISIT_LIFE).as_second(), client_id: client.id_fingerprint() }
+        Self { id, ends_at: later(now, SESSION_LIFETIME).as_second(), client_id: client.id_fingerprint() }
     }
 
     /// From a state that may be anybody's.

@@ -1,23 +1,18 @@
-//! What the operator stores for one connection: the live pair, at most one candidate beside it, and the ledger of
+//! What the operator stores for one connection: the current pair, at most one candidate beside it, and the ledger of
 //! all that was tried. One value, stored as one object, so that every step is one atomic write.
-
-use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    adopted::Adopted,
-    authorization::{AuthorizationLink, Code, Visit, VisitEnd},
+    authorization::{LinkAuthorization, SessionEnd},
+    held::{AttemptId, Attempts, Pair, StoredToken},
+    known_token::KnownToken,
 };
 use crate::{
     api::{FailureReason, ReauthReason, RestartTarget},
-    domain::{
-        spec::TokenUrl,
-        time::later,
-        token::{AccessToken, Fingerprint, RefreshToken},
-    },
+    domain::token::Fingerprint,
 };
 
 /// The truth about a connection; its status is only a picture of it.
@@ -28,162 +23,29 @@ pub struct Grant {
     /// Successful exchanges so far.
     pub rotation: u64,
     /// The pair that a server gave us last.
-    pub live: Option<Live>,
-    /// A token that was adopted from the initial grant and not yet proved.
-    pub candidate: Option<Candidate>,
-    /// A code that a browser brought and no process has claimed yet.
-    pub code: Option<Code>,
+    pub current: Option<Pair>,
+    /// A token that was adopted from the initial grant and that no server has accepted yet.
+    pub candidate: Option<StoredToken>,
     /// The process that is sending a token right now, or was when it died.
     pub claim: Option<Claim>,
-    /// The last token that a server rejected.
-    pub refused: Option<Refused>,
+    /// The last token that a server rejected; none since a success.
+    pub last_rejection: Option<Rejection>,
     /// Every token and code that users supplied, in the order in which they authorized, and the tokens that came by
     /// rotation and were rejected.
-    pub adopted: Vec<Adopted>,
+    pub history: Vec<KnownToken>,
     /// The last refresh that failed.
     pub last_failure: Option<FailureRecord>,
     /// The last refresh request that was answered by an exchange.
     pub handled_request: Option<String>,
     /// When the last request was started of which a byte may have left.
     pub last_sent_at: Option<Timestamp>,
-    /// While a user must authorize: what links are derived from.
-    pub invitation: Option<AuthorizationLink>,
-    /// The last consent by link, and what became of it.
-    pub visit: Option<Visit>,
+    /// An authorization by link, in progress or the last one.
+    pub by_link: LinkAuthorization,
     /// For which rotation each workload was restarted last.
     pub restarts: Vec<Restarted>,
     /// Members of the ledger that a newer operator wrote and we do not know: kept as they are.
     pub unknown: Map<String, Value>,
 }
-
-/// The pair that a server gave us last.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Live {
-    /// What the next pair is bought with.
-    pub refresh: RefreshToken,
-    /// What pods use; none after an answer that held a refresh token only.
-    pub access: Option<AccessToken>,
-    /// All about it that is no secret.
-    pub record: LiveRecord,
-}
-
-/// All about the live pair that is no secret.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct LiveRecord {
-    /// Of the refresh token.
-    pub fingerprint: Fingerprint,
-    /// Where it came from, and the only place it is ever sent to (I8).
-    pub server: TokenUrl,
-    /// The client that it was issued to, and the only one that presents it (I8), by the fingerprint of its id:
-    /// [`crate::domain::token::ClientCredentials::id_fingerprint`]. None: an older operator did not note it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_id: Option<Fingerprint>,
-    /// When the request that brought it was started.
-    pub issued_at: Timestamp,
-    /// The access token's life from then on, in milliseconds.
-    pub life_ms: u64,
-    /// `token_type` of the answer.
-    pub token_type: String,
-    /// The attempt that brought it.
-    pub attempt: AttemptId,
-    /// What was tried with it since.
-    pub attempts: Attempts,
-}
-
-impl LiveRecord {
-    /// The access token's life.
-    pub fn life(&self) -> Duration {
-        Duration::from_millis(self.life_ms)
-    }
-
-    /// When the access token ends.
-    pub fn expires_at(&self) -> Timestamp {
-        later(self.issued_at, self.life())
-    }
-}
-
-/// A token from a user's authorization that no server has accepted yet.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Candidate {
-    /// What the first pair is bought with.
-    pub token: RefreshToken,
-    /// All about it that is no secret.
-    pub record: CandidateRecord,
-}
-
-/// All about the candidate that is no secret.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct CandidateRecord {
-    /// Of the refresh token.
-    pub fingerprint: Fingerprint,
-    /// The server that the spec named when it was adopted.
-    pub server: TokenUrl,
-    /// The client that it belongs to since a server may have accepted it. None: any client may still try it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_id: Option<Fingerprint>,
-    /// What was tried with it.
-    pub attempts: Attempts,
-}
-
-/// What was tried with one refresh token.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Attempts {
-    /// Failed refreshes in a row.
-    pub failures: u32,
-    /// When that row began.
-    pub failing_since: Option<Timestamp>,
-    /// When to try again.
-    pub retry: Option<Retry>,
-    /// A token request may have used it. Stays until a clean success.
-    pub in_doubt: bool,
-    /// Why it is not tried any more.
-    pub halt: Option<Halt>,
-}
-
-/// A wait after a failed exchange.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Retry {
-    /// The attempt that failed.
-    pub attempt: AttemptId,
-    /// When it ended.
-    pub failed_at: Timestamp,
-    /// How long to wait from then on, in milliseconds.
-    pub wait_ms: u64,
-    /// The part of it that not even a refresh request skips: the server may still be at work.
-    pub settle_ms: u64,
-}
-
-/// Trying again is useless until something changes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Halt {
-    /// Why.
-    pub reason: HaltReason,
-    /// The client's credentials at that time.
-    pub client: Fingerprint,
-    /// The generation of the spec at that time.
-    pub generation: i64,
-}
-
-/// Why a token is not tried any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum HaltReason {
-    /// The server refuses the client.
-    InvalidClient,
-    /// The server calls the request wrong.
-    InvalidRequest,
-    /// Transient failures went on for longer than `spec.retryTimeout`.
-    RetriesExhausted,
-}
-
-/// Names one attempt for ever: the process and a number.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct AttemptId(pub String);
 
 /// A process of the operator.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -223,18 +85,18 @@ pub struct Claim {
 /// A token that a server rejected; it is never sent again (I3).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Refused {
+pub struct Rejection {
     /// The token.
     pub fingerprint: Fingerprint,
     /// How.
-    pub reason: RefusedReason,
+    pub reason: RejectionReason,
     /// When.
     pub at: Timestamp,
 }
 
 /// Why a token was rejected, as `ReauthRequired` reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum RefusedReason {
+pub enum RejectionReason {
     /// `invalid_grant`.
     GrantRefused,
     /// `invalid_token`.
@@ -243,7 +105,7 @@ pub enum RefusedReason {
     RotationLost,
 }
 
-impl RefusedReason {
+impl RejectionReason {
     /// The reason of the condition.
     pub fn reauth(self) -> ReauthReason {
         match self {
@@ -283,10 +145,10 @@ pub struct Restarted {
 /// What is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Which {
-    /// The one not yet proved.
+    /// The refresh token that no server has accepted yet.
     Candidate,
-    /// The one that a server gave us.
-    Live,
+    /// That of the current pair.
+    Current,
     /// No token yet: the code that a browser brought.
     Code,
 }
@@ -297,17 +159,15 @@ impl Grant {
         Self {
             connection: connection.to_owned(),
             rotation,
-            live: None,
+            current: None,
             candidate: None,
-            code: None,
             claim: None,
-            refused: None,
-            adopted: Vec::new(),
+            last_rejection: None,
+            history: Vec::new(),
             last_failure: None,
             handled_request: None,
             last_sent_at: None,
-            invitation: None,
-            visit: None,
+            by_link: LinkAuthorization::default(),
             restarts: Vec::new(),
             unknown: Map::new(),
         }
@@ -315,23 +175,23 @@ impl Grant {
 
     /// Which of our tokens has this fingerprint, if one has.
     pub fn holding(&self, fingerprint: &Fingerprint) -> Option<Which> {
-        let candidate = self.candidate.as_ref().is_some_and(|held| held.record.fingerprint == *fingerprint);
-        let live = self.live.as_ref().is_some_and(|held| held.record.fingerprint == *fingerprint);
-        if candidate { Some(Which::Candidate) } else { live.then_some(Which::Live) }
+        let is_it = |held: &&StoredToken| held.fingerprint == *fingerprint;
+        let candidate = self.candidate.as_ref().filter(is_it).map(|_| Which::Candidate);
+        candidate.or_else(|| self.current.as_ref().map(|pair| &pair.refresh).filter(is_it).map(|_| Which::Current))
     }
 
     /// Records the result of this code, for the user who waits.
-    pub fn end_visit(&mut self, code: &Fingerprint, end: VisitEnd) {
-        for visit in self.visit.iter_mut().filter(|visit| visit.code == *code) {
-            visit.end = Some(end);
+    pub fn end_session(&mut self, code: &Fingerprint, end: SessionEnd) {
+        for session in self.by_link.session.iter_mut().filter(|session| session.code == *code) {
+            session.end = Some(end);
         }
     }
 
     /// What was tried with one of our tokens.
     pub fn attempts_mut(&mut self, which: Which) -> Option<&mut Attempts> {
         match which {
-            Which::Candidate => self.candidate.as_mut().map(|held| &mut held.record.attempts),
-            Which::Live => self.live.as_mut().map(|held| &mut held.record.attempts),
+            Which::Candidate => self.candidate.as_mut().map(|held| &mut held.attempts),
+            Which::Current => self.current.as_mut().map(|pair| &mut pair.refresh.attempts),
             // It is tried once.
             Which::Code => None,
         }

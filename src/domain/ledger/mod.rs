@@ -2,14 +2,18 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | [`authorization`] | an authorization in progress: link, code, session of a browser |
-//! | [`adopted`] | one token that was taken from a user before |
+//! | [`held`] | the tokens that are held, and what was tried with them |
+//! | [`known_token`] | one token that was seen before |
+//! | [`authorization`] | an authorization by link: link, code, session of a browser |
 //! | [`grant`] | all of it in one value |
-//! | [`consents`] | the history of authorizations, and which is the newest |
+//! | [`history`] | the order of authorizations, and which is the newest |
 //! | [`record`] | how it is stored in its Secret |
+//! | `format_1` | how it was stored before |
 
-pub mod adopted;
 pub mod authorization;
-pub mod consents;
+mod format_1;
 pub mod grant;
+pub mod held;
+pub mod history;
+pub mod known_token;
 pub mod record;

@@ -3,20 +3,26 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    adopted::Adopted,
-    authorization::{AuthorizationLink, AuthorizationLinkRecord, Code, CodeRecord, Visit},
-    grant::{Candidate, CandidateRecord, Claim, FailureRecord, Grant, Live, LiveRecord, Refused, Restarted},
+    authorization::{AuthorizationLink, Code, CodeRecord, LinkAuthorization, Session},
+    format_1,
+    grant::{Claim, FailureRecord, Grant, Rejection, Restarted},
+    held::{Attempts, Issue, Pair, StoredToken},
+    known_token::KnownToken,
 };
-use crate::domain::token::{AccessToken, AuthorizationCode, CodeVerifier, LinkKey, RefreshToken};
+use crate::domain::{
+    spec::TokenUrl,
+    token::{AccessToken, AuthorizationCode, CodeVerifier, Fingerprint, LinkKey, RefreshToken},
+};
 
 /// The data of a Secret.
 pub type Data = BTreeMap<String, Vec<u8>>;
 
-const FORMAT: u32 = 1;
+const FORMAT: u64 = 2;
 /// The key of the ledger, the only one that holds no secret.
 pub const LEDGER: &str = "ledger";
 const REFRESH: &str = "refresh_token";
@@ -39,38 +45,71 @@ pub enum Unreadable {
     Damaged(&'static str),
 }
 
+/// Everything but the secrets. `unknown` has the members that a newer operator added: they are kept.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Stored {
-    format: u32,
+    format: u64,
     connection: String,
     rotation: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    live: Option<LiveRecord>,
+    current: Option<PairRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    candidate: Option<CandidateRecord>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    code: Option<CodeRecord>,
+    candidate: Option<TokenRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     claim: Option<Claim>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    refused: Option<Refused>,
+    last_rejection: Option<Rejection>,
     #[serde(default)]
-    adopted: Vec<Adopted>,
+    history: Vec<KnownToken>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_failure: Option<FailureRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     handled_request: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    last_sent_at: Option<jiff::Timestamp>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    invitation: Option<AuthorizationLinkRecord>,
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "understood")]
-    visit: Option<Visit>,
+    last_sent_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "ByLinkRecord::is_empty")]
+    by_link: ByLinkRecord,
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "known")]
     restarts: Vec<Restarted>,
     #[serde(flatten)]
     unknown: Map<String, Value>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TokenRecord {
+    fingerprint: Fingerprint,
+    server: TokenUrl,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    client_id: Option<Fingerprint>,
+    attempts: Attempts,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PairRecord {
+    #[serde(flatten)]
+    refresh: TokenRecord,
+    #[serde(flatten)]
+    issue: Issue,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ByLinkRecord {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    link_made_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    code: Option<CodeRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "understood")]
+    session: Option<Session>,
+}
+
+impl ByLinkRecord {
+    fn is_empty(&self) -> bool {
+        self.link_made_at.is_none() && self.code.is_none() && self.session.is_none()
+    }
 }
 
 /// The entries that this operator understands: what was restarted is a courtesy, and must never cost the grant.
@@ -81,63 +120,57 @@ fn known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Restarted>, D
 }
 
 /// Nor must what a page shows.
-fn understood<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Visit>, D::Error> {
+fn understood<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Session>, D::Error> {
     Ok(serde_json::from_value(Value::deserialize(deserializer)?).ok())
 }
 
 /// A grant as the data of its Secret.
 pub fn encode(grant: &Grant) -> Data {
+    let mut data = Data::new();
+    let mut put = |key: &str, token: &str| data.insert(key.to_owned(), token.as_bytes().to_vec());
     // Taken apart by name, so that a part that is forgotten here does not compile.
     let Grant {
         connection,
         rotation,
-        live,
+        current,
         candidate,
-        code,
         claim,
-        refused,
-        adopted,
+        last_rejection,
+        history,
         last_failure,
         handled_request,
         last_sent_at,
-        invitation,
-        visit,
+        by_link: LinkAuthorization { link, code, session },
         restarts,
         unknown,
     } = grant.clone();
-    let mut data = Data::new();
-    let mut put = |key: &str, token: &str| data.insert(key.to_owned(), token.as_bytes().to_vec());
-    if let Some(live) = &live {
-        put(REFRESH, live.refresh.expose());
-        if let Some(access) = &live.access {
-            put(ACCESS, access.expose());
-        }
-    }
-    if let Some(candidate) = &candidate {
-        put(CANDIDATE, candidate.token.expose());
-    }
-    if let Some(code) = &code {
-        put(CODE, code.code.expose());
-        put(VERIFIER, code.verifier.expose());
-    }
-    if let Some(invitation) = &invitation {
-        put(LINK_KEY, invitation.key.expose());
-    }
+    let current = current.map(|Pair { refresh, access, issue }| {
+        access.iter().for_each(|access| drop(put(ACCESS, access.expose())));
+        PairRecord { refresh: record(refresh, |token| drop(put(REFRESH, token.expose()))), issue }
+    });
+    let candidate = candidate.map(|held| record(held, |token| drop(put(CANDIDATE, token.expose()))));
+    let code = code.map(|Code { code, verifier, record }| {
+        put(CODE, code.expose());
+        put(VERIFIER, verifier.expose());
+        record
+    });
+    let link_made_at = link.map(|AuthorizationLink { key, made_at }| {
+        put(LINK_KEY, key.expose());
+        made_at
+    });
     let stored = Stored {
         format: FORMAT,
         connection,
         rotation,
-        live: live.map(|live| live.record),
-        candidate: candidate.map(|candidate| candidate.record),
-        code: code.map(|code| code.record),
+        current,
+        candidate,
         claim,
-        refused,
-        adopted,
+        last_rejection,
+        history,
         last_failure,
         handled_request,
         last_sent_at,
-        invitation: invitation.map(|invitation| invitation.record),
-        visit,
+        by_link: ByLinkRecord { link_made_at, code, session },
         restarts,
         unknown,
     };
@@ -146,59 +179,78 @@ pub fn encode(grant: &Grant) -> Data {
     data
 }
 
+fn record(held: StoredToken, put: impl FnOnce(&RefreshToken)) -> TokenRecord {
+    let StoredToken { token, fingerprint, server, client_id, attempts } = held;
+    put(&token);
+    TokenRecord { fingerprint, server, client_id, attempts }
+}
+
 /// A grant from the data of its Secret.
 ///
 /// # Errors
 /// Says why it must be left alone.
 pub fn decode(mut data: Data) -> Result<Grant, Unreadable> {
-    let ledger = data.remove(LEDGER).ok_or(Unreadable::Damaged("its key `ledger` is missing"))?;
-    let value: Value =
-        serde_json::from_slice(&ledger).map_err(|_| Unreadable::Damaged("its key `ledger` is no JSON"))?;
-    match value.get("format").and_then(Value::as_u64) {
-        Some(1) => {}
-        Some(newer @ 2..) => return Err(Unreadable::Newer(newer)),
-        Some(0) | None => return Err(Unreadable::Damaged("its ledger names no format")),
-    }
-    let stored: Stored = serde_json::from_value(value)
-        .map_err(|_| Unreadable::Damaged("its ledger lacks a part or has one of a wrong type"))?;
-    let mut token = |key: &str| {
+    let stored = ledger(&mut data)?;
+    let mut text = |key: &str| {
         let text = data.remove(key).map(String::from_utf8).transpose();
         text.map_err(|_| Unreadable::Damaged("a token in it is no text"))
     };
-    let (refresh, access, candidate) = (token(REFRESH)?, token(ACCESS)?, token(CANDIDATE)?);
-    let live = match (stored.live, refresh.map(RefreshToken::new)) {
-        (Some(record), Some(refresh)) if refresh.fingerprint() == record.fingerprint => {
-            Some(Live { refresh, access: access.map(AccessToken::new), record })
-        }
-        (None, None) => None,
-        _ => return Err(Unreadable::Damaged("its refresh_token is not the one that its ledger speaks of")),
+    let (access, refresh, candidate) = (text(ACCESS)?, text(REFRESH)?, text(CANDIDATE)?);
+    let current = match stored.current {
+        Some(PairRecord { refresh: record, issue }) => held(Some(record), refresh)
+            .map(|held| held.map(|refresh| Pair { refresh, access: access.map(AccessToken::new), issue })),
+        None => held(None, refresh).map(|_| None),
     };
-    let candidate = match (stored.candidate, candidate.map(RefreshToken::new)) {
-        (Some(record), Some(token)) if token.fingerprint() == record.fingerprint => Some(Candidate { token, record }),
-        (None, None) => None,
-        _ => return Err(Unreadable::Damaged("its candidate_refresh_token is not the one that its ledger speaks of")),
-    };
+    let current =
+        current.map_err(|Mismatch| Unreadable::Damaged("its refresh_token is not the one that its ledger names"))?;
+    let candidate = held(stored.candidate, candidate)
+        .map_err(|Mismatch| Unreadable::Damaged("its candidate_refresh_token is not the one that its ledger names"))?;
     // What a user can bring again is worth nothing if it is damaged, and costs nothing.
-    let code = read_code(stored.code, token(CODE)?, token(VERIFIER)?);
-    let key = token(LINK_KEY)?.map(LinkKey::new);
-    let invitation = stored.invitation.zip(key).map(|(record, key)| AuthorizationLink { key, record });
+    let code = read_code(stored.by_link.code, text(CODE)?, text(VERIFIER)?);
+    let key = text(LINK_KEY)?.map(LinkKey::new);
+    let link = stored.by_link.link_made_at.zip(key).map(|(made_at, key)| AuthorizationLink { key, made_at });
     Ok(Grant {
         connection: stored.connection,
         rotation: stored.rotation,
-        live,
+        current,
         candidate,
-        code,
         claim: stored.claim,
-        refused: stored.refused,
-        adopted: stored.adopted,
+        last_rejection: stored.last_rejection,
+        history: stored.history,
         last_failure: stored.last_failure,
         handled_request: stored.handled_request,
         last_sent_at: stored.last_sent_at,
-        invitation,
-        visit: stored.visit,
+        by_link: LinkAuthorization { link, code, session: stored.by_link.session },
         restarts: stored.restarts,
         unknown: stored.unknown,
     })
+}
+
+fn ledger(data: &mut Data) -> Result<Stored, Unreadable> {
+    let ledger = data.remove(LEDGER).ok_or(Unreadable::Damaged("its key `ledger` is missing"))?;
+    let value: Value =
+        serde_json::from_slice(&ledger).map_err(|_| Unreadable::Damaged("its key `ledger` is no JSON"))?;
+    let value = match value.get("format").and_then(Value::as_u64) {
+        Some(1) => format_1::upgrade(value),
+        Some(FORMAT) => value,
+        Some(0) | None => return Err(Unreadable::Damaged("its ledger names no format")),
+        Some(newer) => return Err(Unreadable::Newer(newer)),
+    };
+    serde_json::from_value(value).map_err(|_| Unreadable::Damaged("its ledger lacks a part or has one of a wrong type"))
+}
+
+/// A token and its record do not belong to each other.
+struct Mismatch;
+
+fn held(record: Option<TokenRecord>, token: Option<String>) -> Result<Option<StoredToken>, Mismatch> {
+    match (record, token.map(RefreshToken::new)) {
+        (Some(record), Some(token)) if token.fingerprint() == record.fingerprint => {
+            let TokenRecord { fingerprint, server, client_id, attempts } = record;
+            Ok(Some(StoredToken { token, fingerprint, server, client_id, attempts }))
+        }
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) | (Some(_), None) | (None, Some(_)) => Err(Mismatch),
+    }
 }
 
 fn read_code(record: Option<CodeRecord>, code: Option<String>, verifier: Option<String>) -> Option<Code> {

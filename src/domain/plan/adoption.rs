@@ -1,12 +1,13 @@
-//! Taking a token from the initial grant: it becomes the candidate, beside the live pair, and is sent first.
+//! Taking a token from the initial grant: it becomes the candidate, beside the current pair, and is sent first.
 //! A working grant is never given up for one that was not accepted (I9).
 
 use jiff::Timestamp;
 
 use crate::domain::{
     ledger::{
-        adopted::Adopted,
-        grant::{Attempts, Candidate, CandidateRecord, Grant},
+        grant::Grant,
+        held::{Pair, StoredToken},
+        known_token::{KnownToken, Verdict},
     },
     snapshot::{ClientSecretState, GrantSecret, InitialGrant, InitialToken, Sharing, Snapshot, Versioned, repair},
     spec::{InitialGrantRef, TokenUrl},
@@ -68,16 +69,8 @@ pub fn due(snapshot: &Snapshot) -> Option<Adoption> {
     let (mut grant, replaces) = base(snapshot)?;
     let fingerprint = token.fingerprint.clone();
     grant.drop_candidate(None);
-    grant.note_consent(&fingerprint, server);
-    grant.candidate = Some(Candidate {
-        token: token.token.clone(),
-        record: CandidateRecord {
-            fingerprint: fingerprint.clone(),
-            server: server.clone(),
-            client_id: None,
-            attempts: Attempts::default(),
-        },
-    });
+    grant.note_authorization(&fingerprint, server);
+    grant.candidate = Some(StoredToken::new(token.token.clone(), server.clone(), None));
     Some(Adoption { grant, replaces, fingerprint })
 }
 
@@ -93,16 +86,12 @@ pub fn base(snapshot: &Snapshot) -> Option<(Grant, Option<String>)> {
             // became of its candidate.
             let mut old = known.value.clone();
             old.drop_candidate(None);
-            let live = old.live.as_ref().map(|live| Adopted {
-                fingerprint: live.record.fingerprint.clone(),
-                server: live.record.server.clone(),
-                accepted_as: Some(old.rotation),
-                refused: false,
-                refused_as: Vec::new(),
-                in_doubt: false,
+            let current = old.current.take().map(|Pair { refresh, .. }| KnownToken {
+                verdict: Verdict::Accepted { rotation: old.rotation },
+                ..KnownToken::new(refresh.fingerprint, refresh.server)
             });
-            let adopted = old.adopted.iter().cloned().chain(live).collect();
-            Some((Grant { adopted, ..Grant::new(uid, rotation_so_far(snapshot)) }, Some(known.version.clone())))
+            let history = old.history.into_iter().chain(current).collect();
+            Some((Grant { history, ..Grant::new(uid, rotation_so_far(snapshot)) }, Some(known.version.clone())))
         }
         GrantSecret::NotOwned | GrantSecret::Unreadable(_) => None,
     }
@@ -146,9 +135,9 @@ fn removable(snapshot: &Snapshot) -> Option<TokenRemoval> {
     let reference = snapshot.spec.initial_grant.as_ref().filter(removable)?;
     let InitialGrant::Present(token) = &snapshot.initial else { return None };
     let grant = &snapshot.grant.ours()?.value;
-    let just_accepted =
-        |old: &Adopted| old.fingerprint == token.fingerprint && old.accepted_as == Some(grant.rotation) && !old.refused;
-    grant.adopted.iter().any(just_accepted).then(|| TokenRemoval {
+    let accepted = Verdict::Accepted { rotation: grant.rotation };
+    let just_accepted = |old: &KnownToken| old.fingerprint == token.fingerprint && old.verdict == accepted;
+    grant.history.iter().any(just_accepted).then(|| TokenRemoval {
         fingerprint: token.fingerprint.clone(),
         secret: reference.secret.clone(),
         key: reference.key.clone(),

@@ -9,34 +9,26 @@ use super::projection::whole_seconds;
 use crate::{
     api::{AgingReason, PleoConnectionStatus, ReauthReason},
     domain::{
+        finding::Finding,
         snapshot::Snapshot,
         time::{earlier, later},
     },
 };
 
 /// Refresh tokens live for so long at least, unless they are revoked.
-pub const GRANT_LIFE: Duration = Duration::from_secs(60 * 24 * 3600);
+pub const GRANT_LIFETIME: Duration = Duration::from_secs(60 * 24 * 3600);
 /// How long before that the first warning comes.
 pub const FIRST_WARNING: Duration = Duration::from_secs(14 * 24 * 3600);
 /// How long before that the last one comes.
 pub const LAST_WARNING: Duration = Duration::from_secs(3 * 24 * 3600);
 
-/// A grant that grows old.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Aging {
-    /// As `GrantExpiring` names it.
-    pub reason: AgingReason,
-    /// What it is and what to do, in words.
-    pub message: String,
-}
-
 /// When a refresh token may end that was issued then.
 pub fn end_of_life(issued_at: Timestamp) -> Timestamp {
-    later(issued_at, GRANT_LIFE)
+    later(issued_at, GRANT_LIFETIME)
 }
 
 /// What is to be said of the age of the living grant; none: it is young, or there is none.
-pub fn aging(snapshot: &Snapshot, now: Timestamp) -> Option<Aging> {
+pub fn aging(snapshot: &Snapshot, now: Timestamp) -> Option<Finding<AgingReason>> {
     let what_to_do = match snapshot.spec.suspend {
         true => "unset spec.suspend",
         false => "fix what the other conditions report",
@@ -45,8 +37,8 @@ pub fn aging(snapshot: &Snapshot, now: Timestamp) -> Option<Aging> {
 }
 
 /// The same of a grant that cannot be read, by what was reported of it last.
-pub fn aging_unseen(previous: &PleoConnectionStatus, now: Timestamp) -> Option<Aging> {
-    let is_valid = previous.conditions.iter().any(|reported| reported.reason == ReauthReason::GrantValid.as_str());
+pub fn aging_unseen(previous: &PleoConnectionStatus, now: Timestamp) -> Option<Finding<AgingReason>> {
+    let is_valid = previous.has_reason(ReauthReason::GrantValid.as_str());
     let issued_at = previous.last_refresh_time.as_ref().filter(|_| is_valid)?.0;
     aged(issued_at, "fix what the other conditions report", now)
 }
@@ -57,16 +49,16 @@ pub fn next(snapshot: &Snapshot, now: Timestamp) -> Option<Timestamp> {
 }
 
 fn issued_at(snapshot: &Snapshot) -> Option<Timestamp> {
-    Some(snapshot.grant.ours()?.value.live.as_ref()?.record.issued_at)
+    Some(snapshot.grant.ours()?.value.current.as_ref()?.issue.issued_at)
 }
 
-fn aged(issued_at: Timestamp, what_to_do: &str, now: Timestamp) -> Option<Aging> {
+fn aged(issued_at: Timestamp, what_to_do: &str, now: Timestamp) -> Option<Finding<AgingReason>> {
     let (reason, _) = steps(issued_at).into_iter().rev().find(|(_, from)| *from <= now)?;
     let (since, end) = (whole_seconds(issued_at), whole_seconds(end_of_life(issued_at)));
     let message = format!(
         "the refresh token is from {since}, and such tokens live for 60 days, until {end}; after that a user must authorize again: {what_to_do}, so that it is refreshed"
     );
-    Some(Aging { reason, message })
+    Some(Finding { reason, message })
 }
 
 /// What is said, and from when on.

@@ -13,7 +13,10 @@ use super::{
     schedule::{self, Pace, lies_ahead, refresh_due, retry_at},
 };
 use crate::domain::{
-    ledger::grant::{Attempts, Claim, Grant, Which},
+    ledger::{
+        grant::{Claim, Grant, Which},
+        held::{Attempts, Pair},
+    },
     snapshot::{ClaimOwner, ClientSecretState, Deferred, GrantSecret, Snapshot, TokenSecret, published::Content},
     time::{between, later},
     token::ClientCredentials,
@@ -70,7 +73,7 @@ pub struct Wait {
 /// What a pause is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WaitReason {
-    /// The live token is good; this is when it is due.
+    /// The current token is good; this is when it is due.
     NextRefresh,
     /// A try failed; this is the next.
     Retry,
@@ -109,11 +112,11 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp, pace: Pace) -> Decision {
         let until = [expiry_of_published(snapshot, now), aging::next(snapshot, now)].into_iter().flatten().min();
         return Decision::Wait(Wait { until, reason: WaitReason::Change });
     }
-    let turn = turn(snapshot, now, pace);
+    let next = next_refresh(snapshot, now, pace);
     if let Some(grant) = link::forgotten(snapshot, is_abandoned(snapshot, now, pace), now) {
         return Decision::DropAuthorizationCode(Box::new(grant));
     }
-    let content = publication(snapshot, now, &turn);
+    let content = publication(snapshot, now, &next);
     let repair = content.as_ref().and_then(|content| projection::repaired_again_at(snapshot, content, now));
     if let Some(content) = content.filter(|_| repair.is_none()) {
         return Decision::Publish(content);
@@ -130,7 +133,7 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp, pace: Pace) -> Decision {
     let deferred = snapshot.deferred != Deferred::default();
     let recheck = (deferred || waits_for_another(snapshot)).then(|| later(now, RECHECK));
     let flip = expiry_of_published(snapshot, now);
-    let (next, reason) = match turn {
+    let (at, reason) = match next {
         // Also before a restart, which would be for a token that is about to die.
         NextRefresh::Now(rotation) => return Decision::Rotate(rotation),
         NextRefresh::At(time, reason) => (Some(time), reason),
@@ -144,7 +147,7 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp, pace: Pace) -> Decision {
     }
     let others = [restarts::next(snapshot, now), link::next(snapshot, now), aging::next(snapshot, now)];
     let repairs = [repair, adoption::next(snapshot, now)];
-    let wake_ups = [next, recheck, flip].into_iter().chain(others).chain(repairs);
+    let wake_ups = [at, recheck, flip].into_iter().chain(others).chain(repairs);
     Decision::Wait(Wait { until: wake_ups.flatten().min(), reason })
 }
 
@@ -175,12 +178,12 @@ fn expiry_of_published(snapshot: &Snapshot, now: Timestamp) -> Option<Timestamp>
 }
 
 /// The token Secret as it should be written, if it is not so already.
-fn publication(snapshot: &Snapshot, now: Timestamp, turn: &NextRefresh) -> Option<Content> {
+fn publication(snapshot: &Snapshot, now: Timestamp, next: &NextRefresh) -> Option<Content> {
     let Some(published) = snapshot.token.published() else {
         return projection::desired(snapshot, now).filter(|_| snapshot.spec.server.is_ok());
     };
     let mut desired = projection::desired(snapshot, now)?;
-    let about_to_send = match turn {
+    let about_to_send = match next {
         NextRefresh::Now(_) => true,
         NextRefresh::At(..) | NextRefresh::Never => false,
     };
@@ -194,7 +197,7 @@ fn publication(snapshot: &Snapshot, now: Timestamp, turn: &NextRefresh) -> Optio
 }
 
 /// Whether a token is to be sent, which one and when.
-pub fn turn(snapshot: &Snapshot, now: Timestamp, pace: Pace) -> NextRefresh {
+pub fn next_refresh(snapshot: &Snapshot, now: Timestamp, pace: Pace) -> NextRefresh {
     let spec = &snapshot.spec;
     let (Some(_), Some(grant)) = (spec.token_url(), snapshot.grant.ours()) else { return NextRefresh::Never };
     let ClientSecretState::Present(client) = &snapshot.client else { return NextRefresh::Never };
@@ -209,7 +212,7 @@ pub fn turn(snapshot: &Snapshot, now: Timestamp, pace: Pace) -> NextRefresh {
     };
     let request = spec.refresh_request.as_ref().filter(|request| grant.value.handled_request.as_ref() != Some(request));
     let look = Look { snapshot, grant: &grant.value, client, over, asked: request.is_some(), now };
-    let choices = [look.code(), look.candidate(), look.live()].into_iter().flatten();
+    let choices = [look.code(), look.candidate(), look.current()].into_iter().flatten();
     let spaced = choices.map(|choice| Choice { at: choice.at.max(look.spaced()), ..choice });
     // The newest consent comes first: `min_by_key` keeps the first of equals, and whatever is due counts as due now.
     let Some(choice) = spaced.min_by_key(|choice| choice.at.max(now)) else { return NextRefresh::Never };
@@ -219,7 +222,7 @@ pub fn turn(snapshot: &Snapshot, now: Timestamp, pace: Pace) -> NextRefresh {
     NextRefresh::Now(Rotation {
         which: choice.which,
         resumes: choice.resumes,
-        claim_unused: snapshot.sighting.claim_owner == Some(ClaimOwner::NeverSentHere),
+        claim_unused: snapshot.local.claim_owner == Some(ClaimOwner::NeverSentHere),
         request: request.cloned(),
     })
 }
@@ -232,18 +235,18 @@ enum ClaimCheck<'a> {
 
 /// A claim without commit or release: another process may be sending that token right now, or has died doing so.
 fn check_claim<'a>(grant: &'a Grant, snapshot: &Snapshot, now: Timestamp, pace: Pace) -> ClaimCheck<'a> {
-    let (Some(claim), sighting) = (&grant.claim, snapshot.sighting) else { return ClaimCheck::Free };
-    let patience = match sighting.claim_owner {
+    let (Some(claim), local) = (&grant.claim, snapshot.local) else { return ClaimCheck::Free };
+    let patience = match local.claim_owner {
         Some(ClaimOwner::UnderWayHere) => return ClaimCheck::Until(later(now, UNDER_WAY_RECHECK)),
         Some(ClaimOwner::NeverSentHere) => Duration::ZERO,
         Some(ClaimOwner::DeadHere) => pace.settle_time(),
         Some(ClaimOwner::Elsewhere) | None => {
-            let expiry = grant.live.as_ref().map_or(claim.started_at, |live| live.record.expires_at());
+            let expiry = grant.current.as_ref().map_or(claim.started_at, |current| current.issue.expires_at());
             let whole = between(claim.started_at, claim.ends_at) + CLAIM_GRACE;
             whole.max(between(claim.started_at, expiry).min(MAX_CLAIM_PATIENCE))
         }
     };
-    match patience.checked_sub(sighting.claim_seen_for) {
+    match patience.checked_sub(local.claim_seen_for) {
         None | Some(Duration::ZERO) => ClaimCheck::TakeOver(claim),
         Some(left) => ClaimCheck::Until(later(now, left)),
     }
@@ -275,7 +278,7 @@ struct Look<'a> {
 
 impl Look<'_> {
     fn code(&self) -> Option<Choice> {
-        let code = self.grant.code.as_ref()?;
+        let code = self.grant.by_link.code.as_ref()?;
         let is_ours = Ownership::of_code(code, self.snapshot) == Ownership::Ours;
         is_ours.then_some(Choice { which: Which::Code, at: self.now, reason: WaitReason::Retry, resumes: false })
     }
@@ -285,34 +288,34 @@ impl Look<'_> {
         if Ownership::of_candidate(candidate, self.snapshot) != Ownership::Ours {
             return None;
         }
-        self.choice(Which::Candidate, &candidate.record.attempts, self.now)
+        self.choice(Which::Candidate, &candidate.attempts, self.now)
     }
 
-    fn live(&self) -> Option<Choice> {
-        let live = self.grant.live.as_ref()?;
-        if Ownership::of_live(live, self.snapshot) != Ownership::Ours {
+    fn current(&self) -> Option<Choice> {
+        let current = self.grant.current.as_ref()?;
+        if Ownership::of_current(current, self.snapshot) != Ownership::Ours {
             return None;
         }
-        let record = &live.record;
+        let Pair { refresh, issue, .. } = current;
         let spec = &self.snapshot.spec;
-        let claimed = self.over.is_some_and(|claim| claim.fingerprint == record.fingerprint);
-        let urgent = self.asked || claimed || record.attempts.in_doubt || lies_ahead(record.issued_at, self.now);
+        let claimed = self.over.is_some_and(|claim| claim.fingerprint == refresh.fingerprint);
+        let urgent = self.asked || claimed || refresh.attempts.outcome_unknown || lies_ahead(issue.issued_at, self.now);
         let due = match urgent {
             true => self.now,
             false => {
-                let due = refresh_due(record, spec.refresh_before, &spec.uid, self.grant.rotation);
+                let due = refresh_due(issue, spec.refresh_before, &spec.uid, self.grant.rotation);
                 // A clock that was set back does not make the token any younger.
-                let age = self.snapshot.sighting.live_seen_for;
-                due.min(later(self.now, between(record.issued_at, due).saturating_sub(age)))
+                let age = self.snapshot.local.current_seen_for;
+                due.min(later(self.now, between(issue.issued_at, due).saturating_sub(age)))
             }
         };
-        self.choice(Which::Live, &record.attempts, due)
+        self.choice(Which::Current, &refresh.attempts, due)
     }
 
     /// When this token may be sent, given what was tried with it.
     fn choice(&self, which: Which, attempts: &Attempts, due: Timestamp) -> Option<Choice> {
         let spec = &self.snapshot.spec;
-        let halted = attempts.halt.as_ref();
+        let halted = attempts.halt();
         let changed = halted.is_none_or(|halt| {
             self.asked || halt.generation != spec.generation || halt.client != self.client.fingerprint(&spec.uid)
         });
@@ -320,12 +323,12 @@ impl Look<'_> {
             return None;
         }
         let skip_backoff = self.asked || halted.is_some();
-        let (at, reason) = match (&attempts.retry, halted) {
+        let (at, reason) = match (attempts.retry(), halted) {
             (Some(retry), _) => {
-                let sighting = &self.snapshot.sighting;
+                let local = &self.snapshot.local;
                 let seen_for = match which {
-                    Which::Candidate => sighting.candidate_failure_seen_for,
-                    Which::Live | Which::Code => sighting.live_failure_seen_for,
+                    Which::Candidate => local.candidate_failure_seen_for,
+                    Which::Current | Which::Code => local.current_failure_seen_for,
                 };
                 (retry_at(retry, skip_backoff, self.now, seen_for), WaitReason::Retry)
             }
@@ -337,9 +340,9 @@ impl Look<'_> {
 
     /// The earliest instant that keeps two exchanges apart.
     fn spaced(&self) -> Timestamp {
-        let life = self.grant.live.as_ref().map(|live| live.record.life());
+        let life = self.grant.current.as_ref().map(|current| current.issue.lifetime());
         // What a dead process claimed, it may have sent.
-        let unused = self.snapshot.sighting.claim_owner == Some(ClaimOwner::NeverSentHere);
+        let unused = self.snapshot.local.claim_owner == Some(ClaimOwner::NeverSentHere);
         let claimed = self.over.filter(|_| !unused).map(|claim| claim.started_at);
         let starts =
             [self.grant.last_sent_at, claimed].into_iter().flatten().filter(|start| !lies_ahead(*start, self.now));

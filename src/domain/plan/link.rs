@@ -7,19 +7,22 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{adoption, reauth};
-use crate::domain::{
-    ledger::{
-        authorization::{AuthorizationLink, AuthorizationLinkRecord, Code, CodeRecord, Visit, VisitEnd},
-        grant::Grant,
+use crate::{
+    api::{ConditionStatus, Reason},
+    domain::{
+        ledger::{
+            authorization::{AuthorizationLink, Code, CodeRecord, Session, SessionEnd},
+            grant::Grant,
+        },
+        snapshot::{GrantSecret, Snapshot},
+        spec::TokenUrl,
+        time::{between, later},
+        token::{AuthorizationCode, CodeVerifier, Fingerprint, LinkKey},
     },
-    snapshot::{GrantSecret, Snapshot},
-    spec::TokenUrl,
-    time::{between, later},
-    token::{AuthorizationCode, CodeVerifier, Fingerprint, LinkKey},
 };
 
 /// How long a leader lets a code wait for its exchange. Servers let it live for ten minutes at most (RFC 6749 section 4.1.2).
-pub const CODE_LIFE: Duration = Duration::from_secs(5 * 60);
+pub const CODE_LIFETIME: Duration = Duration::from_secs(5 * 60);
 /// By how much the clocks of two replicas may differ before a code counts as put back from a backup.
 pub const CODE_TOLERANCE: Duration = Duration::from_secs(24 * 3600);
 
@@ -43,27 +46,28 @@ pub struct AuthorizationResponse {
 
 /// Whether a link is to be created: a user must authorize, and there is none or it is too old.
 pub fn is_due(snapshot: &Snapshot, now: Timestamp) -> bool {
-    let stands = snapshot.grant.ours().and_then(|grant| grant.value.invitation.as_ref());
+    let stands = snapshot.grant.ours().and_then(|grant| grant.value.by_link.link.as_ref());
     is_wanted(snapshot) && stands.is_none_or(|invitation| invitation.ends_at() <= now)
 }
 
 /// When the link is to be replaced, or a code is too old.
 pub fn next(snapshot: &Snapshot, now: Timestamp) -> Option<Timestamp> {
     let grant = &snapshot.grant.ours()?.value;
-    let links = grant.invitation.as_ref().filter(|_| is_wanted(snapshot)).map(AuthorizationLink::ends_at);
-    let code = grant.code.as_ref().map(|_| later(now, CODE_LIFE.saturating_sub(snapshot.sighting.code_seen_for)));
+    let links = grant.by_link.link.as_ref().filter(|_| is_wanted(snapshot)).map(AuthorizationLink::ends_at);
+    let code =
+        grant.by_link.code.as_ref().map(|_| later(now, CODE_LIFETIME.saturating_sub(snapshot.local.code_seen_for)));
     [links, code].into_iter().flatten().min()
 }
 
 /// Whether a user must authorize, and a link could help.
 fn is_wanted(snapshot: &Snapshot) -> bool {
-    snapshot.can_have_link() && reauth::consent(snapshot).reason.status() == "True"
+    snapshot.can_have_link() && reauth::reauth(snapshot).reason.status() == ConditionStatus::True
 }
 
 /// The link of a connection that needs a user, as long as it is valid.
 pub fn url(snapshot: &Snapshot, now: Timestamp) -> Option<String> {
     let base = snapshot.links.as_ref()?;
-    let invitation = snapshot.grant.ours()?.value.invitation.as_ref()?;
+    let invitation = snapshot.grant.ours()?.value.by_link.link.as_ref()?;
     is_wanted(snapshot).then(|| invitation.link(base, &snapshot.spec, now))?
 }
 
@@ -71,7 +75,7 @@ pub fn url(snapshot: &Snapshot, now: Timestamp) -> Option<String> {
 /// that it could be written to.
 pub fn invite(snapshot: &Snapshot, key: LinkKey, now: Timestamp) -> Option<(Grant, Option<String>)> {
     let (mut grant, replaces) = adoption::base(snapshot)?;
-    grant.invitation = Some(AuthorizationLink { key, record: AuthorizationLinkRecord { made_at: now } });
+    grant.by_link.link = Some(AuthorizationLink { key, made_at: now });
     Some((grant, replaces))
 }
 
@@ -81,20 +85,20 @@ pub fn accept(grant: &Grant, arrival: AuthorizationResponse, now: Timestamp) -> 
     let AuthorizationResponse { id, browser, code, verifier, server, client_id, redirect_uri } = arrival;
     let fingerprint = code.fingerprint();
     let mut grant = grant.clone();
-    grant.invitation = None;
+    grant.by_link.link = None;
     // In the order of consents: the newest one that is proved wins.
-    grant.note_consent(&fingerprint, &server);
-    grant.visit = Some(Visit { id, browser, code: fingerprint.clone(), end: None });
+    grant.note_authorization(&fingerprint, &server);
+    grant.by_link.session = Some(Session { id, browser, code: fingerprint.clone(), end: None });
     let client_id = Some(client_id);
     let record = CodeRecord { fingerprint, server, client_id, redirect_uri, received_at: now };
-    grant.code = Some(Code { code, verifier, record });
+    grant.by_link.code = Some(Code { code, verifier, record });
     grant
 }
 
 /// How a visit ended between these two, if one did.
-pub fn ended(before: &Grant, after: &Grant) -> Option<VisitEnd> {
-    let waited = before.visit.as_ref().filter(|visit| visit.end.is_none())?;
-    after.visit.as_ref().filter(|visit| visit.id == waited.id)?.end
+pub fn ended(before: &Grant, after: &Grant) -> Option<SessionEnd> {
+    let waited = before.by_link.session.as_ref().filter(|visit| visit.end.is_none())?;
+    after.by_link.session.as_ref().filter(|visit| visit.id == waited.id)?.end
 }
 
 /// The grant without a code that can no longer be used; none if there is no such code. Wall time shows only roughly how
@@ -104,23 +108,23 @@ pub fn forgotten(snapshot: &Snapshot, abandoned: bool, now: Timestamp) -> Option
     let GrantSecret::Ours(grant) = &snapshot.grant else { return None };
     let mut grant = grant.value.clone();
     let is_elsewhere = |code: &Code| snapshot.spec.token_url().is_some_and(|url| *url != code.record.server);
-    let aged = snapshot.sighting.code_seen_for >= CODE_LIFE;
+    let aged = snapshot.local.code_seen_for >= CODE_LIFETIME;
     let is_old = |code: &Code| {
         let received_at = code.record.received_at;
         between(received_at, now).max(between(now, received_at)) > CODE_TOLERANCE
     };
-    let too_late = grant.code.as_ref().is_some_and(|code| aged || is_old(code) || is_elsewhere(code));
+    let too_late = grant.by_link.code.as_ref().is_some_and(|code| aged || is_old(code) || is_elsewhere(code));
     if too_late {
-        let code = grant.code.take()?;
-        grant.end_visit(&code.record.fingerprint, VisitEnd::TooLate);
+        let code = grant.by_link.code.take()?;
+        grant.end_session(&code.record.fingerprint, SessionEnd::TooLate);
         return Some(grant);
     }
     let claimed = grant.claim.as_ref().filter(|_| abandoned)?.fingerprint.clone();
-    let is_open = grant.visit.as_ref().is_some_and(|visit| visit.code == claimed && visit.end.is_none());
+    let is_open = grant.by_link.session.as_ref().is_some_and(|visit| visit.code == claimed && visit.end.is_none());
     is_open.then(|| {
         let started = grant.claim.take().map(|claim| claim.started_at);
         grant.last_sent_at = grant.last_sent_at.max(started);
-        grant.end_visit(&claimed, VisitEnd::Lost);
+        grant.end_session(&claimed, SessionEnd::Lost);
         grant
     })
 }

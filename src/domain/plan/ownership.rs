@@ -4,7 +4,8 @@
 use crate::domain::{
     ledger::{
         authorization::Code,
-        grant::{Candidate, Claim, Live},
+        grant::Claim,
+        held::{Pair, StoredToken},
     },
     snapshot::{ClaimOwner, Snapshot},
     spec::TokenUrl,
@@ -25,25 +26,26 @@ pub enum Ownership {
 }
 
 impl Ownership {
-    /// Whose the live pair is.
-    pub fn of_live(live: &Live, snapshot: &Snapshot) -> Self {
-        let record = &live.record;
-        Self::of(&record.server, record.client_id.as_ref(), &record.fingerprint, snapshot)
+    /// Whose the current pair is.
+    pub fn of_current(pair: &Pair, snapshot: &Snapshot) -> Self {
+        Self::of_token(&pair.refresh, snapshot)
     }
 
     /// Whose the candidate is.
-    pub fn of_candidate(candidate: &Candidate, snapshot: &Snapshot) -> Self {
-        let record = &candidate.record;
-        let ownership = Self::of(&record.server, record.client_id.as_ref(), &record.fingerprint, snapshot);
+    pub fn of_candidate(candidate: &StoredToken, snapshot: &Snapshot) -> Self {
         let client_id = snapshot.client.id();
         let rejected = |client_id: &Fingerprint| {
             let grant = snapshot.grant.ours().map(|grant| &grant.value);
-            grant.is_some_and(|grant| grant.was_rejected_from(&record.fingerprint, &record.server, client_id))
+            grant.is_some_and(|grant| grant.was_rejected_from(&candidate.fingerprint, &candidate.server, client_id))
         };
-        match ownership {
+        match Self::of_token(candidate, snapshot) {
             Self::Ours if client_id.as_ref().is_some_and(rejected) => Self::Rejected,
-            Self::Ours | Self::OtherServer | Self::OtherClient | Self::Rejected => ownership,
+            ownership @ (Self::Ours | Self::OtherServer | Self::OtherClient | Self::Rejected) => ownership,
         }
+    }
+
+    fn of_token(held: &StoredToken, snapshot: &Snapshot) -> Self {
+        Self::of(&held.server, held.client_id.as_ref(), &held.fingerprint, snapshot)
     }
 
     /// Whose a code is.
@@ -67,7 +69,7 @@ impl Ownership {
 
 /// The client of a claim that may have presented this token.
 fn claimed_by<'a>(token: &Fingerprint, snapshot: &'a Snapshot) -> Option<&'a Fingerprint> {
-    if snapshot.sighting.claim_owner == Some(ClaimOwner::NeverSentHere) {
+    if snapshot.local.claim_owner == Some(ClaimOwner::NeverSentHere) {
         return None;
     }
     let claim: &Claim = snapshot.grant.ours()?.value.claim.as_ref()?;

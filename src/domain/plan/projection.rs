@@ -56,25 +56,28 @@ pub fn news(snapshot: &Snapshot, now: Timestamp) -> Option<News> {
     let grant = snapshot.grant.ours().map(|grant| &grant.value);
     let since = match content.state {
         TokenState::Pending => return None,
-        TokenState::Ready => grant.and_then(|grant| grant.live.as_ref()).map(|live| live.record.issued_at),
+        TokenState::Ready => grant.and_then(|grant| grant.current.as_ref()).map(|current| current.issue.issued_at),
         TokenState::Expired => content.access.as_ref().map(|access| access.expires_at),
-        TokenState::ReauthRequired => grant.and_then(|grant| grant.refused.as_ref()).map(|refused| refused.at),
+        TokenState::ReauthRequired => grant.and_then(|grant| grant.last_rejection.as_ref()).map(|refused| refused.at),
     };
     let is_fresh = since.is_some_and(|since| between(since, now) < KUBELET_DELAY);
     Some(News { mark: content.mark(), is_fresh })
 }
 
 fn of_grant(grant: &Grant) -> Content {
-    let live = grant.live.as_ref();
-    let access = live.and_then(|live| {
+    let current = grant.current.as_ref();
+    let access = current.and_then(|current| {
         Some(Access {
-            token: live.access.clone()?,
-            token_type: live.record.token_type.clone(),
-            expires_at: whole_seconds(live.record.expires_at()),
+            token: current.access.clone()?,
+            token_type: current.issue.token_type.clone(),
+            expires_at: whole_seconds(current.issue.expires_at()),
         })
     });
-    let state =
-        if live.is_none() && grant.refused.is_some() { TokenState::ReauthRequired } else { TokenState::Pending };
+    let state = if current.is_none() && grant.last_rejection.is_some() {
+        TokenState::ReauthRequired
+    } else {
+        TokenState::Pending
+    };
     Content { access, rotation: grant.rotation, state }
 }
 

@@ -4,28 +4,20 @@ use super::{adoption, ownership::Ownership};
 use crate::{
     api::{ReauthReason, names},
     domain::{
-        ledger::grant::{Grant, Refused},
+        finding::Finding,
+        ledger::grant::{Grant, Rejection},
         snapshot::{GrantSecret, InitialGrant, InitialToken, Sharing, Snapshot},
         spec::{ResolvedSpec, Server},
     },
 };
 
-/// Whether a user must authorize.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Consent {
-    /// As `ReauthRequired` names it.
-    pub reason: ReauthReason,
-    /// What it is and what to do, in words.
-    pub message: String,
-}
-
 /// Whether a user must authorize (again), and why.
-pub fn consent(snapshot: &Snapshot) -> Consent {
+pub fn reauth(snapshot: &Snapshot) -> Finding<ReauthReason> {
     let news = new_token(snapshot).is_some();
     match &snapshot.grant {
-        GrantSecret::Ours(grant) => consent_of_grant(&grant.value, snapshot, news),
+        GrantSecret::Ours(grant) => reauth_of_grant(&grant.value, snapshot, news),
         GrantSecret::Stale(_) if news => not_tried(),
-        GrantSecret::Stale(_) => Consent {
+        GrantSecret::Stale(_) => Finding {
             reason: ReauthReason::GrantRestored,
             message: format!(
                 "the Secret {} is older than this connection (restored from a backup, or a deleted namesake's); presenting an old token now could revoke a working authorization: {}",
@@ -35,23 +27,26 @@ pub fn consent(snapshot: &Snapshot) -> Consent {
         },
         GrantSecret::Absent if news => not_tried(),
         GrantSecret::Absent => not_authorized(snapshot),
-        GrantSecret::NotOwned | GrantSecret::Unreadable(_) => Consent {
+        GrantSecret::NotOwned | GrantSecret::Unreadable(_) => Finding {
             reason: ReauthReason::NotTried,
             message: "the grant cannot be read; see the condition Ready".to_owned(),
         },
     }
 }
 
-fn consent_of_grant(grant: &Grant, snapshot: &Snapshot, news: bool) -> Consent {
-    let live = grant.live.as_ref().map(|live| (Ownership::of_live(live, snapshot), live.record.server.as_str()));
-    if live.is_some_and(|(ownership, _)| ownership == Ownership::Ours) {
+fn reauth_of_grant(grant: &Grant, snapshot: &Snapshot, news: bool) -> Finding<ReauthReason> {
+    let current = grant
+        .current
+        .as_ref()
+        .map(|current| (Ownership::of_current(current, snapshot), current.refresh.server.as_str()));
+    if current.is_some_and(|(ownership, _)| ownership == Ownership::Ours) {
         let message = "the server accepted the grant when it was last asked".to_owned();
-        return Consent { reason: ReauthReason::GrantValid, message };
+        return Finding { reason: ReauthReason::GrantValid, message };
     }
     let candidate = grant.candidate.as_ref();
-    let candidate = candidate.map(|held| (Ownership::of_candidate(held, snapshot), held.record.server.as_str()));
-    let code = grant.code.as_ref().map(|code| Ownership::of_code(code, snapshot));
-    let waits = grant.visit.as_ref().is_some_and(|visit| visit.end.is_none());
+    let candidate = candidate.map(|held| (Ownership::of_candidate(held, snapshot), held.server.as_str()));
+    let code = grant.by_link.code.as_ref().map(|code| Ownership::of_code(code, snapshot));
+    let waits = grant.by_link.session.as_ref().is_some_and(|visit| visit.end.is_none());
     let is_ours = candidate.is_some_and(|(ownership, _)| ownership == Ownership::Ours);
     if code == Some(Ownership::OtherClient) && !is_ours && !news {
         return client_changed("the code that a browser brought was issued to", snapshot);
@@ -60,9 +55,9 @@ fn consent_of_grant(grant: &Grant, snapshot: &Snapshot, news: bool) -> Consent {
         return not_tried();
     }
     let whose =
-        if live.is_some() { "the grant was issued to" } else { "the refresh token may have been accepted from" };
-    match live.or(candidate) {
-        Some((Ownership::OtherServer, other)) => Consent {
+        if current.is_some() { "the grant was issued to" } else { "the refresh token may have been accepted from" };
+    match current.or(candidate) {
+        Some((Ownership::OtherServer, other)) => Finding {
             reason: ReauthReason::ServerChanged,
             message: format!(
                 "the grant belongs to {other}, and the spec names another server; it is kept: change the spec back, or {}",
@@ -70,23 +65,23 @@ fn consent_of_grant(grant: &Grant, snapshot: &Snapshot, news: bool) -> Consent {
             ),
         },
         Some((Ownership::OtherClient, _)) => client_changed(whose, snapshot),
-        Some((Ownership::Ours | Ownership::Rejected, _)) | None => match &grant.refused {
+        Some((Ownership::Ours | Ownership::Rejected, _)) | None => match &grant.last_rejection {
             Some(refused) => rejected(refused, snapshot),
             None => not_authorized(snapshot),
         },
     }
 }
 
-fn client_changed(whose: &str, snapshot: &Snapshot) -> Consent {
+fn client_changed(whose: &str, snapshot: &Snapshot) -> Finding<ReauthReason> {
     let message = format!(
         "{whose} another client than the client_id in the Secret {}, and nothing is sent; it is kept: put the old client_id back if it was the right one, or {}",
         snapshot.spec.client_secret_name,
         way_back(snapshot)
     );
-    Consent { reason: ReauthReason::ClientChanged, message }
+    Finding { reason: ReauthReason::ClientChanged, message }
 }
 
-fn rejected(refused: &Refused, snapshot: &Snapshot) -> Consent {
+fn rejected(refused: &Rejection, snapshot: &Snapshot) -> Finding<ReauthReason> {
     let what = match refused.reason.reauth() {
         ReauthReason::RotationLost => {
             "the server rejected the refresh token after an attempt whose response was lost, and with it the new pair; this is not a mistake of yours"
@@ -103,15 +98,15 @@ fn rejected(refused: &Refused, snapshot: &Snapshot) -> Consent {
         }
     };
     let message = format!("{what}; it was wiped and is not sent again by this client: {}", way_back(snapshot));
-    Consent { reason: refused.reason.reauth(), message }
+    Finding { reason: refused.reason.reauth(), message }
 }
 
-fn not_tried() -> Consent {
+fn not_tried() -> Finding<ReauthReason> {
     let message = "there is a refresh token that no server has accepted or rejected yet".to_owned();
-    Consent { reason: ReauthReason::NotTried, message }
+    Finding { reason: ReauthReason::NotTried, message }
 }
 
-fn not_authorized(snapshot: &Snapshot) -> Consent {
+fn not_authorized(snapshot: &Snapshot) -> Finding<ReauthReason> {
     let message = match &snapshot.initial {
         InitialGrant::Missing(why) => match in_a_browser(snapshot) {
             Ok(browser) => format!("{why}; or {}", browser.trim_end_matches(',')),
@@ -121,7 +116,7 @@ fn not_authorized(snapshot: &Snapshot) -> Consent {
         InitialGrant::Invalid(why) => why.clone(),
         InitialGrant::Present(_) => format!("there is no grant of this connection's own: {}", way_back(snapshot)),
     };
-    Consent { reason: ReauthReason::NotAuthorized, message }
+    Finding { reason: ReauthReason::NotAuthorized, message }
 }
 
 /// What brings a connection back whose grant is gone.
@@ -149,7 +144,7 @@ fn in_a_browser(snapshot: &Snapshot) -> Result<String, Option<&str>> {
     let ResolvedSpec { namespace, name, server, .. } = &snapshot.spec;
     match server {
         Ok(Server { authorization_url: Ok(_), .. }) => {
-            let is_called = consent_is_due(snapshot);
+            let is_called = is_required(snapshot);
             let has_link = is_called && snapshot.can_have_link();
             let link = if has_link { "open the link in status.authorizationURL, " } else { "" };
             Ok(format!("{link}run `kubectl pleo connect {name} -n {namespace}`,"))
@@ -160,9 +155,9 @@ fn in_a_browser(snapshot: &Snapshot) -> Result<String, Option<&str>> {
 }
 
 /// There is a link only where no grant lives.
-fn consent_is_due(snapshot: &Snapshot) -> bool {
-    let live = snapshot.grant.ours().and_then(|grant| grant.value.live.as_ref());
-    live.is_none_or(|live| Ownership::of_live(live, snapshot) != Ownership::Ours)
+fn is_required(snapshot: &Snapshot) -> bool {
+    let current = snapshot.grant.ours().and_then(|grant| grant.value.current.as_ref());
+    current.is_none_or(|current| Ownership::of_current(current, snapshot) != Ownership::Ours)
 }
 
 /// The token in the initial grant that is about to be adopted.

@@ -30,7 +30,7 @@ pub struct Restart {
 
 /// The workloads that are due, if some are.
 pub fn due(snapshot: &Snapshot, now: Timestamp) -> Option<Restart> {
-    let grant = current(snapshot, now)?;
+    let grant = usable_grant(snapshot, now)?;
     let is_due = |target: &&RestartTarget| at(grant, target, now).is_some_and(|at| at <= now);
     let targets: Vec<RestartTarget> = snapshot.spec.restart_targets.iter().filter(is_due).cloned().collect();
     (!targets.is_empty()).then(|| Restart { mark: mark(&snapshot.spec.name, grant), targets })
@@ -38,7 +38,7 @@ pub fn due(snapshot: &Snapshot, now: Timestamp) -> Option<Restart> {
 
 /// When the next workload is due.
 pub fn next(snapshot: &Snapshot, now: Timestamp) -> Option<Timestamp> {
-    let grant = current(snapshot, now)?;
+    let grant = usable_grant(snapshot, now)?;
     snapshot.spec.restart_targets.iter().filter_map(|target| at(grant, target, now)).min()
 }
 
@@ -83,7 +83,7 @@ fn last<'a>(grant: &'a Grant, target: &RestartTarget) -> Option<&'a Restarted> {
 
 /// The grant, if what pods would read after a restart is its newest token, and that is usable. Not while a token is in the
 /// air: another write to the grant would only be in the way.
-fn current(snapshot: &Snapshot, now: Timestamp) -> Option<&Grant> {
+fn usable_grant(snapshot: &Snapshot, now: Timestamp) -> Option<&Grant> {
     let grant = &snapshot.grant.ours()?.value;
     let published = snapshot.token.published()?;
     let newest = published.content.as_ref().is_some_and(|content| content.rotation == grant.rotation);
@@ -104,6 +104,6 @@ fn at(grant: &Grant, target: &RestartTarget, now: Timestamp) -> Option<Timestamp
 
 /// Names connection, rotation and the instant of its token: a namesake's rotation of the same number differs.
 fn mark(connection: &str, grant: &Grant) -> String {
-    let issued_at = grant.live.as_ref().map(|live| live.record.issued_at).unwrap_or_default();
+    let issued_at = grant.current.as_ref().map(|current| current.issue.issued_at).unwrap_or_default();
     format!("{connection} {} {issued_at}", grant.rotation)
 }

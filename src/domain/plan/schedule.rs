@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::domain::{
-    ledger::grant::{LiveRecord, Retry},
+    ledger::held::{Issue, Retry},
     time::{earlier, later},
     token::fraction,
 };
@@ -14,9 +14,9 @@ use crate::domain::{
 /// An instant of sending lies at most this long after its claim was begun.
 pub const SEND_WITHIN: Duration = Duration::from_secs(10);
 /// The life of an access token whose answer names none, or none that makes sense.
-pub const DEFAULT_LIFE: Duration = Duration::from_secs(5 * 60);
+pub const DEFAULT_LIFETIME: Duration = Duration::from_secs(5 * 60);
 /// No access token is trusted for longer.
-pub const MAX_LIFE: Duration = Duration::from_secs(24 * 3600);
+pub const MAX_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// The longest wait between two tries, asked for by the server or chosen by us.
 pub const MAX_BACKOFF: Duration = Duration::from_secs(15 * 60);
 /// How far apart the clocks of two nodes may be before a time that lies ahead means that a clock was wrong.
@@ -48,17 +48,17 @@ impl Pace {
     }
 }
 
-/// When the live pair is due. Not before half its life, whatever `refresh_before` says.
-pub fn refresh_due(live: &LiveRecord, refresh_before: Option<Duration>, uid: &str, rotation: u64) -> Timestamp {
-    let life = live.life();
-    let margin = refresh_before.unwrap_or_else(|| (life / 10).clamp(MIN_MARGIN, MAX_MARGIN));
+/// When the current pair is due. Not before half its life, whatever `refresh_before` says.
+pub fn refresh_due(issue: &Issue, refresh_before: Option<Duration>, uid: &str, rotation: u64) -> Timestamp {
+    let lifetime = issue.lifetime();
+    let margin = refresh_before.unwrap_or_else(|| (lifetime / 10).clamp(MIN_MARGIN, MAX_MARGIN));
     let jitter = margin.mul_f64(0.1 * fraction(&["refresh", uid, &rotation.to_string()]));
-    earlier(live.expires_at(), margin.saturating_add(jitter)).max(later(live.issued_at, life / 2))
+    earlier(issue.expires_at(), margin.saturating_add(jitter)).max(later(issue.issued_at, lifetime / 2))
 }
 
 /// How far apart the starts of two exchanges are, whatever `expires_in` says.
-pub fn spacing(life: Option<Duration>) -> Duration {
-    life.map_or(SPACING, |life| (life / 2).clamp(MIN_SPACING, SPACING))
+pub fn spacing(lifetime: Option<Duration>) -> Duration {
+    lifetime.map_or(SPACING, |lifetime| (lifetime / 2).clamp(MIN_SPACING, SPACING))
 }
 
 /// The wait after this many failures in a row: doubled from 1 s to 15 min, less up to a quarter.

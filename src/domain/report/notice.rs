@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
-    api::{ConditionType, PleoConnectionStatus},
+    api::{ConditionStatus, ConditionType, PleoConnectionStatus},
     domain::spec::ResolvedSpec,
 };
 
@@ -44,15 +44,14 @@ pub fn notice(
     after: &PleoConnectionStatus,
     now: Timestamp,
 ) -> Option<Notice> {
-    let kind = ConditionType::ReauthRequired.as_str();
-    let find = |status: &PleoConnectionStatus| status.conditions.iter().find(|found| found.type_ == kind).cloned();
+    let find = |status: &PleoConnectionStatus| status.condition(ConditionType::ReauthRequired).cloned();
     let (before, after) = (find(before), find(after)?);
     let is_news = before.is_none_or(|before| before.status != after.status || before.reason != after.reason);
-    let kind = match after.status.as_str() {
-        "True" => NoticeKind::ReauthRequired,
-        "False" => NoticeKind::Recovered,
-        // A grant that is being tried: soon there is something to tell.
-        _unknown => return None,
+    let kind = match ConditionStatus::of(&after) {
+        ConditionStatus::True => NoticeKind::ReauthRequired,
+        ConditionStatus::False => NoticeKind::Recovered,
+        // A grant that is being tried: soon there is something to report.
+        ConditionStatus::Unknown => return None,
     };
     is_news.then(|| Notice {
         kind,

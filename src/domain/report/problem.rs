@@ -3,13 +3,14 @@
 use jiff::Timestamp;
 
 use crate::{
-    api::{ReadyReason, ReauthReason, names},
+    api::{ConditionStatus, ReadyReason, Reason, ReauthReason, names},
     domain::{
-        ledger::grant::{Attempts, Candidate, HaltReason},
+        finding::Finding,
+        ledger::held::{Attempts, HaltReason, StoredToken},
         plan::{
             ownership::Ownership,
             projection::{self, whole_seconds},
-            reauth::{Consent, consent, new_token, news, way_back},
+            reauth::{new_token, news, reauth, way_back},
         },
         snapshot::{ClaimOwner, ClientSecretState, GrantSecret, InitialGrant, Sharing, Snapshot, TokenSecret},
         spec::SpecProblem,
@@ -17,13 +18,7 @@ use crate::{
 };
 
 /// Something that is wrong, or not finished.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// As `Ready` names it.
-    pub reason: ReadyReason,
-    /// What it is and what to do, in words.
-    pub message: String,
-}
+pub type Problem = Finding<ReadyReason>;
 
 /// All that is wrong, the first reason first. `refused_by_storage`: what the API server said to a write of this pass.
 pub fn problems(snapshot: &Snapshot, refused_by_storage: Option<&str>, now: Timestamp) -> Vec<Problem> {
@@ -38,7 +33,7 @@ pub fn problems(snapshot: &Snapshot, refused_by_storage: Option<&str>, now: Time
         initial_grant(snapshot),
         halted(snapshot),
         suspended(snapshot),
-        in_doubt(snapshot),
+        outcome_unknown(snapshot),
         progressing(snapshot),
         failing(snapshot),
     ];
@@ -46,7 +41,7 @@ pub fn problems(snapshot: &Snapshot, refused_by_storage: Option<&str>, now: Time
 }
 
 fn problem(reason: ReadyReason, message: impl Into<String>) -> Option<Problem> {
-    Some(Problem { reason, message: message.into() })
+    Some(Problem::new(reason, message))
 }
 
 fn spec(snapshot: &Snapshot) -> Option<Problem> {
@@ -113,7 +108,7 @@ fn unchecked(snapshot: &Snapshot) -> Option<&str> {
 /// Whether time alone will not fix it. A client Secret may come later than its connection; one that is gone stops the next
 /// refresh, though the token that pods have still works.
 pub fn stalls(problem: &Problem, snapshot: &Snapshot) -> bool {
-    let has_grant = snapshot.grant.ours().is_some_and(|grant| grant.value.live.is_some());
+    let has_grant = snapshot.grant.ours().is_some_and(|grant| grant.value.current.is_some());
     problem.reason.stalls() || problem.reason == ReadyReason::ClientSecretMissing && has_grant
 }
 
@@ -133,9 +128,9 @@ fn client_secret_missing(snapshot: &Snapshot) -> Option<Problem> {
 }
 
 fn reauth_required(snapshot: &Snapshot) -> Option<Problem> {
-    let consent = consent(snapshot);
-    let required = consent.reason.status() == "True" && consent.reason != ReauthReason::NotAuthorized;
-    required.then_some(Problem { reason: ReadyReason::ReauthRequired, message: consent.message })
+    let Finding { reason, message } = reauth(snapshot);
+    let required = reason.status() == ConditionStatus::True && reason != ReauthReason::NotAuthorized;
+    required.then_some(Problem { reason: ReadyReason::ReauthRequired, message })
 }
 
 fn initial_grant(snapshot: &Snapshot) -> Option<Problem> {
@@ -150,7 +145,7 @@ fn initial_grant(snapshot: &Snapshot) -> Option<Problem> {
     match &snapshot.initial {
         InitialGrant::Invalid(why) => problem(ReadyReason::InitialGrantInvalid, why),
         InitialGrant::Missing(_) => {
-            let Consent { reason, message } = consent(snapshot);
+            let Finding { reason, message } = reauth(snapshot);
             let is_missed = reason == ReauthReason::NotAuthorized;
             is_missed.then_some(Problem { reason: ReadyReason::InitialGrantMissing, message })
         }
@@ -163,14 +158,14 @@ fn attempts(snapshot: &Snapshot) -> impl Iterator<Item = &Attempts> {
     let grant = snapshot.grant.ours().map(|grant| &grant.value);
     let candidate = grant.and_then(|grant| grant.candidate.as_ref());
     let candidate = candidate.filter(|held| Ownership::of_candidate(held, snapshot) == Ownership::Ours);
-    let live = grant.and_then(|grant| grant.live.as_ref());
-    let live = live.filter(|held| Ownership::of_live(held, snapshot) == Ownership::Ours);
-    let (candidate, live) = (candidate.map(|held| &held.record.attempts), live.map(|held| &held.record.attempts));
-    candidate.into_iter().chain(live)
+    let current = grant.and_then(|grant| grant.current.as_ref());
+    let current = current.filter(|held| Ownership::of_current(held, snapshot) == Ownership::Ours);
+    let (candidate, current) = (candidate.map(|held| &held.attempts), current.map(|pair| &pair.refresh.attempts));
+    candidate.into_iter().chain(current)
 }
 
 fn halted(snapshot: &Snapshot) -> Option<Problem> {
-    let halts = attempts(snapshot).filter_map(|attempts| attempts.halt.as_ref());
+    let halts = attempts(snapshot).filter_map(|attempts| attempts.halt());
     let problems = halts.map(|halt| halt_problem(halt.reason, snapshot));
     problems.min_by_key(|problem| problem.reason)
 }
@@ -210,11 +205,11 @@ fn suspended(snapshot: &Snapshot) -> Option<Problem> {
     })
 }
 
-fn in_doubt(snapshot: &Snapshot) -> Option<Problem> {
+fn outcome_unknown(snapshot: &Snapshot) -> Option<Problem> {
     let claimed = snapshot.grant.ours().is_some_and(|grant| grant.value.claim.is_some())
-        && snapshot.sighting.claim_owner != Some(ClaimOwner::UnderWayHere)
-        && snapshot.sighting.claim_owner != Some(ClaimOwner::NeverSentHere);
-    let doubtful = attempts(snapshot).any(|attempts| attempts.in_doubt && attempts.halt.is_none());
+        && snapshot.local.claim_owner != Some(ClaimOwner::UnderWayHere)
+        && snapshot.local.claim_owner != Some(ClaimOwner::NeverSentHere);
+    let doubtful = attempts(snapshot).any(|attempts| attempts.outcome_unknown && attempts.halt().is_none());
     let message =
         "the outcome of the last refresh is unknown: it may have used the refresh token; it is retried automatically";
     if claimed || doubtful { problem(ReadyReason::RefreshInDoubt, message) } else { None }
@@ -222,8 +217,8 @@ fn in_doubt(snapshot: &Snapshot) -> Option<Problem> {
 
 fn progressing(snapshot: &Snapshot) -> Option<Problem> {
     let candidate = snapshot.grant.ours().and_then(|grant| grant.value.candidate.as_ref());
-    let is_ours = |held: &&Candidate| Ownership::of_candidate(held, snapshot) == Ownership::Ours;
-    let fresh = candidate.filter(is_ours).is_some_and(|held| held.record.attempts.failures == 0);
+    let is_ours = |held: &&StoredToken| Ownership::of_candidate(held, snapshot) == Ownership::Ours;
+    let fresh = candidate.filter(is_ours).is_some_and(|held| held.attempts.failures == 0);
     if !fresh && new_token(snapshot).is_none() {
         return None;
     }
@@ -231,7 +226,7 @@ fn progressing(snapshot: &Snapshot) -> Option<Problem> {
 }
 
 fn failing(snapshot: &Snapshot) -> Option<Problem> {
-    let failures = attempts(snapshot).find(|attempts| attempts.failures > 0 && attempts.halt.is_none())?.failures;
+    let failures = attempts(snapshot).find(|attempts| attempts.failures > 0 && attempts.halt().is_none())?.failures;
     let last = snapshot.grant.ours().and_then(|grant| grant.value.last_failure.as_ref());
     let last = last.map_or_else(String::new, |last| format!(": {} ({})", last.message, last.reason));
     let row = match failures {
@@ -244,7 +239,7 @@ fn failing(snapshot: &Snapshot) -> Option<Problem> {
 /// A new authorization that was rejected beside a working grant: nothing is lost, but users should know.
 pub fn refused_beside_living(snapshot: &Snapshot) -> Option<String> {
     let grant = &snapshot.grant.ours()?.value;
-    let refused = grant.refused.as_ref().filter(|_| grant.live.is_some())?;
+    let refused = grant.last_rejection.as_ref().filter(|_| grant.current.is_some())?;
     let at = whole_seconds(refused.at);
     Some(format!(
         "the new authorization was rejected at {at}, and the working grant is still used: {}",

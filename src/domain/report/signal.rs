@@ -47,7 +47,7 @@ pub fn signals(
 ) -> Vec<Signal> {
     // Where it is known who did it, once is enough.
     let damaged = damaged(snapshot, before, after).filter(|_| edits.is_empty());
-    let steps = [refused_early(snapshot, before, after, now), damaged, shared(snapshot, before)];
+    let steps = [rejected_early(snapshot, before, after, now), damaged, shared(snapshot, before)];
     steps.into_iter().flatten().chain(edits.iter().map(edited)).collect()
 }
 
@@ -65,7 +65,7 @@ fn edited(edit: &Edit) -> Signal {
 }
 
 /// The living grant was refused although it was young. What was refused after an answer had been lost was our own loss.
-fn refused_early(
+fn rejected_early(
     snapshot: &Snapshot,
     before: &PleoConnectionStatus,
     after: &PleoConnectionStatus,
@@ -74,10 +74,10 @@ fn refused_early(
     let is_news = after.rejected_rotation.is_some() && after.rejected_rotation != before.rejected_rotation;
     let issued_at = after.last_refresh_time.as_ref()?.0;
     let is_young = now < earlier(end_of_life(issued_at), FIRST_WARNING);
-    let refused = snapshot.grant.ours().and_then(|grant| grant.value.refused.as_ref());
+    let refused = snapshot.grant.ours().and_then(|grant| grant.value.last_rejection.as_ref());
     let by_the_server = refused.is_some_and(|refused| refused.reason.reauth() != ReauthReason::RotationLost);
     (is_news && is_young && by_the_server).then(|| Signal {
-        kind: SecuritySignal::RefusedEarly,
+        kind: SecuritySignal::RejectedEarly,
         message: format!(
             "the server refused a refresh token of {}, and they live for 60 days: if no one revoked it, someone else presented an old one: find out who has it",
             whole_seconds(issued_at)
@@ -99,7 +99,7 @@ fn damaged(snapshot: &Snapshot, before: &PleoConnectionStatus, after: &PleoConne
         | GrantSecret::NotOwned => return None,
     };
     let secret = names::grant_secret(&snapshot.spec.name);
-    (bears(after, reason) && !bears(before, reason)).then(|| Signal {
+    (after.has_reason(reason) && !before.has_reason(reason)).then(|| Signal {
         kind: SecuritySignal::SecretEdited,
         message: format!(
             "another program wrote to the Secret {secret}: {what}; only the operator should: find out which one, and who else may"
@@ -112,16 +112,11 @@ fn shared(snapshot: &Snapshot, before: &PleoConnectionStatus) -> Option<Signal> 
     let InitialGrant::Present(InitialToken { sharing: Sharing::With(other), .. }) = &snapshot.initial else {
         return None;
     };
-    let is_news = !bears(before, ReadyReason::GrantShared.as_str());
+    let is_news = !before.has_reason(ReadyReason::GrantShared.as_str());
     is_news.then(|| Signal {
         kind: SecuritySignal::GrantShared,
         message: format!(
             "the refresh token in the initial grant is one that the connection {other} adopted; it is not sent: find out who put it there"
         ),
     })
-}
-
-/// Whether any condition has this reason.
-fn bears(status: &PleoConnectionStatus, reason: &str) -> bool {
-    status.conditions.iter().any(|condition| condition.reason == reason)
 }

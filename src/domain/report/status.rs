@@ -6,14 +6,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::problem::{self, Problem};
 use crate::{
-    api::{ConditionType, LastFailure, PleoConnectionStatus, ReadyReason, ReauthReason},
+    api::{ConditionStatus, ConditionType, LastFailure, PleoConnectionStatus, ReadyReason, Reason, ReauthReason},
     domain::{
+        finding::Finding,
         plan::{
-            aging::{Aging, aging, aging_unseen},
-            decide::{NextRefresh, turn},
+            aging::{aging, aging_unseen},
+            decide::{NextRefresh, next_refresh},
             link,
             projection::{self, whole_seconds},
-            reauth::{self, Consent},
+            reauth,
             schedule::Pace,
         },
         snapshot::{ClaimOwner, ClientSecretState, LastReported, Snapshot},
@@ -41,39 +42,28 @@ pub fn of(
     pace: Pace,
 ) -> PleoConnectionStatus {
     let problems = problem::problems(snapshot, refused_by_storage, now);
-    let next = match turn(snapshot, now, pace) {
+    let next = match next_refresh(snapshot, now, pace) {
         // What the API server refuses has no time of its own.
         NextRefresh::Now(_) | NextRefresh::At(..) if refused_by_storage.is_some() => None,
         // Nor has an attempt that is under way: its end is looked for again and again.
-        NextRefresh::At(..) if snapshot.sighting.claim_owner == Some(ClaimOwner::UnderWayHere) => None,
+        NextRefresh::At(..) if snapshot.local.claim_owner == Some(ClaimOwner::UnderWayHere) => None,
         NextRefresh::Now(_) => Some(now),
         NextRefresh::At(time, _) => Some(time),
         NextRefresh::Never => None,
     };
-    let consent = consent(snapshot, previous);
-    let (ready, message) = ready(snapshot, &problems, next, now);
-    let mut conditions = vec![
-        Finding { kind: ConditionType::Ready, status: ready.ready_status(), reason: ready.as_str(), message },
-        Finding {
-            kind: ConditionType::ReauthRequired,
-            status: consent.reason.status(),
-            reason: consent.reason.as_str(),
-            message: consent.message,
-        },
+    let ready = ready(snapshot, &problems, next, now);
+    let stalling = problems.iter().find(|problem| problem::stalls(problem, snapshot));
+    let aging = aging(snapshot, now);
+    let stamp = Stamp { previous, generation: snapshot.spec.generation, now };
+    let conditions = [
+        Some(stamp.condition(ConditionType::Ready, ready)),
+        Some(stamp.condition(ConditionType::ReauthRequired, reauth(snapshot, previous))),
+        stalling.map(|problem| stamp.stalled(problem.clone())),
+        aging.map(|aging| stamp.condition(ConditionType::GrantExpiring, aging)),
     ];
-    if let Some(stalling) = problems.iter().find(|problem| problem::stalls(problem, snapshot)) {
-        conditions.push(Finding {
-            kind: ConditionType::Stalled,
-            status: "True",
-            reason: stalling.reason.as_str(),
-            message: stalling.message.clone(),
-        });
-    }
-    conditions.extend(aging(snapshot, now).map(Finding::from));
-    let generation = snapshot.spec.generation;
     PleoConnectionStatus {
-        observed_generation: Some(generation),
-        conditions: conditions.into_iter().map(|finding| finding.condition(previous, generation, now)).collect(),
+        observed_generation: Some(stamp.generation),
+        conditions: conditions.into_iter().flatten().collect(),
         next_refresh_time: next.map(time),
         authorization_url: link::url(snapshot, now),
         secret_name: secret_name(snapshot, previous),
@@ -90,15 +80,15 @@ pub fn of(
 
 /// Whether a user must authorize again. Without a client Secret it is unknown whose the grant is: then what was last reported of
 /// another client still holds.
-fn consent(snapshot: &Snapshot, previous: &PleoConnectionStatus) -> Consent {
-    let (kind, changed) = (ConditionType::ReauthRequired.as_str(), ReauthReason::ClientChanged);
-    let reported =
-        previous.conditions.iter().find(|reported| reported.type_ == kind && reported.reason == changed.as_str());
+fn reauth(snapshot: &Snapshot, previous: &PleoConnectionStatus) -> Finding<ReauthReason> {
+    let changed = ReauthReason::ClientChanged;
+    let reported = previous.condition(ConditionType::ReauthRequired);
+    let reported = reported.filter(|reported| reported.reason == changed.as_str());
     match (&snapshot.client, reported) {
         (ClientSecretState::Missing(_), Some(reported)) if snapshot.grant.ours().is_some() => {
-            Consent { reason: changed, message: reported.message.clone() }
+            Finding::new(changed, &reported.message)
         }
-        (ClientSecretState::Missing(_) | ClientSecretState::Present(_), _) => reauth::consent(snapshot),
+        (ClientSecretState::Missing(_) | ClientSecretState::Present(_), _) => reauth::reauth(snapshot),
     }
 }
 
@@ -111,42 +101,23 @@ pub fn without_secrets(
 ) -> PleoConnectionStatus {
     let refused = problem::storage_refused(why);
     let usable = previous.expiration_time.as_ref().filter(|end| now < end.0);
-    let ready = match usable {
-        Some(end) => {
-            let message = format!("the token is usable until {}; {}", whole_seconds(end.0), refused.message);
-            Finding { kind: ConditionType::Ready, status: "True", reason: ReadyReason::Refreshed.as_str(), message }
-        }
-        None => Finding {
-            kind: ConditionType::Ready,
-            status: refused.reason.ready_status(),
-            reason: refused.reason.as_str(),
-            message: refused.message.clone(),
-        },
-    };
-    let stalled = Finding {
-        kind: ConditionType::Stalled,
-        status: "True",
-        reason: refused.reason.as_str(),
-        message: refused.message,
-    };
-    let before = previous.conditions.iter().find(|before| before.type_ == ConditionType::ReauthRequired.as_str());
-    let unknown = Finding {
-        kind: ConditionType::ReauthRequired,
-        status: ReauthReason::NotTried.status(),
-        reason: ReauthReason::NotTried.as_str(),
-        message: "the grant cannot be read; see the condition Ready".to_owned(),
-    };
-    let reauth = before.cloned().unwrap_or_else(|| unknown.condition(previous, generation, now));
-    let mut conditions = vec![
-        ready.condition(previous, generation, now),
-        Condition { observed_generation: Some(generation), ..reauth },
-        stalled.condition(previous, generation, now),
+    let ready = usable.map(|end| {
+        let message = format!("the token is usable until {}; {}", whole_seconds(end.0), refused.message);
+        Finding::new(ReadyReason::Refreshed, message)
+    });
+    let unknown = Finding::new(ReauthReason::NotTried, "the grant cannot be read; see the condition Ready");
+    let stamp = Stamp { previous, generation, now };
+    let before = previous.condition(ConditionType::ReauthRequired).cloned();
+    let reauth = before.unwrap_or_else(|| stamp.condition(ConditionType::ReauthRequired, unknown));
+    let conditions = [
+        Some(stamp.condition(ConditionType::Ready, ready.unwrap_or_else(|| refused.clone()))),
+        Some(Condition { observed_generation: Some(generation), ..reauth }),
+        Some(stamp.stalled(refused)),
+        aging_unseen(previous, now).map(|aging| stamp.condition(ConditionType::GrantExpiring, aging)),
     ];
-    let aging = aging_unseen(previous, now).map(Finding::from);
-    conditions.extend(aging.map(|finding| finding.condition(previous, generation, now)));
     PleoConnectionStatus {
         observed_generation: Some(generation),
-        conditions,
+        conditions: conditions.into_iter().flatten().collect(),
         next_refresh_time: None,
         ..previous.clone()
     }
@@ -154,7 +125,7 @@ pub fn without_secrets(
 
 /// Whether a status says that the API server refuses our Secrets.
 pub fn tells_of_refused_storage(status: &PleoConnectionStatus) -> bool {
-    status.conditions.iter().any(|condition| condition.reason == ReadyReason::StorageRefused.as_str())
+    status.has_reason(ReadyReason::StorageRefused.as_str())
 }
 
 /// The Secret that pods mount; the earlier one as long as it stands, so that it is not forgotten.
@@ -175,13 +146,15 @@ fn history(snapshot: &Snapshot, previous: &PleoConnectionStatus) -> PleoConnecti
         let rotation = Some(reported).filter(|reported| *reported > 0).or(previous.rotation);
         return PleoConnectionStatus { rotation, rejected_rotation, ..previous.clone() };
     };
-    let live = grant.live.as_ref().map(|live| &live.record);
-    let attempts = grant.candidate.as_ref().map(|held| &held.record.attempts).or(live.map(|live| &live.attempts));
+    let current = grant.current.as_ref();
+    let tried = grant.candidate.as_ref().or(current.map(|pair| &pair.refresh));
     PleoConnectionStatus {
         rotation: Some(reported),
         rejected_rotation,
-        last_refresh_time: live.map(|live| time(live.issued_at)).or_else(|| previous.last_refresh_time.clone()),
-        failures: Some(attempts.map_or(0, |attempts| i32::try_from(attempts.failures).unwrap_or(i32::MAX))),
+        last_refresh_time: current
+            .map(|pair| time(pair.issue.issued_at))
+            .or_else(|| previous.last_refresh_time.clone()),
+        failures: Some(tried.map_or(0, |held| i32::try_from(held.attempts.failures).unwrap_or(i32::MAX))),
         last_failure: grant.last_failure.as_ref().map(|failure| LastFailure {
             time: time(failure.at),
             reason: failure.reason.to_string(),
@@ -193,12 +166,12 @@ fn history(snapshot: &Snapshot, previous: &PleoConnectionStatus) -> PleoConnecti
 }
 
 /// True as long as there is a usable token, whatever else is wrong; otherwise the first reason that applies.
-fn ready(snapshot: &Snapshot, problems: &[Problem], next: Option<Timestamp>, now: Timestamp) -> (ReadyReason, String) {
+fn ready(snapshot: &Snapshot, problems: &[Problem], next: Option<Timestamp>, now: Timestamp) -> Problem {
     let is_ours = projection::contested(snapshot, now).is_none();
     let usable = snapshot.token.published().and_then(|published| published.usable(now)).filter(|_| is_ours);
     let Some(access) = usable else {
-        let nothing_yet = || (ReadyReason::Progressing, "the next refresh is about to start".to_owned());
-        return problems.first().map_or_else(nothing_yet, |first| (first.reason, first.message.clone()));
+        let nothing_yet = || Problem::new(ReadyReason::Progressing, "the next refresh is about to start");
+        return problems.first().cloned().unwrap_or_else(nothing_yet);
     };
     let due = next.map_or_else(
         || "no refresh is planned".to_owned(),
@@ -207,35 +180,36 @@ fn ready(snapshot: &Snapshot, problems: &[Problem], next: Option<Timestamp>, now
     let but = problems.first().map(|first| first.message.clone());
     let but = but.or_else(|| problem::refused_beside_living(snapshot)).or_else(|| snapshot.deferred.restarts.clone());
     let but = but.map_or_else(String::new, |but| format!("; {but}"));
-    (ReadyReason::Refreshed, format!("the token is usable until {}; {due}{but}", access.expires_at))
+    Problem::new(ReadyReason::Refreshed, format!("the token is usable until {}; {due}{but}", access.expires_at))
 }
 
-struct Finding {
-    kind: ConditionType,
-    status: &'static str,
-    reason: &'static str,
-    message: String,
+/// What all conditions of one status share.
+struct Stamp<'a> {
+    previous: &'a PleoConnectionStatus,
+    generation: i64,
+    now: Timestamp,
 }
 
-impl From<Aging> for Finding {
-    fn from(Aging { reason, message }: Aging) -> Self {
-        Self { kind: ConditionType::GrantExpiring, status: "True", reason: reason.as_str(), message }
+impl Stamp<'_> {
+    fn condition(&self, kind: ConditionType, Finding { reason, message }: Finding<impl Reason>) -> Condition {
+        self.stamped(kind, reason.status(), reason.name(), message)
     }
-}
 
-impl Finding {
+    /// `Stalled` has the reason of another condition.
+    fn stalled(&self, Problem { reason, message }: Problem) -> Condition {
+        self.stamped(ConditionType::Stalled, ConditionStatus::True, reason.as_str(), message)
+    }
+
     /// The transition time moves only on a transition.
-    fn condition(self, previous: &PleoConnectionStatus, generation: i64, now: Timestamp) -> Condition {
-        let before = previous.conditions.iter().find(|before| before.type_ == self.kind.as_str());
-        let since =
-            before.filter(|before| before.status == self.status).map(|before| before.last_transition_time.clone());
+    fn stamped(&self, kind: ConditionType, status: ConditionStatus, reason: &str, message: String) -> Condition {
+        let before = self.previous.condition(kind).filter(|before| before.status == status.as_str());
         Condition {
-            type_: self.kind.as_str().to_owned(),
-            status: self.status.to_owned(),
-            reason: self.reason.to_owned(),
-            message: self.message,
-            observed_generation: Some(generation),
-            last_transition_time: since.unwrap_or_else(|| time(now)),
+            type_: kind.as_str().to_owned(),
+            status: status.to_string(),
+            reason: reason.to_owned(),
+            message,
+            observed_generation: Some(self.generation),
+            last_transition_time: before.map_or_else(|| time(self.now), |before| before.last_transition_time.clone()),
         }
     }
 }
@@ -266,10 +240,10 @@ pub fn transitions(before: &PleoConnectionStatus, after: &PleoConnectionStatus) 
 }
 
 fn is_bad_news(condition: &Condition) -> bool {
-    match condition.type_.as_str() {
-        "Ready" => condition.status == "False",
-        _ => condition.status == "True",
-    }
+    let good =
+        if condition.type_ == ConditionType::Ready.as_str() { ConditionStatus::True } else { ConditionStatus::False };
+    let status = ConditionStatus::of(condition);
+    status != good && status != ConditionStatus::Unknown
 }
 
 /// As the status keeps times: in whole seconds.

@@ -45,7 +45,7 @@ pub struct Snapshot {
     /// Side jobs that did not work in this pass.
     pub deferred: Deferred,
     /// What this process remembers of claims and failures.
-    pub sighting: LocalObservations,
+    pub local: LocalObservations,
     /// What it put right before.
     pub repairs: Repairs,
 }
@@ -87,7 +87,8 @@ impl LastReported {
         let is_ours = |published: &&Published| published.owner.as_deref() == Some(uid) && !published.is_edited;
         let published = token.published().filter(is_ours);
         let Some(content) = published.and_then(|published| published.content.as_ref()) else { return self };
-        let held = grant.ours().and_then(|grant| grant.value.live.as_ref()).and_then(|live| live.access.as_ref());
+        let held =
+            grant.ours().and_then(|grant| grant.value.current.as_ref()).and_then(|current| current.access.as_ref());
         let is_news = content.access.as_ref().is_none_or(|access| held != Some(&access.token));
         let rotation = if is_news { self.rotation.max(content.rotation) } else { self.rotation };
         Self { rotation, ..self }
@@ -95,14 +96,14 @@ impl LastReported {
 
     /// Whether a grant is from before that, and was restored: its token is used, or was rejected.
     pub fn outdates(&self, grant: &Grant) -> bool {
-        let was_refused = grant.live.is_some() && self.rejected_rotation == Some(grant.rotation);
+        let was_refused = grant.current.is_some() && self.rejected_rotation == Some(grant.rotation);
         grant.rotation < self.rotation || was_refused
     }
 
     /// What is to be reported, with this grant; none: with no grant of this connection's own.
     pub fn next(self, grant: Option<&Grant>) -> Self {
         let Some(grant) = grant else { return self };
-        let rejected_rotation = match grant.live {
+        let rejected_rotation = match grant.current {
             Some(_) => None,
             None if grant.lost_its_pair() => Some(grant.rotation),
             None => self.rejected_rotation,
@@ -258,12 +259,12 @@ pub struct LocalObservations {
     pub claim_seen_for: Duration,
     /// For how long the candidate's last failure has been seen.
     pub candidate_failure_seen_for: Duration,
-    /// For how long the live token's last failure has been seen.
-    pub live_failure_seen_for: Duration,
+    /// For how long the current token's last failure has been seen.
+    pub current_failure_seen_for: Duration,
     /// For how long the code that a browser brought has been seen; for ever, if this process has sent it already.
     pub code_seen_for: Duration,
-    /// For how long the live pair has been seen: it is at least that old, whatever the wall clock says.
-    pub live_seen_for: Duration,
+    /// For how long the current pair has been seen: it is at least that old, whatever the wall clock says.
+    pub current_seen_for: Duration,
 }
 
 /// Who made a claim, as far as this process can tell.

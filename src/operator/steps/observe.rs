@@ -115,7 +115,7 @@ async fn complete(
     let client = client_secret(ctx, &spec).await?;
     let initial = initial_grant(ctx, &spec, &grant, &client).await?;
     let published_as = connection.status.as_ref().and_then(|status| status.secret_name.clone());
-    let (sighting, repairs) = (sight(ctx, &grant), ctx.memory.repairs(&spec.uid));
+    let (local, repairs) = (sight(ctx, &grant), ctx.memory.repairs(&spec.uid));
     Ok(Snapshot {
         client,
         initial,
@@ -125,7 +125,7 @@ async fn complete(
         reported,
         links: ctx.policy.links.clone(),
         deferred: Deferred::default(),
-        sighting,
+        local,
         repairs,
         spec,
     })

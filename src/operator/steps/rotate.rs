@@ -18,13 +18,11 @@ use crate::{
     domain::{
         commit::{
             attempt::{self, Attempt, Claiming, Terms},
+            base::{Base, base},
             settlement::{AttemptResult, Settlement, settle},
         },
         failure::{Failure, FailureKind, Outcome},
-        ledger::{
-            grant::{Grant, Which},
-            record::Unreadable,
-        },
+        ledger::grant::{Grant, Which},
         plan::{decide::Rotation, schedule::SEND_WITHIN},
         snapshot::{GrantSecret, Versioned},
         spec::{ResolvedSpec, Server},
@@ -175,7 +173,7 @@ async fn send(ctx: &Context, exchange: TokenRequest, sent_at: &SentAt) -> Attemp
 fn tell(spec: &ResolvedSpec, attempt: &Attempt, ending: &AttemptResult) {
     let which = match attempt.which {
         Which::Candidate => "new authorization",
-        Which::Live => "live",
+        Which::Current => "current",
         Which::Code => "authorization by link",
     };
     let (namespace, connection, id) = (&spec.namespace, &spec.name, &attempt.id.0);
@@ -183,7 +181,7 @@ fn tell(spec: &ResolvedSpec, attempt: &Attempt, ending: &AttemptResult) {
     let outcome = ending.outcome.label();
     match &ending.outcome {
         Outcome::Issued(issued) => {
-            let life = issued.life.as_secs();
+            let lifetime = issued.lifetime.as_secs();
             info!(
                 namespace,
                 connection,
@@ -191,7 +189,7 @@ fn tell(spec: &ResolvedSpec, attempt: &Attempt, ending: &AttemptResult) {
                 token = which,
                 rotation = rotation + 1,
                 outcome,
-                life,
+                lifetime,
                 "refreshed"
             );
         }
@@ -268,7 +266,7 @@ fn is_not_worth_more(ctx: &Context, ending: &AttemptResult, answered: Instant) -
     let is_worth_more = match &ending.outcome {
         Outcome::Issued(_) => true,
         Outcome::Failed(failure) => match failure.kind {
-            FailureKind::Refused(_) => !ctx.stopping.is_cancelled(),
+            FailureKind::Rejected(_) => !ctx.stopping.is_cancelled(),
             FailureKind::NotSent
             | FailureKind::Throttled
             | FailureKind::OutcomeUnknown
@@ -302,40 +300,31 @@ enum Reread {
 
 /// What is stored now, after a conflict or a lost response.
 async fn reread(ctx: &Context, spec: &ResolvedSpec, attempt: &Attempt, ending: &AttemptResult) -> Reread {
-    // As if it stood there with our claim: what is in hand is the truth.
+    let stored = match ctx.store.look_at_grant(&spec.namespace, &spec.name).await {
+        Ok(seen) => {
+            seen.edit.into_iter().for_each(|edit| ctx.memory.saw_edit(&spec.uid, edit));
+            seen.what.as_seen_by(&spec.uid)
+        }
+        Err(error) => {
+            complain(spec, ending, &error);
+            return Reread::NotYet;
+        }
+    };
+    // As if our claim were still stored: what is in hand is the truth.
     let in_hand = |version: String| Reread::Now(Box::new(Versioned { value: attempt.claimed.clone(), version }));
-    let stored = ctx.store.look_at_grant(&spec.namespace, &spec.name).await.map(|seen| {
-        if let Some(edit) = seen.edit {
-            ctx.memory.saw_edit(&spec.uid, edit);
-        }
-        seen.what.as_seen_by(&spec.uid)
-    });
-    match (stored, &ending.outcome) {
-        // Overwritten by a backup of its own: what is in hand is newer.
-        (Ok(GrantSecret::Ours(backup)), Outcome::Issued(_)) if is_older(&backup.value, attempt) => {
-            in_hand(backup.version)
-        }
-        (Ok(GrantSecret::Ours(grant)), _) => Reread::Now(Box::new(grant)),
-        (Ok(GrantSecret::Stale(_) | GrantSecret::Absent), Outcome::Failed(_)) => Reread::ConnectionGone,
-        // Deleted, or overwritten by a backup: stored all the same, as long as the connection lives.
-        (Ok(gone @ (GrantSecret::Stale(_) | GrantSecret::Absent)), Outcome::Issued(_)) => {
-            let version = match gone {
-                GrantSecret::Stale(backup) => backup.version,
-                _absent => String::new(),
-            };
-            match lives(ctx, spec).await {
-                Some(true) => in_hand(version),
-                Some(false) => Reread::ConnectionGone,
-                None => Reread::NotYet,
-            }
-        }
-        (Ok(GrantSecret::Unreadable(Unreadable::Damaged(_))), _) => {
-            match ctx.store.grant_version(&spec.namespace, &spec.name).await {
-                Ok(Some(version)) => in_hand(version),
-                Ok(None) | Err(_) => Reread::NotYet,
-            }
-        }
-        (Ok(GrantSecret::Unreadable(Unreadable::Newer(_)) | GrantSecret::NotOwned), _) => {
+    match base(stored, attempt, &ending.outcome) {
+        Base::Stored(grant) => Reread::Now(grant),
+        Base::Claimed { version } => in_hand(version),
+        Base::ClaimedIfConnected { version } => match lives(ctx, spec).await {
+            Some(true) => in_hand(version),
+            Some(false) => Reread::ConnectionGone,
+            None => Reread::NotYet,
+        },
+        Base::ClaimedOverDamaged => match ctx.store.grant_version(&spec.namespace, &spec.name).await {
+            Ok(Some(version)) => in_hand(version),
+            Ok(None) | Err(_) => Reread::NotYet,
+        },
+        Base::Blocked => {
             error!(
                 namespace = spec.namespace,
                 connection = spec.name,
@@ -344,10 +333,7 @@ async fn reread(ctx: &Context, spec: &ResolvedSpec, attempt: &Attempt, ending: &
             // For a connection that is gone, no one will.
             if lives(ctx, spec).await == Some(false) { Reread::ConnectionGone } else { Reread::NotYet }
         }
-        (Err(error), _) => {
-            complain(spec, ending, &error);
-            Reread::NotYet
-        }
+        Base::Nothing => Reread::ConnectionGone,
     }
 }
 
@@ -355,12 +341,6 @@ async fn reread(ctx: &Context, spec: &ResolvedSpec, attempt: &Attempt, ending: &
 async fn lives(ctx: &Context, spec: &ResolvedSpec) -> Option<bool> {
     let connection = ctx.store.read_connection(&spec.namespace, &spec.name).await.ok()?;
     Some(connection.is_some_and(|connection| connection.metadata.uid.as_ref() == Some(&spec.uid)))
-}
-
-/// Whether a stored grant is from before our claim, and knows of no consent that we do not know.
-fn is_older(stored: &Grant, attempt: &Attempt) -> bool {
-    let claimed = &attempt.claimed;
-    stored.rotation < claimed.rotation && stored.adopted.iter().all(|old| claimed.remembers(&old.fingerprint))
 }
 
 fn complain(spec: &ResolvedSpec, ending: &AttemptResult, error: &StoreError) {

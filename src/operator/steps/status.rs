@@ -15,7 +15,7 @@ use crate::{
     },
     cluster::StoreError,
     domain::{
-        ledger::authorization::VisitEnd,
+        ledger::authorization::SessionEnd,
         plan::adoption,
         report::{
             notice,
@@ -207,12 +207,12 @@ fn is_news(ctx: &Context, observation: &Observation, signal: &Signal) -> bool {
         (SecuritySignal::GrantShared, InitialGrant::Present(token)) => {
             ctx.memory.is_shared_anew(&observation.snapshot.spec.uid, &token.fingerprint)
         }
-        (SecuritySignal::RefusedEarly | SecuritySignal::SecretEdited | SecuritySignal::GrantShared, _) => true,
+        (SecuritySignal::RejectedEarly | SecuritySignal::SecretEdited | SecuritySignal::GrantShared, _) => true,
     }
 }
 
 /// An authorization by link ended: counted, and reported where it failed. The user's page shows it as well.
-pub fn report_authorization(ctx: &Arc<Context>, observation: &Observation, end: VisitEnd) {
+pub fn report_authorization(ctx: &Arc<Context>, observation: &Observation, end: SessionEnd) {
     let spec = &observation.snapshot.spec;
     info!(namespace = spec.namespace, connection = spec.name, outcome = end.label(), "an authorization by link ended");
     ctx.metrics.consent(end);

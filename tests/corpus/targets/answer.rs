@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use pleo_operator::{
-    domain::failure::{Failure, FailureKind, Misconfiguration, Outcome, Refusal, TokenResponse},
+    domain::failure::{Failure, FailureKind, Misconfiguration, Outcome, RejectionCode, TokenResponse},
     pleo::answer::interpret,
 };
 use serde_json::{Value, value::RawValue};
@@ -87,16 +87,16 @@ fn only_sensible_tokens_are_issued(status: u16, body: &[u8], issued: &TokenRespo
     let tokens =
         [issued.access.as_ref().map(|token| token.expose()), issued.refresh.as_ref().map(|token| token.expose())];
     assert!(tokens.iter().flatten().count() > 0 && tokens.iter().flatten().all(|token| !token.is_empty()));
-    assert!(issued.life <= DAY, "{:?}", issued.life);
+    assert!(issued.lifetime <= DAY, "{:?}", issued.lifetime);
     let (length, plain) = (issued.token_type.len(), issued.token_type.bytes().all(|byte| byte.is_ascii_alphabetic()));
     assert!(length <= 20 && plain, "a type is a word, not a token in the wrong place: {:?}", issued.token_type);
     let redacted = |token: Option<&str>| token.map_or("None", |_| "Some([redacted])");
     let shown = format!(
-        "TokenResponse {{ access: {}, refresh: {}, token_type: {:?}, life: {:?} }}",
+        "TokenResponse {{ access: {}, refresh: {}, token_type: {:?}, lifetime: {:?} }}",
         redacted(tokens[0]),
         redacted(tokens[1]),
         issued.token_type,
-        issued.life
+        issued.lifetime
     );
     assert_eq!(format!("{issued:?}"), shown, "nothing else shows");
 }
@@ -105,8 +105,8 @@ fn only_sensible_tokens_are_issued(status: u16, body: &[u8], issued: &TokenRespo
 fn kind(status: u16, error: Option<&str>) -> FailureKind {
     match (status, error) {
         (429, _) => FailureKind::Throttled,
-        (400..=499, Some("invalid_grant")) => FailureKind::Refused(Refusal::InvalidGrant),
-        (400..=499, Some("invalid_token")) => FailureKind::Refused(Refusal::InvalidToken),
+        (400..=499, Some("invalid_grant")) => FailureKind::Rejected(RejectionCode::InvalidGrant),
+        (400..=499, Some("invalid_token")) => FailureKind::Rejected(RejectionCode::InvalidToken),
         (400..=499, Some("invalid_client" | "unauthorized_client")) => {
             FailureKind::Misconfigured(Misconfiguration::Client)
         }

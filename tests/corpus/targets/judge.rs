@@ -12,7 +12,8 @@ use pleo_operator::{
         },
         failure::Outcome,
         ledger::{
-            grant::{AttemptId, Grant, Which},
+            grant::{Grant, Which},
+            held::AttemptId,
             record,
         },
         plan::{
@@ -51,12 +52,12 @@ pub fn whatever_the_time(scene: &Scene) -> Decision {
 }
 
 fn stored_times(grant: &Grant) -> Vec<Timestamp> {
-    let live = grant.live.as_ref().map(|live| &live.record);
+    let issue = grant.current.as_ref().map(|pair| &pair.issue);
     let claim = grant.claim.as_ref();
-    let retry = live.and_then(|live| live.attempts.retry.as_ref());
+    let retry = grant.current.as_ref().and_then(|pair| pair.refresh.attempts.retry());
     [
-        live.map(|live| live.issued_at),
-        live.map(|live| live.expires_at()),
+        issue.map(|issue| issue.issued_at),
+        issue.map(|issue| issue.expires_at()),
         claim.map(|claim| claim.started_at),
         claim.map(|claim| claim.ends_at),
         retry.map(|retry| retry.failed_at),
@@ -95,7 +96,7 @@ fn a_wait_lies_ahead_and_ends(seen: &Snapshot, wait: &Wait, now: Timestamp) {
             let grant = grant.expect("a grant");
             let started = grant.last_sent_at.max(grant.claim.as_ref().map(|claim| claim.started_at));
             let apart = started.map(|started| later(started.min(later(now, CLOCK_TOLERANCE)), SPACING));
-            grant.live.as_ref().map(|live| live.record.expires_at()).max(apart)
+            grant.current.as_ref().map(|current| current.issue.expires_at()).max(apart)
         }
         WaitReason::Claim => {
             let claim = grant.and_then(|grant| grant.claim.as_ref()).expect("a claim");
@@ -124,21 +125,22 @@ pub fn a_status_is_told_once(scene: &Scene, status: &PleoConnectionStatus) {
 
 fn held(grant: &Grant, which: Which) -> Option<(&Fingerprint, &TokenUrl)> {
     match which {
-        Which::Candidate => grant.candidate.as_ref().map(|held| (&held.record.fingerprint, &held.record.server)),
-        Which::Live => grant.live.as_ref().map(|held| (&held.record.fingerprint, &held.record.server)),
-        Which::Code => grant.code.as_ref().map(|held| (&held.record.fingerprint, &held.record.server)),
+        Which::Candidate => grant.candidate.as_ref().map(|held| (&held.fingerprint, &held.server)),
+        Which::Current => grant.current.as_ref().map(|held| (&held.refresh.fingerprint, &held.refresh.server)),
+        Which::Code => grant.by_link.code.as_ref().map(|code| (&code.record.fingerprint, &code.record.server)),
     }
 }
 
 /// Whether the ledger says that this server refused this token, and nothing since. A consent that one server refused may
-/// be tried at another; a live token may have been refused once, if its server accepted it after that.
+/// be tried at another; a current token may have been refused once, if its server accepted it after that.
 fn is_refused(grant: &Grant, which: Which) -> bool {
     let Some((fingerprint, server)) = held(grant, which) else { return false };
     match which {
-        Which::Live => grant.refused.as_ref().is_some_and(|refused| refused.fingerprint == *fingerprint),
-        Which::Candidate | Which::Code => {
-            grant.adopted.iter().any(|old| old.fingerprint == *fingerprint && old.server == *server && old.refused)
-        }
+        Which::Current => grant.last_rejection.as_ref().is_some_and(|refused| refused.fingerprint == *fingerprint),
+        Which::Candidate | Which::Code => grant
+            .history
+            .iter()
+            .any(|old| old.fingerprint == *fingerprint && old.server == *server && old.is_rejected()),
     }
 }
 
@@ -146,8 +148,8 @@ fn is_refused(grant: &Grant, which: Which) -> bool {
 /// operator believes that the token is good.
 pub fn contradicts_itself(grant: &Grant) -> bool {
     let of = |which| held(grant, which).map(|(fingerprint, _)| fingerprint);
-    let twice = of(Which::Live).is_some() && of(Which::Live) == of(Which::Candidate);
-    twice || [Which::Candidate, Which::Live, Which::Code].into_iter().any(|which| is_refused(grant, which))
+    let twice = of(Which::Current).is_some() && of(Which::Current) == of(Which::Candidate);
+    twice || [Which::Candidate, Which::Current, Which::Code].into_iter().any(|which| is_refused(grant, which))
 }
 
 fn nothing_is_sent_against_the_rules(seen: &Snapshot, now: Timestamp, rotation: &Rotation) {
@@ -158,7 +160,7 @@ fn nothing_is_sent_against_the_rules(seen: &Snapshot, now: Timestamp, rotation: 
     assert!(!is_refused(grant, rotation.which), "I3: a refused token is never sent again");
     assert!(!seen.spec.suspend && !seen.spec.deleting, "nothing is sent while suspended or deleted");
     assert!(seen.token.published().is_some(), "nothing is sent before the token Secret is there");
-    let under_way = grant.claim.is_some() && seen.sighting.claim_owner == Some(ClaimOwner::UnderWayHere);
+    let under_way = grant.claim.is_some() && seen.local.claim_owner == Some(ClaimOwner::UnderWayHere);
     assert!(!under_way, "I1: nothing is sent while an attempt is under way");
     let sent = grant.last_sent_at.filter(|sent| !lies_ahead(*sent, now));
     let apart =
@@ -185,7 +187,7 @@ pub fn live_on(scene: &Scene) {
         is_well_settled(&attempt, &grant, &ending.outcome);
         let mut after = scene.clone();
         after.store(*grant);
-        after.snapshot.sighting = Default::default();
+        after.snapshot.local = Default::default();
         look(&after.snapshot, after.now);
         // Not at once, and not when the two exchanges are far enough apart.
         after.go_to(later(after.now, Duration::from_secs(3600)));
@@ -200,15 +202,15 @@ fn is_well_settled(attempt: &Attempt, after: &Grant, outcome: &Outcome) {
     let before = &attempt.claimed;
     assert_eq!(record::decode(record::encode(after)).as_ref(), Ok(after), "what was written is read again");
     assert_eq!(after.claim, None);
-    assert!(after.rotation >= before.rotation && after.adopted.len() >= before.adopted.len());
+    assert!(after.rotation >= before.rotation && after.history.len() >= before.history.len());
     if let Outcome::Issued(issued) = outcome {
         if attempt.which == Which::Code && issued.refresh.is_none() {
             // A code that buys no refresh token is of no use.
             return assert_eq!(after.rotation, before.rotation);
         }
-        let live = after.live.as_ref().expect("a pair");
-        assert_eq!(live.access, issued.access);
-        assert_eq!(live.refresh.fingerprint(), live.record.fingerprint);
+        let current = after.current.as_ref().expect("a pair");
+        assert_eq!(current.access, issued.access);
+        assert_eq!(current.refresh.token.fingerprint(), current.refresh.fingerprint);
         assert_eq!(after.rotation, before.rotation.saturating_add(1));
     }
 }

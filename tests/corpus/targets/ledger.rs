@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use pleo_operator::domain::{
     ledger::{
-        authorization::{AuthorizationLink, AuthorizationLinkRecord},
-        grant::RefusedReason,
+        authorization::AuthorizationLink,
+        grant::RejectionReason,
         record::{LEDGER, decode, encode},
     },
     plan::{
@@ -77,18 +77,17 @@ fn named(name: &str) -> Scene {
         "beside" => Scene::living().with_grant(|grant| grant.candidate = Some(candidate("consent-2", PRODUCTION))),
         "twice" => Scene::living().with_grant(|grant| grant.candidate = Some(candidate("refresh-7", PRODUCTION))),
         "claimed" => Scene::living().with_grant(|grant| grant.claim = Some(claim_of("refresh-7", at(600)))),
-        "dead" => Scene::dead(RefusedReason::GrantRefused),
-        "invited" => Scene::dead(RefusedReason::GrantRefused).with_grant(|grant| {
-            let record = AuthorizationLinkRecord { made_at: at(0) };
-            grant.invitation = Some(AuthorizationLink { key: LinkKey::new("key"), record });
+        "dead" => Scene::dead(RejectionReason::GrantRefused),
+        "invited" => Scene::dead(RejectionReason::GrantRefused).with_grant(|grant| {
+            grant.by_link.link = Some(AuthorizationLink { key: LinkKey::new("key"), made_at: at(0) });
         }),
-        "code" => with_code(Scene::dead(RefusedReason::GrantRefused)),
+        "code" => with_code(Scene::dead(RejectionReason::GrantRefused)),
         "code-beside" => with_code(Scene::living()),
-        "code-claimed" => with_code(Scene::dead(RefusedReason::GrantRefused)).with_grant(|grant| {
-            grant.code = None;
+        "code-claimed" => with_code(Scene::dead(RejectionReason::GrantRefused)).with_grant(|grant| {
+            grant.by_link.code = None;
             grant.claim = Some(claim_of("code-1", at(600)));
         }),
-        "doubt" => Scene::living().with_live_tried(|attempts| attempts.in_doubt = true),
+        "doubt" => Scene::living().with_current_tried(|attempts| attempts.outcome_unknown = true),
         _ => Scene::living(),
     }
 }
@@ -113,14 +112,14 @@ fn see(scene: &mut Scene, what: &str, more: &str) {
     let number: u64 = more.parse().unwrap_or_default();
     match what {
         "now" => scene.now = more.parse::<Timestamp>().unwrap_or_else(|_| at(i64::try_from(number % 100_000).unwrap())),
-        "claimant" => seen.sighting.claim_owner = claim_owner(more),
-        "claim-seen-ms" => seen.sighting.claim_seen_for = Duration::from_millis(number),
+        "claimant" => seen.local.claim_owner = claim_owner(more),
+        "claim-seen-ms" => seen.local.claim_seen_for = Duration::from_millis(number),
         "failure-seen-ms" => {
             let passed = Duration::from_millis(number);
-            (seen.sighting.candidate_failure_seen_for, seen.sighting.live_failure_seen_for) = (passed, passed);
+            (seen.local.candidate_failure_seen_for, seen.local.current_failure_seen_for) = (passed, passed);
         }
-        "code-seen-ms" => seen.sighting.code_seen_for = Duration::from_millis(number),
-        "live-seen-ms" => seen.sighting.live_seen_for = Duration::from_millis(number),
+        "code-seen-ms" => seen.local.code_seen_for = Duration::from_millis(number),
+        "current-seen-ms" => seen.local.current_seen_for = Duration::from_millis(number),
         "consent" => *scene = scene.clone().consent(more),
         "staging" => seen.spec.server = Ok(server(STAGING)),
         "request" => seen.spec.refresh_request = Some(more.to_owned()),

@@ -14,19 +14,27 @@ use super::{
     text::{leaks, parts},
 };
 
-const KNOWN: [&str; 12] = [
+/// Members that the operator knows, in format 2 and in format 1.
+const KNOWN: [&str; 19] = [
     "format",
     "connection",
     "rotation",
-    "live",
+    "current",
     "candidate",
     "claim",
-    "refused",
-    "adopted",
+    "lastRejection",
+    "history",
     "lastFailure",
     "handledRequest",
     "lastSentAt",
     "restarts",
+    "byLink",
+    "live",
+    "refused",
+    "adopted",
+    "code",
+    "invitation",
+    "visit",
 ];
 const DAMAGES: [&str; 7] = [
     "its key `ledger` is missing",
@@ -34,8 +42,8 @@ const DAMAGES: [&str; 7] = [
     "its ledger names no format",
     "its ledger lacks a part or has one of a wrong type",
     "a token in it is no text",
-    "its refresh_token is not the one that its ledger speaks of",
-    "its candidate_refresh_token is not the one that its ledger speaks of",
+    "its refresh_token is not the one that its ledger names",
+    "its candidate_refresh_token is not the one that its ledger names",
 ];
 
 /// The data in parts. `@KEY` in the ledger stands for the fingerprint of the token under that key.
@@ -55,9 +63,9 @@ pub fn run(bytes: &[u8]) -> &'static str {
             "read"
         }
         Err(Unreadable::Newer(format)) => {
-            let words = format!("it has format {format}, and this operator knows 1 at most: upgrade the operator");
+            let words = format!("it has format {format}, and this operator knows 2 at most: upgrade the operator");
             assert_eq!(Unreadable::Newer(*format).to_string(), words);
-            assert!(*format > 1, "{format}");
+            assert!(*format > 2, "{format}");
             "newer"
         }
         Err(Unreadable::Damaged(why)) => {
@@ -81,11 +89,11 @@ fn with_fingerprints(mut data: Data) -> Data {
 }
 
 fn tokens_are_the_ones_that_the_ledger_speaks_of(grant: &Grant) {
-    if let Some(live) = &grant.live {
-        assert_eq!(live.refresh.fingerprint(), live.record.fingerprint);
+    if let Some(current) = &grant.current {
+        assert_eq!(current.refresh.token.fingerprint(), current.refresh.fingerprint);
     }
     if let Some(candidate) = &grant.candidate {
-        assert_eq!(candidate.token.fingerprint(), candidate.record.fingerprint);
+        assert_eq!(candidate.token.fingerprint(), candidate.fingerprint);
     }
 }
 

@@ -87,21 +87,22 @@ impl Judge {
         let uid = stage.world.connection(name)["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
         let grant = history.grant.as_ref().filter(|grant| grant.connection == uid && !restored)?;
         let here = |url: &str| url == server;
-        let halted = |grant: &Grant| grant.live.as_ref().is_some_and(|live| live.record.attempts.halt.is_some());
+        let halted =
+            |grant: &Grant| grant.current.as_ref().is_some_and(|current| current.refresh.attempts.halt().is_some());
         let client = people::client_of(&stage.world);
         let is_its = |owner: &Option<Fingerprint>| owner.as_ref().is_none_or(|owner| Some(owner) == client.as_ref());
-        let live = grant.live.as_ref().filter(|live| here(live.record.server.as_str()) && !halted(grant));
-        let live = live.filter(|live| is_its(&live.record.client_id));
-        if live.is_some_and(|live| pleo.would_refresh(live.refresh.expose())) {
-            return Some("its live token would work".to_owned());
+        let current = grant.current.as_ref().filter(|current| here(current.refresh.server.as_str()) && !halted(grant));
+        let current = current.filter(|current| is_its(&current.refresh.client_id));
+        if current.is_some_and(|current| pleo.would_refresh(current.refresh.token.expose())) {
+            return Some("its current token would work".to_owned());
         }
-        let candidate = grant.candidate.as_ref().filter(|held| here(held.record.server.as_str()));
-        let candidate = candidate.filter(|held| held.record.attempts.halt.is_none() && is_its(&held.record.client_id));
+        let candidate = grant.candidate.as_ref().filter(|held| here(held.server.as_str()));
+        let candidate = candidate.filter(|held| held.attempts.halt().is_none() && is_its(&held.client_id));
         // Whoever holds the claim may have sent it, and then it is that client's.
         let claim = grant.claim.as_ref();
         let claimed =
             |held: &Fingerprint| claim.filter(|claim| claim.fingerprint == *held).map(|claim| &claim.client_id);
-        let candidate = candidate.filter(|held| claimed(&held.record.fingerprint).is_none_or(is_its));
+        let candidate = candidate.filter(|held| claimed(&held.fingerprint).is_none_or(is_its));
         candidate.filter(|held| pleo.would_refresh(held.token.expose())).map(|_| "its candidate would work".to_owned())
     }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use pleo_operator::domain::{
-    ledger::{authorization::VisitEnd, grant::Grant},
+    ledger::{authorization::SessionEnd, grant::Grant},
     token::Fingerprint,
 };
 
@@ -50,7 +50,7 @@ impl History {
         self.forgotten.extend(revived.filter(|token| !self.told_dead.contains(*token)).cloned());
         // Or a consent as one that was tried at another server only.
         let tried = |token: &Fingerprint| {
-            let adopted = now.into_iter().flat_map(|now| &now.adopted).filter(|old| old.fingerprint == *token);
+            let adopted = now.into_iter().flat_map(|now| &now.history).filter(|old| old.fingerprint == *token);
             adopted.map(|old| old.server.as_str().to_owned()).collect::<Vec<_>>()
         };
         self.refused.retain(|(token, server, _), _| {
@@ -98,7 +98,7 @@ impl History {
             }
             None if old.holder.identity == writer => None,
             // A code is not sent again: who would take its claim over gives it up.
-            None if now.visit.as_ref().is_some_and(|visit| visit.end == Some(VisitEnd::Lost)) => {
+            None if now.by_link.session.as_ref().is_some_and(|visit| visit.end == Some(SessionEnd::Lost)) => {
                 let early = stood + SLACK < ANOTHERS_CLAIM;
                 early.then(|| format!("{writer} gave up the code of {} after {stood:?} (I1)", old.holder))
             }
@@ -111,19 +111,21 @@ impl History {
         if self.claimed.as_ref().map(|(attempt, _)| attempt) != claim.as_ref() {
             self.claimed = claim.map(|attempt| (attempt, at));
         }
-        if let Some(live) = &now.live {
-            let access = live.access.as_ref().map(|access| access.expose().to_owned());
-            let is_new =
-                self.commits.last().is_none_or(|last| last.refresh != live.record.fingerprint || last.access != access);
+        if let Some(current) = &now.current {
+            let access = current.access.as_ref().map(|access| access.expose().to_owned());
+            let is_new = self
+                .commits
+                .last()
+                .is_none_or(|last| last.refresh != current.refresh.fingerprint || last.access != access);
             if is_new {
-                self.commits.push(Commit { refresh: live.record.fingerprint.clone(), access, at });
+                self.commits.push(Commit { refresh: current.refresh.fingerprint.clone(), access, at });
             }
-            self.known.insert(live.record.fingerprint.clone());
+            self.known.insert(current.refresh.fingerprint.clone());
         }
-        self.known.extend(now.candidate.iter().map(|candidate| candidate.record.fingerprint.clone()));
-        self.known.extend(now.adopted.iter().map(|adopted| adopted.fingerprint.clone()));
-        for dead in now.adopted.iter().filter(|adopted| adopted.refused) {
-            let from: Vec<_> = match dead.refused_as.as_slice() {
+        self.known.extend(now.candidate.iter().map(|candidate| candidate.fingerprint.clone()));
+        self.known.extend(now.history.iter().map(|adopted| adopted.fingerprint.clone()));
+        for dead in now.history.iter().filter(|known| known.is_rejected()) {
+            let from: Vec<_> = match dead.rejected_from.as_slice() {
                 [] => vec![None],
                 clients => clients.iter().cloned().map(Some).collect(),
             };
@@ -139,7 +141,7 @@ fn changes_of_live(stage: &Stage, before: &Grant, now: &Grant) -> Option<String>
     if now.rotation < before.rotation || now.rotation > before.rotation + 1 {
         return Some(format!("rotation {} became {} (I4)", before.rotation, now.rotation));
     }
-    let token = |grant: &Grant| grant.live.as_ref().map(|live| live.record.fingerprint.clone());
+    let token = |grant: &Grant| grant.current.as_ref().map(|current| current.refresh.fingerprint.clone());
     match (token(before), token(now)) {
         (before, now) if before == now => None,
         (_, Some(now)) => {
@@ -150,7 +152,7 @@ fn changes_of_live(stage: &Stage, before: &Grant, now: &Grant) -> Option<String>
         (Some(before), None) => {
             let sent = stage.world.pleo.sent();
             let refused = sent.iter().any(|sent| {
-                sent.token == before && sent.heard.as_ref().is_some_and(|heard| heard.outcome == "refused")
+                sent.token == before && sent.heard.as_ref().is_some_and(|heard| heard.outcome == "rejected")
             });
             (!refused).then(|| "a living grant was given up, and no server had refused it (I9)".to_owned())
         }

@@ -22,7 +22,7 @@ use std::{
 use pleo_operator::{
     api::names,
     domain::{
-        ledger::grant::{AttemptId, Grant},
+        ledger::{grant::Grant, held::AttemptId},
         token::Fingerprint,
     },
 };

@@ -108,8 +108,8 @@ fn sent_again(judge: &Judge, stage: &Stage, this: &Sent, earlier: &[Arc<Sent>]) 
     let (apart, heard) = (this.at - before.at, before.heard.as_ref().filter(|heard| heard.at <= this.at));
     let excused = match heard.map(|heard| heard.outcome) {
         // A consent that the wrong server refused outright, or from the wrong client, may be good at the right one.
-        Some("refused") if before.token_url != this.token_url || before.client_id != this.client_id => true,
-        Some("success" | "refused") => died || unwell,
+        Some("rejected") if before.token_url != this.token_url || before.client_id != this.client_id => true,
+        Some("success" | "rejected") => died || unwell,
         Some("unknown") => heard.is_some_and(|heard| this.at + SLACK >= heard.at + SETTLES),
         Some(_) => true,
         None if died || unwell => apart + SLACK >= SETTLES,

@@ -1,0 +1,158 @@
+//! The refresh tokens that a grant holds, what was tried with each of them, and when it is tried next.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    spec::TokenUrl,
+    time::later,
+    token::{AccessToken, Fingerprint, RefreshToken},
+};
+
+/// A refresh token, and what was tried with it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct StoredToken {
+    pub token: RefreshToken,
+    pub fingerprint: Fingerprint,
+    /// Where it came from, or the server that the spec named when it was adopted. It is sent nowhere else (I8).
+    pub server: TokenUrl,
+    /// The client that it belongs to since a server may have accepted it, and the only one that presents it from then on (I8):
+    /// [`crate::domain::token::ClientCredentials::id_fingerprint`]. None: any client may try it, or an old operator issued it.
+    pub client_id: Option<Fingerprint>,
+    pub attempts: Attempts,
+}
+
+impl StoredToken {
+    /// A token that was not sent yet.
+    pub fn new(token: RefreshToken, server: TokenUrl, client_id: Option<Fingerprint>) -> Self {
+        Self { fingerprint: token.fingerprint(), token, server, client_id, attempts: Attempts::default() }
+    }
+}
+
+/// The pair that a server gave us last.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Pair {
+    /// What the next pair is bought with.
+    pub refresh: StoredToken,
+    /// What pods use; none after an answer that held a refresh token only.
+    pub access: Option<AccessToken>,
+    /// Everything else that the server said.
+    pub issue: Issue,
+}
+
+/// When and how a pair was issued.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Issue {
+    /// When the request that brought it was started.
+    pub issued_at: Timestamp,
+    /// The access token's lifetime from then on, in milliseconds.
+    pub lifetime_ms: u64,
+    /// `token_type` of the answer.
+    pub token_type: String,
+    /// The attempt that brought it.
+    pub attempt: AttemptId,
+}
+
+impl Issue {
+    /// The access token's lifetime.
+    pub fn lifetime(&self) -> Duration {
+        Duration::from_millis(self.lifetime_ms)
+    }
+
+    /// When the access token expires.
+    pub fn expires_at(&self) -> Timestamp {
+        later(self.issued_at, self.lifetime())
+    }
+}
+
+/// Names one attempt for ever: the process and a number.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AttemptId(pub String);
+
+/// What was tried with one refresh token.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Attempts {
+    /// Failed refreshes in a row.
+    pub failures: u32,
+    /// When that row began.
+    pub failing_since: Option<Timestamp>,
+    /// A token request may have used it. Stays until a clean success.
+    pub outcome_unknown: bool,
+    pub next: NextAttempt,
+}
+
+/// What is waited for before a token is sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum NextAttempt {
+    /// The time at which it is due.
+    #[default]
+    WhenDue,
+    /// The end of a wait after a failure.
+    Retry(Retry),
+    /// A change: of the spec, of the client's credentials, or a refresh request.
+    Halted(Halt),
+}
+
+impl Attempts {
+    /// The wait after the last failure.
+    pub fn retry(&self) -> Option<&Retry> {
+        match &self.next {
+            NextAttempt::WhenDue => None,
+            NextAttempt::Retry(retry) => Some(retry),
+            NextAttempt::Halted(halt) => halt.retry.as_ref(),
+        }
+    }
+
+    /// Why it is not tried any more.
+    pub fn halt(&self) -> Option<&Halt> {
+        match &self.next {
+            NextAttempt::Halted(halt) => Some(halt),
+            NextAttempt::WhenDue | NextAttempt::Retry(_) => None,
+        }
+    }
+}
+
+/// A wait after a failed token request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Retry {
+    /// The attempt that failed.
+    pub attempt: AttemptId,
+    /// When it ended.
+    pub failed_at: Timestamp,
+    /// How long to wait from then on, in milliseconds.
+    pub wait_ms: u64,
+    /// The part of it that not even a refresh request skips: the server may still be at work.
+    pub settle_ms: u64,
+}
+
+/// Trying again is useless until something changes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Halt {
+    pub reason: HaltReason,
+    /// The client's credentials at that time.
+    pub client: Fingerprint,
+    /// The generation of the spec at that time.
+    pub generation: i64,
+    /// The wait after the last failure, kept also when something changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+}
+
+/// Why a token is not tried any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum HaltReason {
+    /// The server rejects the client.
+    InvalidClient,
+    /// The server calls the request wrong.
+    InvalidRequest,
+    /// Transient failures went on for longer than `spec.retryTimeout`.
+    RetriesExhausted,
+}
