@@ -23,14 +23,16 @@ RUN { command -v cc && [ -e /etc/ssl/certs/ca-certificates.crt ]; } >/dev/null |
 # First what is used, without our sources: as long as neither changes, this layer, which takes most of the time, comes
 # from the cache. Cargo wants each package of the workspace, and each target that a manifest names, to have a file.
 COPY Cargo.toml Cargo.lock ./
-COPY tests/sandbox/Cargo.toml tests/sandbox/
-COPY tests/testbed/Cargo.toml tests/testbed/
+COPY crates/apiserver/Cargo.toml crates/apiserver/
+COPY crates/sandbox/Cargo.toml crates/sandbox/
+COPY crates/testbed/Cargo.toml crates/testbed/
+COPY crates/test-support/Cargo.toml crates/test-support/
 # A static program. The target is named, though it is this machine's, because flags do not reach build scripts and macros
 # then: those cannot be static.
 ENV RUSTFLAGS="-C target-feature=+crt-static"
 RUN set -eu; \
-    for file in src/lib.rs src/main.rs tests/sandbox/src/lib.rs tests/testbed/src/lib.rs \
-        $(sed -n 's/^path = "\(.*\.rs\)"$/\1/p' Cargo.toml tests/*/Cargo.toml); do \
+    for file in src/lib.rs src/main.rs crates/apiserver/src/lib.rs crates/sandbox/src/lib.rs crates/testbed/src/lib.rs crates/test-support/src/lib.rs \
+        $(sed -n 's/^path = "\(.*\.rs\)"$/\1/p' Cargo.toml crates/*/Cargo.toml); do \
         mkdir -p "$(dirname "$file")"; \
         echo 'fn main() {}' > "$file"; \
     done; \

@@ -24,7 +24,7 @@ simulate: ## Plays stories made from seeds: SEEDS=10000 FROM=0, or SEED=7 for on
 	SEEDS='$(or $(SEEDS),1000)' FROM='$(FROM)' SEED='$(SEED)' cargo test --profile simulate --test simulation seeds::every_seed -- --nocapture
 
 consents: ## Lets people consent by link while replicas die: VISITS=1000
-	VISITS='$(or $(VISITS),1000)' cargo test --profile simulate --test simulation links::consents -- --nocapture
+	VISITS='$(or $(VISITS),1000)' cargo test --profile simulate --test simulation links::visits::consents -- --nocapture
 
 model: ## Checks the model of the protocol to a greater depth than the tests do
 	PLEO_MODEL=deep cargo test --profile simulate --test model -- --nocapture

@@ -228,9 +228,9 @@ fn key_file(key: &str) -> KeyFile {
 /// I5: such a URL often holds a secret of its own.
 #[tokio::test]
 async fn the_url_is_told_to_nobody() {
-    super::hunt::listen();
+    crate::support::hunt::listen();
     for answer in [&["HTTP/1.1 500 hidden\r\n\r\n"][..], &["HTTP/1.1 400 x\r\n\r\n"], &["HTTP/1.1 204 x\r\n\r\n"]] {
         told(answer).await;
     }
-    assert!(!super::hunt::heard().contains("token=hidden"));
+    assert!(!crate::support::hunt::heard().contains("token=hidden"));
 }

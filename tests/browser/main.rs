@@ -3,9 +3,8 @@
 //!
 //! Pictures of all pages are in target/browser, to be looked at.
 
-#[allow(dead_code, reason = "the tests on the cluster use the rest of it")]
-#[path = "../cluster/harness.rs"]
-mod harness;
+use pleo_test_support::cluster as harness;
+
 mod webdriver;
 
 use std::{path::PathBuf, sync::Arc};

@@ -1,15 +1,13 @@
 //! The operator as a real process, on a real API server, over HTTPS with a strict server.
+//!
+//! | folder | |
+//! |---|---|
+//! | `protocol` | rotations, crashes, failures, answers |
+//! | `users` | what users declare and own, and consumers and links |
+//! | `operators` | start, rights, load, alarms |
 
-mod alarms;
-mod answers;
-mod consumers;
-mod crashes;
-mod failures;
-mod harness;
-mod links;
-mod ownership;
-mod refusals;
-mod rotation;
-mod scale;
-mod start;
-mod validation;
+use pleo_test_support::cluster as harness;
+
+mod operators;
+mod protocol;
+mod users;

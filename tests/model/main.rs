@@ -2,30 +2,15 @@
 //!
 //! | module | |
 //! |---|---|
-//! | `machines`, `people`, `links` | the scenarios: what goes wrong, and what must hold all the same |
-//! | `mistakes` | that the model finds what is wrong |
+//! | `stories` | the scenarios: what goes wrong, and what must hold all the same; and that the model finds what is wrong |
 //! | `scenarios`, `explore` | what a scenario is, and how it is explored to its end |
-//! | `protocol`, `turns` | what may happen next, and whose turn it is |
-//! | `look`, `exchange`, `memory` | what the edges do: observe, rotate and publish, remember |
-//! | `human`, `server` | deeds of humans; the authorization servers and the wire to them |
-//! | `state`, `tokens`, `shared` | all there is at one moment |
-//! | `books`, `transcript` | every breach of an invariant, and the way to it as people read it |
+//! | `protocol` | what may happen next |
+//! | `world` | all there is at one moment: replicas, users, servers, what edges do, and every breach of an invariant |
+//! | `transcript` | the way to a breach, as people read it |
 
-mod books;
-mod exchange;
 mod explore;
-mod human;
-mod links;
-mod look;
-mod machines;
-mod memory;
-mod mistakes;
-mod people;
 mod protocol;
 mod scenarios;
-mod server;
-mod shared;
-mod state;
-mod tokens;
+mod stories;
 mod transcript;
-mod turns;
+mod world;

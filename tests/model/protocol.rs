@@ -17,12 +17,14 @@ use pleo_operator::{
 use stateright::{Model, Property};
 
 use crate::{
-    books::{Fault, Mark},
-    exchange::Fate,
-    human::Deed,
     scenarios::Scenario,
-    state::{Doing, State, UID},
-    tokens::Side,
+    world::{
+        books::{Fault, Mark},
+        exchange::Fate,
+        state::{Doing, State, UID},
+        tokens::Side,
+        users::Deed,
+    },
 };
 
 /// Something that happens.

@@ -5,12 +5,14 @@ use pleo_operator::domain::snapshot::LastReported;
 use stateright::Model;
 
 use crate::{
-    books::{Books, Mark},
-    memory::Memory,
     protocol::{Action, World},
-    shared::Shared,
-    state::{Doing, Initial, Pod, Spec, State, Versions},
-    tokens::{Client, Side},
+    world::{
+        books::{Books, Mark},
+        memory::Memory,
+        shared::Shared,
+        state::{Doing, Initial, Pod, Spec, State, Versions},
+        tokens::{Client, Side},
+    },
 };
 
 /// How often something may go wrong.

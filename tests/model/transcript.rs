@@ -13,10 +13,12 @@ use pleo_operator::domain::{
 };
 
 use crate::{
-    exchange::Fate,
     protocol::Action,
-    state::{Answer, Doing, State},
-    tokens::{self, Side},
+    world::{
+        exchange::Fate,
+        state::{Answer, Doing, State},
+        tokens::{self, Side},
+    },
 };
 
 /// The whole course, a line for each step.
@@ -140,7 +142,7 @@ fn changes(before: &State, after: &State) -> Vec<String> {
     let spec =
         |state: &State| format!("{:?}{}", state.spec.server, if state.spec.suspended { ", suspended" } else { "" });
     let families = |state: &State| {
-        let family = |(family, index): (&crate::state::Family, u8)| {
+        let family = |(family, index): (&crate::world::state::Family, u8)| {
             let token = tokens::Token { family: index, number: family.current };
             let home = if family.home == Side::Staging { " (Staging)" } else { "" };
             format!("{token}{home}{}", if family.alive { "" } else { " dead" })
@@ -173,7 +175,7 @@ fn changes(before: &State, after: &State) -> Vec<String> {
 }
 
 fn outcome(outcome: &Outcome) -> String {
-    match crate::books::pair_in(outcome) {
+    match crate::world::books::pair_in(outcome) {
         Some(pair) => format!("the pair {pair} in hand"),
         None => format!("an outcome to store: {}", outcome.label()),
     }

@@ -1,42 +1,19 @@
 //! Simulations of the operator: the real code, a simulated world, paused time.
 //!
-//! | module | |
+//! | folder | |
 //! |---|---|
-//! | `world`, `process`, `pleo`, `apiserver`, `grants`, `sent` | what the stories are played with |
+//! | `stage` | what the stories are played with; the API server is the crate `pleo-apiserver` |
 //! | `seeds` | stories made from seeds, and a judge who looks on |
-//! | `idle`, `schedule` | I6: idle is quiet, and a wake-up is never late |
-//! | `silence`, `misconfigured` | I3, and other silence that lasts |
-//! | `clients` | I8: another client in the client Secret, or none |
-//! | `fights` | other programs that insist on what they write |
-//! | `failures` | the waits between tries |
-//! | `fence`, `in_flight`, `takeover` | I1 and I2: the instant of sending, the pair in hand, the claim of the dead |
-//! | `telling`, `restarts` | consumers: pods that are told, workloads that are restarted |
-//! | `links`, `callbacks`, `browser` | consent by link, and attacks on it |
-//! | `warnings` | what people are told before, and at once |
-//! | `clocks`, `election` | I7: wrong clocks; one leads, or two |
+//! | `protocol` | I1, I2, I7: the instant of sending, the pair in hand, the claim of a dead process, two leaders, wrong clocks |
+//! | `refresh` | I3, I6, I8: when a token is sent, and when it is not; other programs that insist on what they write |
+//! | `consumers` | pods that are notified, workloads that are restarted, people who are warned |
+//! | `links` | authorization by link, and attacks on it |
 
-mod apiserver;
-mod browser;
-mod callbacks;
-mod clients;
-mod clocks;
-mod election;
-mod failures;
-mod fence;
-mod fights;
-mod grants;
-mod idle;
-mod in_flight;
+use pleo_apiserver as apiserver;
+
+mod consumers;
 mod links;
-mod misconfigured;
-mod pleo;
-mod process;
-mod restarts;
-mod schedule;
+mod protocol;
+mod refresh;
 mod seeds;
-mod sent;
-mod silence;
-mod takeover;
-mod telling;
-mod warnings;
-mod world;
+mod stage;

@@ -9,7 +9,7 @@ use pleo_operator::{
 };
 use serde_json::{Value, value::RawValue};
 
-use super::{scenes, text::line};
+use super::{scenes, support::text::line};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 

@@ -7,7 +7,7 @@ use pleo_operator::pleo::{
 };
 use zeroize::Zeroizing;
 
-use super::text::line;
+use super::support::text::line;
 
 /// `Content-Encoding` and body, a line each.
 pub fn run(bytes: &[u8]) -> &'static str {

@@ -20,11 +20,11 @@ use pleo_operator::domain::{
 use serde_json::Value;
 
 use super::{
-    judge,
     scenes::{
         PRODUCTION, STAGING, Scene, UID, at, candidate, claim_of, deployment, fingerprint, our_id, server, token_url,
     },
-    text::edit,
+    support::judge,
+    support::text::edit,
 };
 
 /// A scene by name in the first line; then edits of its ledger (`/pointer value`), and what else was seen, a line each.

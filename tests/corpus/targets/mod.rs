@@ -15,6 +15,8 @@
 //! | [`secret`] | the data of a grant Secret, in parts |
 //! | [`spec`] | a connection, or edits of one, a line each |
 
+use pleo_test_support::scenes;
+
 pub mod allowed;
 pub mod answer;
 pub mod coding;
@@ -26,11 +28,7 @@ pub mod retry_after;
 pub mod secret;
 pub mod spec;
 
-mod judge;
-#[allow(dead_code)] // What other tests need of it.
-#[path = "../../domain/scenes.rs"]
-mod scenes;
-mod text;
+mod support;
 
 /// Says what the bytes led to; panics where a rule is broken.
 pub type Target = fn(&[u8]) -> &'static str;

@@ -12,9 +12,9 @@ use pleo_operator::{
 };
 
 use super::{
-    judge,
     scenes::{Scene, UID},
-    text::{leaks, parts},
+    support::judge,
+    support::text::{leaks, parts},
 };
 
 const KEYS: [&str; 5] = [

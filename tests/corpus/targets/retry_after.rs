@@ -8,7 +8,7 @@ use pleo_operator::{
     pleo::answer::interpret,
 };
 
-use super::{scenes, text::line};
+use super::{scenes, support::text::line};
 
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 

@@ -10,8 +10,9 @@ use pleo_operator::domain::{
 use serde_json::{Map, Value};
 
 use super::{
-    judge, scenes,
-    text::{leaks, parts},
+    scenes,
+    support::judge,
+    support::text::{leaks, parts},
 };
 
 /// Members that the operator knows, in format 2 and in format 1.

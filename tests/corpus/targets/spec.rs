@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::{
-    judge,
     scenes::{PACE, PRODUCTION, STAGING, Scene},
-    text::{edit, leaks},
+    support::judge,
+    support::text::{edit, leaks},
 };
 
 const PLEO: [&str; 2] = ["https://auth.pleo.io", "https://auth.staging.pleo.io"];

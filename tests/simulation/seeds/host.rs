@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::plan::Plan;
-use crate::{
+use crate::stage::{
     process::{Pod, Process},
     world::World,
 };

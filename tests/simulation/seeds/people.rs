@@ -13,8 +13,10 @@ use serde_json::{Value, json};
 use super::plan::{Connection, Deed};
 use crate::{
     apiserver::Rng,
-    pleo::{CLIENT_ID, CLIENT_SECRET, OTHER_CLIENT_ID, OTHER_CLIENT_SECRET, account},
-    world::{CLIENT, NAMESPACE, World},
+    stage::{
+        pleo::{CLIENT_ID, CLIENT_SECRET, OTHER_CLIENT_ID, OTHER_CLIENT_SECRET, account},
+        world::{CLIENT, NAMESPACE, World},
+    },
 };
 
 /// What the crowd remembers.

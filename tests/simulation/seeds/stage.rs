@@ -19,9 +19,11 @@ use super::{
 };
 use crate::{
     apiserver::{Faults, Rng},
-    browser::PUBLIC,
-    process::Pod,
-    world::{World, minutes, seconds},
+    links::browser::PUBLIC,
+    stage::{
+        process::Pod,
+        world::{World, minutes, seconds},
+    },
 };
 
 /// How long calm may take to heal what heals by itself: a wait of a quarter of an hour, a claim's, and some more.

@@ -12,9 +12,11 @@ use tokio::time::sleep;
 
 use super::transcript::Transcript;
 use crate::{
-    browser::{Browser, Seen},
-    pleo::account,
-    world::{World, seconds},
+    links::browser::{Browser, Seen},
+    stage::{
+        pleo::account,
+        world::{World, seconds},
+    },
 };
 
 /// How often he looks at a page that says that it is not the end.

@@ -9,8 +9,7 @@ use pleo_sandbox::authority::Delivery;
 use super::{Figures, Judge, Verdict, sends};
 use crate::{
     seeds::{people, stage::Stage},
-    sent::Sent,
-    world::seconds,
+    stage::{sent::Sent, world::seconds},
 };
 
 /// What was seen while nothing was due.

@@ -9,7 +9,7 @@ use pleo_operator::domain::{
 };
 
 use super::{Commit, History, Judge, SLACK};
-use crate::{seeds::stage::Stage, world::seconds};
+use crate::{seeds::stage::Stage, stage::world::seconds};
 
 /// How long a claim stands at least before another pod takes it: its length, and a grace.
 const ANOTHERS_CLAIM: Duration = seconds(75);

@@ -31,8 +31,8 @@ use serde_json::Value;
 use super::{people::server_of, stage::Stage};
 use crate::{
     apiserver::{Change, Record},
-    grants::read,
-    world::is_about_leases,
+    stage::grants::read,
+    stage::world::is_about_leases,
 };
 
 /// What the judge has seen.

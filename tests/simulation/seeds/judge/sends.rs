@@ -9,8 +9,7 @@ use pleo_operator::domain::token::{ClientCredentials, Fingerprint};
 use super::{Judge, SLACK};
 use crate::{
     seeds::{host::Host, stage::Stage},
-    sent::Sent,
-    world::seconds,
+    stage::{sent::Sent, world::seconds},
 };
 
 /// How long a sender listens.

@@ -4,7 +4,7 @@
 use pleo_operator::api::names;
 
 use super::Judge;
-use crate::{apiserver::Change, seeds::stage::Stage, world::decoded};
+use crate::{apiserver::Change, seeds::stage::Stage, stage::world::decoded};
 
 impl Judge {
     pub(super) fn token_changed(&mut self, stage: &Stage, change: &Change, writer: &str) {

@@ -1,0 +1,9 @@
+//! What several suites of tests share.
+//!
+//! | module | for | |
+//! |---|---|---|
+//! | [`scenes`] | the pure layer, the attacks, the corpus and the fuzzer | what was seen of one connection, and decisions that come true in memory |
+//! | [`cluster`] | the real API server, the browser | operators as processes, a sandbox, a hunt for leaked secrets |
+
+pub mod cluster;
+pub mod scenes;

@@ -1,0 +1,5 @@
+//! The hostile server, and what must hold in every attack.
+
+pub mod hunt;
+pub mod server;
+pub mod siege;

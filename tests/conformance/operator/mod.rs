@@ -1,0 +1,4 @@
+//! The operator's own calls and watches, as it makes them.
+
+pub mod calls;
+pub mod followers;

@@ -1,0 +1,4 @@
+//! What holds whatever was read, and how inputs are taken apart.
+
+pub mod judge;
+pub mod text;

@@ -1,0 +1,5 @@
+//! What holds for whatever was seen, and for any course of events.
+
+pub mod arbitrary;
+pub mod rules;
+pub mod walks;

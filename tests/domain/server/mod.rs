@@ -1,0 +1,5 @@
+//! What a server answers, and what follows from it.
+
+pub mod answers;
+pub mod failures;
+pub mod retries;

@@ -1,0 +1,5 @@
+//! What pods and people are told.
+
+pub mod restarts;
+pub mod telling;
+pub mod warnings;

@@ -1,0 +1,9 @@
+//! I3, I6, I8: when a token is sent, and when it is not.
+
+pub mod clients;
+pub mod failures;
+pub mod fights;
+pub mod idle;
+pub mod misconfigured;
+pub mod schedule;
+pub mod silence;
