@@ -7,7 +7,6 @@ use tokio::time::Instant;
 
 /// Reads the wall clock.
 pub trait WallClock: Send + Sync {
-    /// The time of day.
     fn now(&self) -> Timestamp;
 }
 
@@ -37,7 +36,6 @@ impl Stopwatch {
         Self { monotonic: Instant::now(), wall: clock.now() }
     }
 
-    /// The wall time of the start.
     pub fn started_at(&self) -> Timestamp {
         self.wall
     }

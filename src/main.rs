@@ -1,6 +1,23 @@
 //! The program: arguments to a running operator, and its exit status: 0 after SIGTERM, 2 for bad arguments, 1 otherwise, each
 //! with one line that says what to do.
 
+#![forbid(unsafe_code)]
+// What ends a program in the middle of a token's life, or changes a number unseen. Tests may.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::indexing_slicing,
+        clippy::string_slice,
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_sign_loss
+    )
+)]
+
 use std::{collections::BTreeSet, io::Write, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;

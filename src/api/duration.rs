@@ -25,7 +25,6 @@ const PATTERN: &str =
 const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 impl GoDuration {
-    /// The length of time.
     pub fn get(&self) -> Duration {
         self.value
     }

@@ -1,5 +1,22 @@
 //! `kubectl pleo`. Exits 0 on success, 2 for bad arguments, 1 otherwise, with a message that says what to do.
 
+#![forbid(unsafe_code)]
+// What ends a program in the middle of a token's life, or changes a number unseen. Tests may.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::indexing_slicing,
+        clippy::string_slice,
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_sign_loss
+    )
+)]
+
 use std::{io::Write, process::ExitCode};
 
 use clap::{CommandFactory, Parser};

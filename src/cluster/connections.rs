@@ -16,7 +16,6 @@ pub enum NotReadable {
         "the CRD pleoconnections.pleo.io is not installed: run `pleo-operator crd | kubectl apply -f -`; waiting for it"
     )]
     NoCrd,
-    /// The rights are not there.
     #[error("no right to list pleoconnections.pleo.io {0}: bind the operator's role; waiting for it")]
     Forbidden(String),
     /// The API server is not there.

@@ -8,7 +8,6 @@ use crate::{api::names, domain::report::signal::Edit};
 
 /// What was read, and who else wrote into it.
 pub struct Seen<T> {
-    /// What is there.
     pub what: T,
     /// The last one whose words still stand there.
     pub edit: Option<Edit>,

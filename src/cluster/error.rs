@@ -12,7 +12,6 @@ pub enum StoreError {
     /// Someone else wrote first: read again.
     #[error("another writer was first")]
     Conflict,
-    /// The object is not there.
     #[error("it is not there")]
     NotFound,
     /// The API server does not want it: rights, admission policy, quota.

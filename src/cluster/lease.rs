@@ -32,9 +32,7 @@ use crate::{
 /// Where the Lease is and how long it lasts.
 #[derive(Clone, Debug)]
 pub struct LeaseConfig {
-    /// Its namespace.
     pub namespace: String,
-    /// Its name.
     pub name: String,
     /// How long the others wait for a holder that is silent.
     pub duration: Duration,
@@ -138,7 +136,7 @@ impl Elector {
                 "the namespace of the Lease is not there: create it, or set --lease-namespace"
             ),
             StoreError::Conflict | StoreError::Unavailable(_) | StoreError::TimedOut => {
-                debug!("the Lease was not renewed: {error}")
+                debug!("the Lease was not renewed: {error}");
             }
         }
     }
@@ -199,7 +197,7 @@ impl Elector {
         LeaseSpec {
             holder_identity: Some(me),
             lease_duration_seconds: Some(
-                i32::try_from(self.config.duration.as_secs_f64().ceil() as i64).unwrap_or(i32::MAX),
+                i32::try_from(self.config.duration.as_millis().div_ceil(1000)).unwrap_or(i32::MAX),
             ),
             acquire_time: before
                 .filter(|_| renews)

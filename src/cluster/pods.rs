@@ -31,7 +31,7 @@ impl Store {
             let is_untold = |told: Option<&String>| told.is_none_or(|told| told != mark);
             let pods = list.items.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
             let pods = pods.filter(|pod| is_untold(pod.annotations().get(names::ROTATION_ANNOTATION)));
-            untold.extend(pods.map(|pod| pod.name_any()));
+            untold.extend(pods.map(kube::ResourceExt::name_any));
             match list.metadata.continue_.filter(|next| !next.is_empty()) {
                 Some(next) => page = page.continue_token(&next),
                 None => return Ok(untold),

@@ -21,7 +21,6 @@ pub enum Outcome {
 /// What a successful answer held (RFC 6749 section 5.1). At least one of the tokens is there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TokenResponse {
-    /// The new access token.
     pub access: Option<AccessToken>,
     /// The new refresh token; none means that the old one stays good (RFC 6749 section 6).
     pub refresh: Option<RefreshToken>,

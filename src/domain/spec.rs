@@ -26,7 +26,6 @@ pub struct ResolvedSpec {
     pub deleting: bool,
     /// Where to send, or why nothing may be sent.
     pub server: Result<Server, SpecProblem>,
-    /// How the client authenticates.
     pub authentication: Authentication,
     /// The Secret with `client_id` and `client_secret`.
     pub client_secret_name: String,
@@ -67,7 +66,6 @@ impl TokenUrl {
 /// An authorization server that may be talked to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Server {
-    /// Its token endpoint.
     pub token_url: TokenUrl,
     /// Where users are sent to authorize, or why they cannot be.
     pub authorization_url: Result<String, String>,
@@ -80,7 +78,6 @@ pub struct Server {
 pub struct InitialGrantRef {
     /// The Secret.
     pub secret: String,
-    /// The key in it.
     pub key: String,
     /// Leave the key in place.
     pub keep: bool,
@@ -89,7 +86,6 @@ pub struct InitialGrantRef {
 /// Why nothing may be sent for this spec.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum SpecProblem {
-    /// What the schema could not catch.
     #[error("{0}")]
     Invalid(String),
     /// A server that is not on the operator's list.

@@ -51,9 +51,7 @@ pub enum AuthorizationGrant {
     Refresh(RefreshToken),
     /// RFC 6749 section 4.1.3.
     Code {
-        /// The code.
         code: AuthorizationCode,
-        /// The verifier of its challenge.
         verifier: CodeVerifier,
         /// As the user was sent to the server with.
         redirect_uri: String,

@@ -26,18 +26,15 @@ pub struct KeyFile(PathBuf);
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
 pub enum NoKey {
-    /// The file cannot be read.
     #[error(
         "cannot read the file {0} with the key that signs: name another in --notify-key-file, or make the Secret that it comes from"
     )]
     Unreadable(PathBuf, #[source] io::Error),
-    /// What stands in it is none.
     #[error("the file {0} contains no key that can sign")]
     Invalid(PathBuf, #[source] InvalidKey),
 }
 
 impl KeyFile {
-    /// The file of that name.
     pub fn new(path: &Path) -> Self {
         Self(path.to_owned())
     }

@@ -12,11 +12,9 @@ use crate::{clock::Clock, domain::report::notice::Notice, telemetry::metrics::Me
 /// How long one notice is worth the trouble.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// How often it is sent.
     pub tries: u32,
     /// The pause after the first try; it doubles with each.
     pub first_pause: Duration,
-    /// How long one answer is awaited.
     pub timeout: Duration,
 }
 

@@ -21,7 +21,6 @@ pub struct Context {
     pub store: Store,
     /// Sends refresh tokens.
     pub endpoint: Arc<dyn TokenEndpoint>,
-    /// The only wall clock.
     pub clock: Clock,
     /// From the flags.
     pub policy: Policy,
@@ -39,7 +38,6 @@ pub struct Context {
     pub tracker: TaskTracker,
     /// The term is over: no new exchange.
     pub over: CancellationToken,
-    /// The process is to end.
     pub stopping: CancellationToken,
 }
 
@@ -52,7 +50,6 @@ pub struct Policy {
     pub namespaces: Vec<String>,
     /// The servers that may be talked to.
     pub allowed: AllowedServers,
-    /// How patient to be.
     pub pace: Pace,
     /// Where people reach this operator, for links; none: there are no links.
     pub links: Option<String>,
@@ -69,7 +66,6 @@ impl Context {
         self.notifier.forget(uid);
     }
 
-    /// The time of day.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -81,9 +77,7 @@ pub enum ReconcileError {
     /// A read or a write brought nothing.
     #[error("could not {doing}")]
     Store {
-        /// What was tried.
         doing: &'static str,
-        /// Why it failed.
         #[source]
         source: StoreError,
     },

@@ -70,7 +70,6 @@ impl Index {
         gone.filter(|gone| gone.uid.is_some() || !gone.secrets.is_empty())
     }
 
-    /// A connection that is gone.
     pub fn remove(&self, connection: &PleoConnection) -> Option<Gone> {
         self.state().take(&key(connection))
     }
@@ -88,7 +87,6 @@ impl Index {
         missing.iter().filter_map(|key| state.take(key)).collect()
     }
 
-    /// All connections.
     pub fn all(&self) -> Vec<ObjectRef<PleoConnection>> {
         let state = self.state();
         state.known.keys().map(|(namespace, name)| ObjectRef::new(name).within(namespace)).collect()

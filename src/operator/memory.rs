@@ -71,7 +71,6 @@ struct Seen {
     told: Option<Box<PleoConnectionStatus>>,
     /// A shared grant that was reported.
     shared: Option<Fingerprint>,
-    /// The code that was sent last.
     sent_code: Option<Fingerprint>,
     errors: u32,
     refusals: u32,
@@ -96,7 +95,6 @@ impl Memory {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A name for a new attempt.
     pub fn next_attempt(&self, me: &Holder) -> AttemptId {
         AttemptId(format!("{}-{}", me.process, self.attempts.fetch_add(1, Ordering::Relaxed) + 1))
     }
@@ -240,7 +238,6 @@ impl Memory {
         self.state().seen.remove(uid);
     }
 
-    /// A pass went through.
     pub fn went_through(&self, uid: &str) {
         if let Some(seen) = self.state().seen.get_mut(uid) {
             (seen.errors, seen.refusals) = (0, 0);

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube_runtime::controller::Action;
-use tracing::warn;
+use tracing::{Instrument, instrument, warn};
 
 use crate::{
     api::PleoConnection,
@@ -41,6 +41,7 @@ const REOBSERVE_AFTER: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// If it was broken off. What was stored is stored; the next pass goes on from there.
+#[instrument(level = "error", skip_all, fields(namespace = connection.namespace(), connection = connection.name_any()))]
 pub async fn reconcile(ctx: &Arc<Context>, connection: &PleoConnection) -> Result<Action, ReconcileError> {
     let mut observation = match observe(ctx, connection).await? {
         ObserveResult::Found(observation) => *observation,
@@ -88,7 +89,7 @@ pub async fn reconcile(ctx: &Arc<Context>, connection: &PleoConnection) -> Resul
             }
         }
     }
-    warn!(connection = connection.name_any(), "still not settled after {MAX_STEPS} steps; looking again shortly");
+    warn!("still not settled after {MAX_STEPS} steps; looking again shortly");
     Ok(Action::requeue(Duration::from_secs(1)))
 }
 
@@ -128,7 +129,8 @@ async fn refresh(
         grant: grant.clone(),
         rotation,
     };
-    let rotated = ctx.tracker.spawn(rotate(Arc::clone(ctx), job)).await.map_err(ReconcileError::Panicked)??;
+    let rotated =
+        ctx.tracker.spawn(rotate(Arc::clone(ctx), job).in_current_span()).await.map_err(ReconcileError::Panicked)??;
     if let Rotated::Stored(grant) = &rotated
         && let Some(end) = link::ended(&before, &grant.value)
     {

@@ -35,7 +35,6 @@ pub struct Operator {
     pub store: Store,
     /// Sends refresh tokens.
     pub endpoint: Arc<dyn TokenEndpoint>,
-    /// The only wall clock.
     pub clock: Clock,
     /// From the flags.
     pub policy: Policy,
@@ -43,7 +42,6 @@ pub struct Operator {
     pub lease: LeaseConfig,
     /// Notifies others that a user is needed.
     pub outbox: Outbox,
-    /// What is counted and shown.
     pub metrics: Arc<Metrics>,
 }
 

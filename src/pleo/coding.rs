@@ -25,7 +25,6 @@ const BROTLI_BUFFER: usize = 4096;
 pub struct Decoded {
     /// What could be decoded, up to [`MAX_BODY`].
     pub body: Zeroizing<Vec<u8>>,
-    /// How the decoding ended.
     pub end: End,
 }
 

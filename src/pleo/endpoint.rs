@@ -15,13 +15,10 @@ use crate::{
 
 /// One token request. It cannot be cloned: sending it moves the token, so a used token cannot be sent.
 pub struct TokenRequest {
-    /// Where to.
     pub server: Server,
-    /// How the client authenticates.
     pub authentication: Authentication,
     /// As whom.
     pub client: ClientCredentials,
-    /// The token or the code.
     pub presented: AuthorizationGrant,
     /// Asked once more when the connection stands, right before the first byte of the request leaves.
     pub fence: Fence,

@@ -18,30 +18,23 @@ pub enum Trouble {
     /// There is no cluster to talk to.
     #[error("no cluster can be reached: look at KUBECONFIG and --context")]
     NoCluster(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// A right is missing.
     #[error("you may not {doing} in the namespace {namespace}: ask for the right to {verb} {resource}")]
     Forbidden {
-        /// What was tried.
         doing: &'static str,
         /// Where.
         namespace: String,
-        /// The verb.
         verb: &'static str,
-        /// The resource.
         resource: &'static str,
     },
     /// There is none of this name.
     #[error("there is no {what} in the namespace {namespace}")]
     Missing {
-        /// What was looked for.
         what: String,
         /// Where.
         namespace: String,
     },
-    /// The call failed otherwise.
     #[error("could not {doing}")]
     Failed {
-        /// What was tried.
         doing: &'static str,
         /// Why.
         #[source]
@@ -54,7 +47,6 @@ pub enum Trouble {
 
 /// The cluster as a person sees it.
 pub struct Cluster {
-    /// The client.
     pub client: Client,
     /// The namespace that commands are about.
     pub namespace: String,

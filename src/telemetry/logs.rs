@@ -33,7 +33,9 @@ pub fn init(format: LogFormat) {
     let wanted = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let harmless = filter_fn(is_below_ceiling);
     let layer = match format {
-        LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed(),
+        LogFormat::Json => {
+            fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(std::io::stderr).boxed()
+        }
         LogFormat::Text => {
             let is_terminal = std::io::stderr().is_terminal();
             fmt::layer().with_ansi(is_terminal).with_writer(std::io::stderr).boxed()

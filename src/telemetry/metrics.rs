@@ -124,13 +124,11 @@ impl Metrics {
         }
     }
 
-    /// An exchange ended.
     pub fn attempt(&self, outcome: &Outcome, took: Duration) {
         self.attempts.get_or_create(&OutcomeLabel { outcome: outcome.label() }).inc();
         self.exchange.observe(took.as_secs_f64());
     }
 
-    /// A pair was stored.
     pub fn commit(&self, took: Duration) {
         self.commit.observe(took.as_secs_f64());
     }

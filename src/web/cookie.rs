@@ -19,7 +19,6 @@ const MAX_COOKIE: usize = 4096;
 pub struct SessionCookie {
     /// The namespace of the connection.
     pub namespace: String,
-    /// Its name.
     pub name: String,
     /// 244 random bits: who has them is this browser.
     pub browser: String,

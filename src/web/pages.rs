@@ -13,7 +13,6 @@ pub struct Page {
     pub status: u16,
     /// Good, bad, or not yet known.
     pub mood: Mood,
-    /// What happened.
     pub title: String,
     /// What it means and what to do, in paragraphs.
     pub text: Vec<String>,
@@ -26,7 +25,6 @@ pub struct Page {
 /// How a page looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mood {
-    /// All is well.
     Good,
     /// Something is to be done.
     Bad,
@@ -35,7 +33,6 @@ pub enum Mood {
 }
 
 impl Page {
-    /// A page with a paragraph.
     pub fn new(status: u16, mood: Mood, title: &str, text: &str) -> Self {
         let (title, text) = (title.to_owned(), vec![text.to_owned()]);
         Self { status, mood, title, text, action: None, looks_again: false }
@@ -48,7 +45,6 @@ impl Page {
         self
     }
 
-    /// The one thing to click.
     #[must_use]
     pub fn with_action(mut self, says: &str, leads_to: Option<String>) -> Self {
         self.action = leads_to.map(|leads_to| (says.to_owned(), leads_to));

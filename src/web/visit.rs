@@ -45,11 +45,8 @@ const LOOK: Duration = Duration::from_millis(250);
 pub struct Site {
     /// Reads and writes objects. Not the controllers' own: what is written here must wake them.
     pub store: Store,
-    /// The only wall clock.
     pub clock: Clock,
-    /// Where people reach us.
     pub address: PublicUrl,
-    /// Where they may be led on to.
     pub returns: Vec<ReturnSite>,
     /// The servers that may be talked to.
     pub allowed: AllowedServers,
@@ -60,11 +57,9 @@ pub struct Site {
 /// What a browser gets.
 #[derive(Debug)]
 pub enum Answer {
-    /// A page.
     Page(Page),
     /// To go somewhere else, with a cookie perhaps.
     Go {
-        /// Where to.
         to: String,
         /// `Set-Cookie`
         cookie: Option<String>,

@@ -20,24 +20,19 @@ use crate::domain::{
 /// An attempt under way: all that is needed to write down how it ended, even if the grant Secret was deleted meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Attempt {
-    /// Its name.
     pub id: AttemptId,
-    /// Which token it sends.
     pub which: Which,
     /// That token's fingerprint.
     pub fingerprint: Fingerprint,
-    /// Where it is sent.
     pub server: TokenUrl,
     /// The grant as it was stored with the claim.
     pub claimed: Grant,
-    /// What it depends on.
     pub terms: Terms,
 }
 
 /// What an attempt depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Terms {
-    /// The process that makes it.
     pub holder: Holder,
     /// The client's credentials, in case the server refuses them.
     pub client: Fingerprint,
@@ -47,7 +42,6 @@ pub struct Terms {
     pub generation: i64,
     /// How long transient failures are retried.
     pub retry_timeout: Duration,
-    /// How patient the operator is.
     pub pace: Pace,
 }
 

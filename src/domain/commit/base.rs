@@ -11,12 +11,15 @@ use crate::domain::{
 /// What the end of an attempt is settled against.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Base {
-    /// The grant as it is stored now.
     Stored(Box<Versioned<Grant>>),
     /// The grant as it was claimed, in place of this version (empty: there is none).
-    Claimed { version: String },
+    Claimed {
+        version: String,
+    },
     /// The same, if the connection still exists.
-    ClaimedIfConnected { version: String },
+    ClaimedIfConnected {
+        version: String,
+    },
     /// The grant as it was claimed, in place of whichever version is stored: it is damaged.
     ClaimedOverDamaged,
     /// Nothing, until someone removes a Secret that is not the operator's, or not of a format that it knows.

@@ -16,11 +16,8 @@ use crate::domain::{
 
 /// A try that failed, and how long to wait after it.
 pub struct Failed<'a> {
-    /// Its attempt.
     pub attempt: &'a AttemptId,
-    /// When it ended.
     pub at: Timestamp,
-    /// The wait until the next one.
     pub wait: Duration,
     /// The part of it that not even a refresh request skips: the server may still be at work.
     pub settle: Duration,

@@ -30,7 +30,6 @@ pub struct AttemptResult {
     pub started_at: Timestamp,
     /// When its first byte may have left: the next exchange keeps its distance from here.
     pub sent_at: Timestamp,
-    /// When it was over.
     pub ended_at: Timestamp,
 }
 

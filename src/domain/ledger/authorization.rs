@@ -37,7 +37,6 @@ pub struct LinkAuthorization {
 pub struct AuthorizationLink {
     /// 244 random bits or more.
     pub key: LinkKey,
-    /// When the key was made.
     pub made_at: Timestamp,
 }
 
@@ -48,7 +47,6 @@ pub struct Code {
     pub code: AuthorizationCode,
     /// What proves that we asked for it.
     pub verifier: CodeVerifier,
-    /// All about it that is no secret.
     pub record: CodeRecord,
 }
 
@@ -65,7 +63,6 @@ pub struct CodeRecord {
     pub client_id: Option<Fingerprint>,
     /// The one in the authorization request.
     pub redirect_uri: String,
-    /// When the browser brought it.
     pub received_at: Timestamp,
 }
 
@@ -89,7 +86,6 @@ pub struct Session {
 pub enum SessionEnd {
     /// The code brought a pair, and it is stored.
     Connected,
-    /// The server refused the code.
     Rejected,
     /// The server refused the client, or called the request wrong.
     Misconfigured,
@@ -118,7 +114,6 @@ impl SessionEnd {
         }
     }
 
-    /// All of them.
     pub const ALL: [Self; 7] =
         [Self::Connected, Self::Rejected, Self::Misconfigured, Self::Failed, Self::Lost, Self::Replaced, Self::TooLate];
 
@@ -142,7 +137,6 @@ impl SessionEnd {
 }
 
 impl AuthorizationLink {
-    /// When its links end.
     pub fn ends_at(&self) -> Timestamp {
         later(self.made_at, LINK_LIFETIME)
     }
@@ -224,11 +218,9 @@ impl AuthorizationLink {
 pub struct AuthorizationSession<'a> {
     /// The connection's.
     pub uid: &'a str,
-    /// The visit.
     pub visit: &'a SessionId,
     /// What the browser's cookie holds.
     pub browser: &'a str,
-    /// Where the code will be exchanged.
     pub server: &'a TokenUrl,
 }
 

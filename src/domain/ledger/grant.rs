@@ -33,7 +33,6 @@ pub struct Grant {
     /// Every token and code that users supplied, in the order in which they authorized, and the tokens that came by
     /// rotation and were rejected.
     pub history: Vec<KnownToken>,
-    /// The last refresh that failed.
     pub last_failure: Option<FailureRecord>,
     /// The last refresh request that was answered by an exchange.
     pub handled_request: Option<String>,
@@ -67,17 +66,13 @@ impl std::fmt::Display for Holder {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Claim {
-    /// The attempt.
     pub attempt: AttemptId,
-    /// Who holds it.
     pub holder: Holder,
     /// When it was made, on the holder's clock.
     pub started_at: Timestamp,
     /// When the holder stops waiting for the answer, on the same clock.
     pub ends_at: Timestamp,
-    /// The token about to be sent.
     pub fingerprint: Fingerprint,
-    /// The client that presents it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<Fingerprint>,
 }
@@ -86,7 +81,6 @@ pub struct Claim {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rejection {
-    /// The token.
     pub fingerprint: Fingerprint,
     /// How.
     pub reason: RejectionReason,
@@ -106,7 +100,6 @@ pub enum RejectionReason {
 }
 
 impl RejectionReason {
-    /// The reason of the condition.
     pub fn reauth(self) -> ReauthReason {
         match self {
             Self::GrantRefused => ReauthReason::GrantRefused,
@@ -120,11 +113,8 @@ impl RejectionReason {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FailureRecord {
-    /// The attempt that failed.
     pub attempt: AttemptId,
-    /// When it ended.
     pub at: Timestamp,
-    /// What it meant for the token.
     pub reason: FailureReason,
     /// In our own words.
     pub message: String,
@@ -134,7 +124,6 @@ pub struct FailureRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Restarted {
-    /// The workload.
     pub target: RestartTarget,
     /// The rotation whose token it reads since.
     pub rotation: u64,

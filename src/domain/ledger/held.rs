@@ -52,7 +52,6 @@ pub struct Issue {
     pub lifetime_ms: u64,
     /// `token_type` of the answer.
     pub token_type: String,
-    /// The attempt that brought it.
     pub attempt: AttemptId,
 }
 
@@ -62,7 +61,6 @@ impl Issue {
         Duration::from_millis(self.lifetime_ms)
     }
 
-    /// When the access token expires.
     pub fn expires_at(&self) -> Timestamp {
         later(self.issued_at, self.lifetime())
     }
@@ -79,7 +77,6 @@ pub struct AttemptId(pub String);
 pub struct Attempts {
     /// Failed refreshes in a row.
     pub failures: u32,
-    /// When that row began.
     pub failing_since: Option<Timestamp>,
     /// A token request may have used it. Stays until a clean success.
     pub outcome_unknown: bool,
@@ -90,7 +87,6 @@ pub struct Attempts {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum NextAttempt {
-    /// The time at which it is due.
     #[default]
     WhenDue,
     /// The end of a wait after a failure.
@@ -109,7 +105,6 @@ impl Attempts {
         }
     }
 
-    /// Why it is not tried any more.
     pub fn halt(&self) -> Option<&Halt> {
         match &self.next {
             NextAttempt::Halted(halt) => Some(halt),
@@ -122,9 +117,7 @@ impl Attempts {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Retry {
-    /// The attempt that failed.
     pub attempt: AttemptId,
-    /// When it ended.
     pub failed_at: Timestamp,
     /// How long to wait from then on, in milliseconds.
     pub wait_ms: u64,
@@ -149,7 +142,6 @@ pub struct Halt {
 /// Why a token is not tried any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum HaltReason {
-    /// The server rejects the client.
     InvalidClient,
     /// The server calls the request wrong.
     InvalidRequest,

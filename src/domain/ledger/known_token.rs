@@ -9,7 +9,6 @@ use crate::domain::{spec::TokenUrl, token::Fingerprint};
 #[serde(rename_all = "camelCase")]
 pub struct KnownToken {
     pub fingerprint: Fingerprint,
-    /// The server that the spec named.
     pub server: TokenUrl,
     pub verdict: Verdict,
     /// The clients that the server rejected it from; none noted: from each. It may be another client's: then that one may try it

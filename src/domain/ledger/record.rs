@@ -249,7 +249,7 @@ fn held(record: Option<TokenRecord>, token: Option<String>) -> Result<Option<Sto
             Ok(Some(StoredToken { token, fingerprint, server, client_id, attempts }))
         }
         (None, None) => Ok(None),
-        (Some(_), Some(_)) | (Some(_), None) | (None, Some(_)) => Err(Mismatch),
+        (Some(_) | None, Some(_)) | (Some(_), None) => Err(Mismatch),
     }
 }
 

@@ -21,20 +21,16 @@ pub struct Adoption {
     pub grant: Grant,
     /// The version of the grant Secret to replace; none: create it.
     pub replaces: Option<String>,
-    /// The token that was adopted.
     pub fingerprint: Fingerprint,
 }
 
 /// The key of a user's Secret that is to be removed, now that its token is used.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TokenRemoval {
-    /// The token.
     pub fingerprint: Fingerprint,
     /// The Secret.
     pub secret: String,
-    /// The key in it.
     pub key: String,
-    /// The version that was read.
     pub version: String,
     /// The copy that `kubectl apply` keeps holds the token too, and goes with it.
     pub copied: bool,

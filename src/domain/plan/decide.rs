@@ -51,7 +51,6 @@ pub enum Decision {
 /// A token to be sent now.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rotation {
-    /// Which of them.
     pub which: Which,
     /// The row of failures starts again: a halt was lifted.
     pub resumes: bool,
@@ -66,7 +65,6 @@ pub struct Rotation {
 pub struct Wait {
     /// The wake-up; none: only a change brings one.
     pub until: Option<Timestamp>,
-    /// What is waited for.
     pub reason: WaitReason,
 }
 

@@ -32,9 +32,7 @@ pub struct AuthorizationResponse {
     pub id: String,
     /// Of what the browser's cookie holds.
     pub browser: Fingerprint,
-    /// The code.
     pub code: AuthorizationCode,
-    /// The verifier of its challenge.
     pub verifier: CodeVerifier,
     /// The server that the user was sent to.
     pub server: TokenUrl,

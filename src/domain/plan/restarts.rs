@@ -22,7 +22,6 @@ const SPACING: Duration = Duration::from_secs(60);
 /// Workloads to be restarted now, and what marks them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Restart {
-    /// The workloads.
     pub targets: Vec<RestartTarget>,
     /// What their pod templates bear since: the same for every try, so that a second one changes nothing.
     pub mark: String,

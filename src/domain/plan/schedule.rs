@@ -32,7 +32,6 @@ const MAX_MARGIN: Duration = Duration::from_secs(5 * 60);
 /// How patient the operator is, from its flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Pace {
-    /// How long one answer is awaited.
     pub request_timeout: Duration,
 }
 

@@ -14,26 +14,19 @@ use crate::{
 pub enum NoticeKind {
     /// A user must authorize (again).
     ReauthRequired,
-    /// The server accepts the grant.
     Recovered,
 }
 
 /// Something that others hear of at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// What it is about.
     pub kind: NoticeKind,
-    /// Which connection.
     pub namespace: String,
-    /// Which connection.
     pub name: String,
-    /// Which connection.
     pub uid: String,
     /// The reason of `ReauthRequired`.
     pub reason: String,
-    /// Its message.
     pub message: String,
-    /// When it came about.
     pub at: Timestamp,
 }
 

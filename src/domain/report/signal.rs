@@ -19,7 +19,6 @@ use crate::{
 /// Something that people should look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signal {
-    /// What it is.
     pub kind: SecuritySignal,
     /// In words, with what to do.
     pub message: String,
@@ -32,7 +31,6 @@ pub struct Edit {
     pub secret: String,
     /// The field manager: the program that did it.
     pub by: String,
-    /// When it did so last.
     pub at: Option<Timestamp>,
 }
 

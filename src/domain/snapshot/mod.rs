@@ -46,7 +46,6 @@ pub struct Snapshot {
     pub deferred: Deferred,
     /// What this process remembers of claims and failures.
     pub local: LocalObservations,
-    /// What it put right before.
     pub repairs: Repairs,
 }
 
@@ -74,7 +73,6 @@ pub struct LastReported {
 }
 
 impl LastReported {
-    /// What a status reports.
     pub fn by_status(status: &PleoConnectionStatus) -> Self {
         let number = |reported: Option<i64>| reported.and_then(|reported| u64::try_from(reported).ok());
         let rejected_rotation = number(status.rejected_rotation);
@@ -128,7 +126,6 @@ pub struct Deferred {
 pub enum ClientSecretState {
     /// Why there are no credentials, and what to do.
     Missing(String),
-    /// The credentials.
     Present(ClientCredentials),
 }
 
@@ -147,18 +144,14 @@ impl ClientSecretState {
 pub enum InitialGrant {
     /// Why there is none, and what to do.
     Missing(String),
-    /// The value cannot be a token.
     Invalid(String),
-    /// A refresh token.
     Present(InitialToken),
 }
 
 /// A refresh token that a user put there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct InitialToken {
-    /// The token.
     pub token: RefreshToken,
-    /// Its fingerprint.
     pub fingerprint: Fingerprint,
     /// The version of its Secret.
     pub version: String,
@@ -182,7 +175,6 @@ pub enum Sharing {
 /// A value and the version of the object that it was read from: the ticket for a compare-and-swap.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Versioned<T> {
-    /// The value.
     pub value: T,
     /// `metadata.resourceVersion`.
     pub version: String,
@@ -241,7 +233,6 @@ pub enum TokenSecret {
 }
 
 impl TokenSecret {
-    /// What is published there.
     pub fn published(&self) -> Option<&Published> {
         match self {
             Self::Ours(published) => Some(&published.value),

@@ -32,9 +32,7 @@ pub struct Content {
 /// An access token as pods see it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Access {
-    /// The token.
     pub token: AccessToken,
-    /// Its type.
     pub token_type: String,
     /// When it ends, in whole seconds.
     pub expires_at: Timestamp,
@@ -47,9 +45,7 @@ pub struct Published {
     pub content: Option<Content>,
     /// Keys in it that are not ours.
     pub surplus: Vec<String>,
-    /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// Its annotations.
     pub annotations: BTreeMap<String, String>,
     /// The uid of the connection that owns it.
     pub owner: Option<String>,

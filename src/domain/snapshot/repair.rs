@@ -26,7 +26,6 @@ pub struct Repaired {
     pub what: Fingerprint,
     /// How often it was put right so far.
     pub times: u32,
-    /// How long ago the last time was.
     pub ago: Duration,
 }
 

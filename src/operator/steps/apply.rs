@@ -69,11 +69,7 @@ pub async fn adopt(ctx: &Context, observation: &Observation, adoption: Adoption)
     let step = settled(written, "write the grant Secret", |_| ())?;
     Ok(match step {
         StepResult::Done => {
-            info!(
-                namespace = spec.namespace,
-                connection = spec.name,
-                "took a new refresh token from the initial grant"
-            );
+            info!("took a new refresh token from the initial grant");
             // The connection may have been edited meanwhile: nothing is sent on an old look.
             StepResult::Reobserve
         }
@@ -109,7 +105,7 @@ pub async fn delete_old_secret(ctx: &Context, observation: &mut Observation, nam
     match ctx.store.retire_token(&observation.snapshot.spec, name).await {
         Ok(()) => observation.snapshot.retired = None,
         Err(error) => {
-            deferred(observation, &format!("the token Secret of an earlier name cannot be deleted: {error}"));
+            warn!("the token Secret of an earlier name cannot be deleted: {error}");
             observation.snapshot.deferred.retirement = true;
         }
     }
@@ -127,22 +123,11 @@ pub async fn remove_adopted_token(ctx: &Context, observation: &mut Observation, 
         }
         Err(StoreError::Conflict | StoreError::NotFound) => StepResult::Reobserve,
         Err(error) => {
-            deferred(
-                observation,
-                &format!(
-                    "failed to remove the used token from the initial grant; remove it by hand or set keep: {error}"
-                ),
-            );
+            warn!("failed to remove the used token from the initial grant; remove it by hand or set keep: {error}");
             observation.snapshot.deferred.tidying = true;
             StepResult::Done
         }
     }
-}
-
-/// A side job did not work; it is tried again.
-pub(super) fn deferred(observation: &Observation, what: &str) {
-    let spec = &observation.snapshot.spec;
-    warn!(namespace = spec.namespace, connection = spec.name, "{what}");
 }
 
 /// What follows from a write of ours.

@@ -22,13 +22,11 @@ use crate::{
 pub struct Observation {
     /// The connection, with its status and version.
     pub connection: PleoConnection,
-    /// What a decision is made of.
     pub snapshot: Snapshot,
 }
 
 /// What a look at a connection brought.
 pub enum ObserveResult {
-    /// All of it.
     Found(Box<Observation>),
     /// It is gone.
     Gone,

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
 use tokio::time::sleep;
-use tracing::{info, warn};
+use tracing::{Instrument, info, warn};
 
 use super::observe::Observation;
 use crate::{
@@ -30,8 +30,8 @@ pub fn notify(ctx: &Arc<Context>, observation: &Observation, just_written: bool)
     }
     let key = (snapshot.spec.namespace.clone(), snapshot.spec.name.clone());
     if ctx.notifier.begin(&key, mark) {
-        let ctx = Arc::clone(ctx);
-        ctx.tracker.clone().spawn(async move {
+        let (ctx, tracker) = (Arc::clone(ctx), ctx.tracker.clone());
+        let rounds = async move {
             let mut end = CutShort { notifier: &ctx.notifier, key: &key, is_cut: true };
             let late = async {
                 ctx.over.cancelled().await;
@@ -39,10 +39,11 @@ pub fn notify(ctx: &Arc<Context>, observation: &Observation, just_written: bool)
             };
             tokio::select! {
                 biased;
-                () = rounds(&ctx, &key) => end.is_cut = false,
+                () = notify_all(&ctx, &key) => end.is_cut = false,
                 () = late => {}
             }
-        });
+        };
+        tracker.spawn(rounds.in_current_span());
     }
 }
 
@@ -62,7 +63,7 @@ impl Drop for CutShort<'_> {
 }
 
 /// Round after round, until there is no newer word.
-async fn rounds(ctx: &Context, key: &Key) {
+async fn notify_all(ctx: &Context, key: &Key) {
     while let Some(mark) = ctx.notifier.word(key) {
         round(ctx, key, &mark).await;
         if ctx.notifier.finish(key, &mark) {
@@ -92,7 +93,7 @@ async fn round(ctx: &Context, key: &Key, mark: &str) {
         Ok(untold) => untold,
         Err(error) => {
             ctx.metrics.pod_notification(false);
-            warn!(namespace, connection, "failed to list pods; they get the new token a minute later: {error}");
+            warn!("failed to list pods; they get the new token a minute later: {error}");
             return;
         }
     };
@@ -113,9 +114,9 @@ async fn round(ctx: &Context, key: &Key, mark: &str) {
         }
     }
     if successes > 0 {
-        info!(namespace, connection, rotation = mark, pods = successes, "notified pods");
+        info!(rotation = mark, pods = successes, "notified pods");
     }
     if let Some((pods, error)) = failures {
-        warn!(namespace, connection, pods, "failed to notify pods; they get the new token a minute later: {error}");
+        warn!(pods, "failed to notify pods; they get the new token a minute later: {error}");
     }
 }

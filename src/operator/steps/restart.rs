@@ -5,7 +5,7 @@ use futures::future::join_all;
 use tracing::{info, warn};
 
 use super::{
-    apply::{StepResult, deferred, settled},
+    apply::{StepResult, settled},
     observe::Observation,
 };
 use crate::{
@@ -49,7 +49,7 @@ pub async fn workloads(
     };
     let written = ctx.store.write_grant(&observation.snapshot.spec, grant, Some(&stored.version)).await;
     settled(written, "note a restart in the grant Secret", |grant| {
-        observation.snapshot.grant = GrantSecret::Ours(grant)
+        observation.snapshot.grant = GrantSecret::Ours(grant);
     })
 }
 
@@ -61,16 +61,15 @@ fn settle(
     target: &RestartTarget,
     ended: Result<(), StoreError>,
 ) {
-    let (namespace, connection) = (&observation.snapshot.spec.namespace, &observation.snapshot.spec.name);
     match ended {
         Ok(()) => {
             ctx.metrics.restart(true);
-            info!(namespace, connection, "restarted {target}");
+            info!("restarted {target}");
             tried.done.push(target.clone());
         }
         // What starts later reads the newest token anyway.
         Err(StoreError::NotFound) => {
-            warn!(namespace, connection, "there is no {target} to restart");
+            warn!("there is no {target} to restart");
             tried.done.push(target.clone());
         }
         Err(error) => {
@@ -81,7 +80,7 @@ fn settle(
             let what = format!(
                 "{target} cannot be restarted, and may still use the old token: {error}; tried again every minute. See that the operator may patch it (chart: restartTargets.enabled=true), or restart it by hand"
             );
-            deferred(observation, &what);
+            warn!("{what}");
             observation.snapshot.deferred.restarts = Some(what);
         }
     }

@@ -36,13 +36,10 @@ use crate::{
 pub struct Job {
     /// What the user wants, read live.
     pub spec: ResolvedSpec,
-    /// Where to send.
     pub server: Server,
     /// As whom.
     pub client: ClientCredentials,
-    /// What is held.
     pub grant: Versioned<Grant>,
-    /// What was decided.
     pub rotation: Rotation,
 }
 
@@ -97,7 +94,7 @@ pub async fn rotate(ctx: Arc<Context>, job: Job) -> Result<Rotated, ReconcileErr
         fence: fence(&ctx, stopwatch, &sent_at),
     };
     let ending = send(&ctx, exchange, &sent_at).await;
-    tell(&job.spec, &attempt, &ending);
+    tell(&attempt, &ending);
     Ok(store(&ctx, &job.spec, &attempt, &ending, claimed).await)
 }
 
@@ -133,11 +130,7 @@ async fn claim(
     match written {
         Ok(claimed) => Ok(Claimed::Won(Box::new(claimed))),
         Err(StoreError::Conflict | StoreError::NotFound) => {
-            info!(
-                namespace = spec.namespace,
-                connection = spec.name,
-                "another process wrote the grant first; looking again"
-            );
+            info!("another process wrote the grant first; looking again");
             Ok(Claimed::Lost)
         }
         Err(StoreError::Refused(why)) => Ok(Claimed::Refused(why)),
@@ -170,42 +163,23 @@ async fn send(ctx: &Context, exchange: TokenRequest, sent_at: &SentAt) -> Attemp
 }
 
 /// A line for every attempt: its outcome and, where there is one, the reason.
-fn tell(spec: &ResolvedSpec, attempt: &Attempt, ending: &AttemptResult) {
+fn tell(attempt: &Attempt, ending: &AttemptResult) {
     let which = match attempt.which {
         Which::Candidate => "new authorization",
         Which::Current => "current",
         Which::Code => "authorization by link",
     };
-    let (namespace, connection, id) = (&spec.namespace, &spec.name, &attempt.id.0);
+    let id = &attempt.id.0;
     let rotation = attempt.claimed.rotation;
     let outcome = ending.outcome.label();
     match &ending.outcome {
         Outcome::Issued(issued) => {
             let lifetime = issued.lifetime.as_secs();
-            info!(
-                namespace,
-                connection,
-                attempt = id,
-                token = which,
-                rotation = rotation + 1,
-                outcome,
-                lifetime,
-                "refreshed"
-            );
+            info!(attempt = id, token = which, rotation = rotation + 1, outcome, lifetime, "refreshed");
         }
         Outcome::Failed(failure) => {
             let reason = failure.kind.reason().as_str();
-            warn!(
-                namespace,
-                connection,
-                attempt = id,
-                token = which,
-                rotation,
-                outcome,
-                reason,
-                "refresh failed: {}",
-                failure.detail
-            );
+            warn!(attempt = id, token = which, rotation, outcome, reason, "refresh failed: {}", failure.detail);
         }
     }
 }
@@ -225,29 +199,20 @@ async fn store(
             match settle(&current.value, attempt, ending) {
                 Settlement::AlreadyStored => return stored(ctx, ending, current, answered),
                 Settlement::Superseded => {
-                    info!(
-                        namespace = spec.namespace,
-                        connection = spec.name,
-                        attempt = attempt.id.0,
-                        "a newer attempt has won"
-                    );
+                    info!(attempt = attempt.id.0, "a newer attempt has won");
                     return Rotated::Reobserve;
                 }
                 Settlement::Write(grant) => {
                     let replaces = Some(current.version.as_str()).filter(|version| !version.is_empty());
                     match ctx.store.write_grant(spec, *grant, replaces).await {
                         Ok(written) => return stored(ctx, ending, written, answered),
-                        Err(error) => complain(spec, ending, &error),
+                        Err(error) => complain(ending, &error),
                     }
                 }
             }
         }
         if is_not_worth_more(ctx, ending, answered) {
-            warn!(
-                namespace = spec.namespace,
-                connection = spec.name,
-                "failed to store a failure; the claim that stays records it"
-            );
+            warn!("failed to store a failure; the claim that stays records it");
             return Rotated::Reobserve;
         }
         sleep(pause).await;
@@ -306,7 +271,7 @@ async fn reread(ctx: &Context, spec: &ResolvedSpec, attempt: &Attempt, ending: &
             seen.what.as_seen_by(&spec.uid)
         }
         Err(error) => {
-            complain(spec, ending, &error);
+            complain(ending, &error);
             return Reread::NotYet;
         }
     };
@@ -326,8 +291,6 @@ async fn reread(ctx: &Context, spec: &ResolvedSpec, attempt: &Attempt, ending: &
         },
         Base::Blocked => {
             error!(
-                namespace = spec.namespace,
-                connection = spec.name,
                 "failed to store a token response: the grant Secret is not the operator's any more; remove it, so that the response can be stored"
             );
             // For a connection that is gone, no one will.
@@ -343,7 +306,7 @@ async fn lives(ctx: &Context, spec: &ResolvedSpec) -> Option<bool> {
     Some(connection.is_some_and(|connection| connection.metadata.uid.as_ref() == Some(&spec.uid)))
 }
 
-fn complain(spec: &ResolvedSpec, ending: &AttemptResult, error: &StoreError) {
-    let (namespace, connection, outcome) = (&spec.namespace, &spec.name, ending.outcome.label());
-    warn!(namespace, connection, outcome, "failed to store a token response; retrying: {error}");
+fn complain(ending: &AttemptResult, error: &StoreError) {
+    let outcome = ending.outcome.label();
+    warn!(outcome, "failed to store a token response; retrying: {error}");
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use kube::ResourceExt;
 use tokio::time::timeout;
-use tracing::{debug, info, warn};
+use tracing::{Instrument, debug, info, warn};
 
 use super::observe::Observation;
 use crate::{
@@ -135,8 +135,7 @@ async fn put(
             Err(StoreError::Conflict) => return Ok(Written::Conflict),
             Err(StoreError::NotFound) => return Ok(Written::Done { told: Box::new(before.clone()) }),
             Err(StoreError::Refused(why)) => {
-                let (namespace, name) = (connection.namespace(), connection.name_any());
-                warn!(namespace, connection = name, "the status cannot be written, and is tried again: {why}");
+                warn!("the status cannot be written, and is tried again: {why}");
                 return Ok(Written::Refused);
             }
             Err(outage @ (StoreError::Unavailable(_) | StoreError::TimedOut)) => {
@@ -165,7 +164,7 @@ fn events(ctx: &Arc<Context>, connection: &PleoConnection, transitions: Vec<Tran
             }
         }
     };
-    drop(ctx.tracker.spawn(timeout(EVENTS_TIMEOUT, telling)));
+    drop(ctx.tracker.spawn(timeout(EVENTS_TIMEOUT, telling).in_current_span()));
 }
 
 /// Tells those who do not look at conditions: the webhook, and whoever watches for attacks.
@@ -180,8 +179,8 @@ fn alarm(ctx: &Arc<Context>, observation: &Observation, before: &PleoConnectionS
     let signals = signal::signals(&observation.snapshot, before, after, ctx.now(), &edits);
     let mut transitions = Vec::new();
     for signal in signals.into_iter().filter(|signal| is_news(ctx, observation, signal)) {
-        let (namespace, connection, kind) = (&spec.namespace, &spec.name, signal.kind.as_str());
-        warn!(namespace, connection, signal = kind, "{}", signal.message);
+        let kind = signal.kind.as_str();
+        warn!(signal = kind, "{}", signal.message);
         ctx.metrics.signal(signal.kind);
         // Where a condition says so as well, its own event was reported.
         if after.conditions.iter().all(|condition| condition.reason != kind) {
@@ -195,8 +194,8 @@ fn alarm(ctx: &Arc<Context>, observation: &Observation, before: &PleoConnectionS
 fn returned(ctx: &Arc<Context>, observation: &Observation) {
     let Some((token, message)) = adoption::returned(&observation.snapshot) else { return };
     if ctx.memory.is_first_return(&observation.snapshot.spec.uid, token) {
-        let (spec, reason) = (&observation.snapshot.spec, INITIAL_GRANT_RETURNED.to_owned());
-        warn!(namespace = spec.namespace, connection = spec.name, "{message}");
+        let reason = INITIAL_GRANT_RETURNED.to_owned();
+        warn!("{message}");
         events(ctx, &observation.connection, vec![Transition { reason, message, warning: true }]);
     }
 }
@@ -213,8 +212,7 @@ fn is_news(ctx: &Context, observation: &Observation, signal: &Signal) -> bool {
 
 /// An authorization by link ended: counted, and reported where it failed. The user's page shows it as well.
 pub fn report_authorization(ctx: &Arc<Context>, observation: &Observation, end: SessionEnd) {
-    let spec = &observation.snapshot.spec;
-    info!(namespace = spec.namespace, connection = spec.name, outcome = end.label(), "an authorization by link ended");
+    info!(outcome = end.label(), "an authorization by link ended");
     ctx.metrics.consent(end);
     let failed = |advice: &str| {
         let (reason, message) = (AUTHORIZATION_FAILED.to_owned(), advice.to_owned());

@@ -29,7 +29,7 @@ async fn a_revoked_grant_is_wiped_and_never_sent_again() {
     assert_eq!(told(&status, "Ready"), "False ReauthRequired");
     assert_eq!(told(&status, "Stalled"), "True ReauthRequired");
     assert!(condition(&status, "ReauthRequired").unwrap().message.contains("acme-grant"), "the way back is named");
-    assert_eq!(status.last_failure.unwrap().reason, "Refused");
+    assert_eq!(status.last_failure.unwrap().reason, "Rejected");
     nothing_is_left(&world).await;
 
     // Asking does not help, nor does a restart: only another token does.

@@ -151,7 +151,7 @@ async fn kubectl_pleo_tells_what_is_and_what_to_do() {
     assert!(run(&world, &["resume", "--all"]).1.contains("acme: resumed"));
     world.sandbox.revoke("acme");
     let (is_well, said) = run(&world, &["refresh", "acme", "--wait"]);
-    assert!(!is_well && said.contains("not refreshed (Refused)"), "{said}");
+    assert!(!is_well && said.contains("not refreshed (Rejected)"), "{said}");
     let status = world.until_reauth_is("acme", "GrantRefused").await;
     assert_eq!(told(&status, "Ready"), "False ReauthRequired");
     assert!(run(&world, &["status", "acme"]).1.contains("kubectl pleo connect acme"));

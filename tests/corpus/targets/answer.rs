@@ -69,8 +69,14 @@ fn a_token_that_can_be_read_is_not_lost(status: u16, body: &[u8], outcome: &Outc
         Outcome::Failed(_) => (None, None),
     };
     let (access, refresh) = (member(&members, "access_token"), member(&members, "refresh_token"));
-    assert!(access.is_none() || issued.0.map(|token| token.expose()) == access.as_deref(), "lost: {outcome:?}");
-    assert!(refresh.is_none() || issued.1.map(|token| token.expose()) == refresh.as_deref(), "lost: {outcome:?}");
+    assert!(
+        access.is_none() || issued.0.map(pleo_operator::domain::token::Opaque::expose) == access.as_deref(),
+        "lost: {outcome:?}"
+    );
+    assert!(
+        refresh.is_none() || issued.1.map(pleo_operator::domain::token::Opaque::expose) == refresh.as_deref(),
+        "lost: {outcome:?}"
+    );
 }
 
 fn is_success(status: u16) -> bool {
@@ -84,8 +90,10 @@ fn text<'a>(body: &'a Value, name: &str) -> Option<&'a str> {
 fn only_sensible_tokens_are_issued(status: u16, body: &[u8], issued: &TokenResponse) {
     assert!(is_success(status), "tokens come with 2xx only, not with {status}");
     assert!(members(body).is_some(), "tokens come in an object");
-    let tokens =
-        [issued.access.as_ref().map(|token| token.expose()), issued.refresh.as_ref().map(|token| token.expose())];
+    let tokens = [
+        issued.access.as_ref().map(pleo_operator::domain::token::Opaque::expose),
+        issued.refresh.as_ref().map(pleo_operator::domain::token::Opaque::expose),
+    ];
     assert!(tokens.iter().flatten().count() > 0 && tokens.iter().flatten().all(|token| !token.is_empty()));
     assert!(issued.lifetime <= DAY, "{:?}", issued.lifetime);
     let (length, plain) = (issued.token_type.len(), issued.token_type.bytes().all(|byte| byte.is_ascii_alphabetic()));
@@ -143,8 +151,16 @@ fn the_same_without_repetition_means_what_it_says(status: u16, body: &Value, out
     let (access, refresh) = (text(body, "access_token"), text(body, "refresh_token"));
     match (&again, outcome) {
         (Outcome::Issued(again), Outcome::Issued(issued)) => {
-            assert_eq!(again.access.as_ref().map(|token| token.expose()), access, "exactly as received");
-            assert_eq!(again.refresh.as_ref().map(|token| token.expose()), refresh, "exactly as received");
+            assert_eq!(
+                again.access.as_ref().map(pleo_operator::domain::token::Opaque::expose),
+                access,
+                "exactly as received"
+            );
+            assert_eq!(
+                again.refresh.as_ref().map(pleo_operator::domain::token::Opaque::expose),
+                refresh,
+                "exactly as received"
+            );
             assert_eq!((&again.access, &again.refresh), (&issued.access, &issued.refresh), "in either form");
             assert_eq!(again.token_type, issued.token_type);
         }

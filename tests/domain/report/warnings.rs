@@ -250,7 +250,8 @@ fn others_hear_when_a_human_is_needed_and_when_all_is_well_again() {
             (NoticeKind::ReauthRequired, "GrantRefused"),
         ]
     );
-    let ids: std::collections::BTreeSet<_> = told.iter().map(|notice| notice.id()).collect();
+    let ids: std::collections::BTreeSet<_> =
+        told.iter().map(pleo_operator::domain::report::notice::Notice::id).collect();
     assert_eq!(ids.len(), 3);
 }
 

@@ -41,7 +41,7 @@ impl Trouble {
             self.happen(stage, event);
         }
         if stage.now < self.outage {
-            stage.hosts.iter().filter_map(|host| host.line()).for_each(|line| line.cut_off());
+            stage.hosts.iter().filter_map(|host| host.line()).for_each(pleo_apiserver::SimClient::cut_off);
         }
     }
 

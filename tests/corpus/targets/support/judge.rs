@@ -59,7 +59,7 @@ fn stored_times(grant: &Grant) -> Vec<Timestamp> {
     let retry = grant.current.as_ref().and_then(|pair| pair.refresh.attempts.retry());
     [
         issue.map(|issue| issue.issued_at),
-        issue.map(|issue| issue.expires_at()),
+        issue.map(pleo_operator::domain::ledger::held::Issue::expires_at),
         claim.map(|claim| claim.started_at),
         claim.map(|claim| claim.ends_at),
         retry.map(|retry| retry.failed_at),
