@@ -3,7 +3,7 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 BIN := $(TARGET)/debug
 CRD := crds/pleo.io_pleoconnections.yaml
 MUTANTS := 27.1.0
-MDBOOK := 0.5.1
+MDBOOK := 0.5.4
 FUZZ := 0.13.2
 .DEFAULT_GOAL := help
 .PHONY: help build demo test simulate consents model mistakes mutants fuzz e2e browser check chart consumers crds manifests image plugin testbed nodes cluster sandbox site fmt clean lint docs drift dependencies tools

@@ -20,8 +20,8 @@
 //! 2. **Decide.** [`domain::plan::decide::decide`] makes one decision. First the token Secret is created, still empty, so that
 //!    a missing right shows before a token is used. Then the refresh token is *adopted* ([`domain::plan::adoption`]): it
 //!    becomes the *candidate* in the grant Secret, a private object that also has the *ledger* of all that was tried. No token
-//!    is adopted twice for one server and client, and the newest accepted authorization wins ([`domain::ledger::consents`]).
-//! 3. **Rotate.** [`operator::steps::rotate`] is the heart. It **claims** the token by compare-and-swap on the grant Secret;
+//!    is adopted twice for one server and client, and the newest accepted authorization wins ([`domain::ledger::history`]).
+//! 3. **Rotate.** [`operator::steps::rotate`] is the central step. It **claims** the token by compare-and-swap on the grant Secret;
 //!    checks again that it may still send, once the connection to the server is established ([`pleo`]); **sends** the token,
 //!    once; and **commits** the new pair, in one write, however long that takes. A failure is recorded instead, by what it
 //!    means for the token ([`domain::failure`], [`domain::commit::settlement::settle`]).
@@ -46,7 +46,7 @@
 //! | [`plugin`] | `kubectl pleo`, a program of its own | the modules below but `operator`, `notify` and `telemetry` |
 //! | [`web`] | the authorization pages | its port, `cluster` |
 //! | [`operator`] | joins the rest: watches, steps, leader election, drain | the modules below |
-//! | [`cluster`] | all that talks to the API server | Kubernetes |
+//! | [`cluster`] | reads and writes of the API server | Kubernetes |
 //! | [`pleo`] | all that talks to Pleo's authorization server | HTTPS |
 //! | [`notify`] | notifies a webhook when a user must authorize | one URL |
 //! | [`telemetry`] | metrics, logs, the admin endpoint | its port |
@@ -62,7 +62,7 @@
 //!
 //! - **I1** At most one token request is in flight per rotation, and no refresh token is sent twice, except the bounded
 //!   retries of an attempt that was certainly not sent, or whose outcome is unknown.
-//! - **I2** A pair that was received is committed, or the process died between the two, or a newer authorization had replaced
+//! - **I2** A pair that was received is committed, or the process ended between the two, or a newer authorization had replaced
 //!   its grant.
 //! - **I3** After a recorded rejection that token is never sent again, and nothing is sent until there is another token. (A
 //!   candidate that the wrong server rejected outright, or from the wrong client, may be tried once where, or as whom, the
@@ -77,6 +77,8 @@
 //! - **I9** A working grant is never given up for one that was not accepted.
 //!
 //! ## What enforces the rules
+//!
+//! `kubectl pleo connect` sends one request of its own, for a code that it alone has; everything else goes through *Rotate*.
 //!
 //! A token cannot be printed ([`domain::token::Opaque`]) and is wiped when dropped. A used token cannot be sent: sending
 //! moves it ([`pleo::TokenRequest`]). An outcome must be handled ([`domain::failure::Outcome`]), and the result of an attempt

@@ -32,7 +32,7 @@ use pleo_operator::{
     operator::{context::Policy, run::Operator},
     pleo::HttpTokenEndpoint,
     telemetry::{admin, logs, metrics::Metrics},
-    web::{self, visit::Site},
+    web::{self, authorize::Site},
 };
 use tokio::{
     net::TcpListener,
@@ -111,7 +111,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The pages to consent on, where people are told of them. Each replica serves them, leading or not.
+/// The authorization pages, if there is an address for them. Each replica serves them, leading or not.
 async fn pages(args: &RunArgs, client: kube::Client, stop: &CancellationToken) -> anyhow::Result<JoinHandle<()>> {
     let Some(address) = args.public_url.clone() else { return Ok(tokio::spawn(async {})) };
     let listener = TcpListener::bind(args.link_address)

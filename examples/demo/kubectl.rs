@@ -38,12 +38,12 @@ impl World {
         let output =
             output.with_context(|| format!("`{}` hangs", as_typed(arguments)))?.context("cannot run kubectl")?;
         let text = |bytes| String::from_utf8(bytes).context("kubectl printed something that is no text");
-        let (told, warnings) = (text(output.stdout)?, text(output.stderr)?);
+        let (shown, warnings) = (text(output.stdout)?, text(output.stderr)?);
         if !output.status.success() {
             let words = if self.screen.holds_a_secret(&warnings) { "(a secret is in its answer)" } else { &warnings };
-            bail!("not as told: `{}` failed: {}", as_typed(arguments), words.trim());
+            bail!("not as expected: `{}` failed: {}", as_typed(arguments), words.trim());
         }
-        Ok((told, warnings))
+        Ok((shown, warnings))
     }
 
     /// Runs a kubectl that goes on and on, and shows its lines until one is `enough`.
@@ -58,11 +58,11 @@ impl World {
                     return Ok(());
                 }
             }
-            bail!("not as told: `{}` ended too early", as_typed(arguments))
+            bail!("not as expected: `{}` ended too early", as_typed(arguments))
         };
         let watched = tokio::time::timeout(PATIENCE, watching).await;
         child.kill().await.context("cannot end kubectl")?;
-        watched.with_context(|| format!("not as told: `{}` showed too little in time", as_typed(arguments)))?
+        watched.with_context(|| format!("not as expected: `{}` showed too little in time", as_typed(arguments)))?
     }
 
     fn command(&self, arguments: &[&str]) -> Command {

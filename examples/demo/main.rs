@@ -2,15 +2,15 @@
 //!
 //! Everything runs on this machine: etcd and kube-apiserver, the sandbox, and the operator as a process of its own. All
 //! commands that are shown are run as shown. Nothing is left behind, however it ends. With `KEEP=1` in the environment
-//! it stays at the end, for playing. Exit status: 0 if all went as told, 130 after Ctrl-C on the way, 1 otherwise.
+//! it stays at the end, for playing. Exit status: 0 if all checks passed, 130 after Ctrl-C on the way, 1 otherwise.
 
 mod consumer;
-mod human;
 mod kubectl;
 mod operator;
 mod play;
 mod screen;
 mod story;
+mod user;
 mod world;
 
 use std::{
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 /// How a demo ended that did not fail.
 enum End {
-    Told,
+    Passed,
     Interrupted,
 }
 
@@ -40,10 +40,10 @@ async fn main() -> ExitCode {
         Err(error) => Err(error).context("cannot listen for signals"),
     };
     match ended {
-        Ok(End::Told) => ExitCode::SUCCESS,
+        Ok(End::Passed) => ExitCode::SUCCESS,
         Ok(End::Interrupted) => ExitCode::from(130),
         Err(error) => {
-            // There is nobody left to be told if even this cannot be written.
+            // There is no way left to report it if even this cannot be written.
             let _ = writeln!(io::stderr(), "\ndemo: {error:#}");
             ExitCode::FAILURE
         }
@@ -58,30 +58,30 @@ async fn demo(signals: &mut Signals) -> anyhow::Result<End> {
     };
     let mut operator = Operator::start(&world)?;
     let about = operator.about.clone();
-    let told = tokio::select! {
+    let shown = tokio::select! {
         biased;
         () = signals.received() => Ok(End::Interrupted),
         ended = operator.ended() => ended,
-        told = tokio::time::timeout(PATIENCE, story::tell(&world, &about)) => told.context("the demo hangs").flatten(),
+        shown = tokio::time::timeout(PATIENCE, story::tell(&world, &about)) => shown.context("the demo hangs").flatten(),
     };
-    let told = match told {
-        Ok(End::Told) if stays() => tokio::select! {
+    let shown = match shown {
+        Ok(End::Passed) if stays() => tokio::select! {
             biased;
-            () = signals.received() => Ok(End::Told),
+            () = signals.received() => Ok(End::Passed),
             ended = operator.ended() => ended,
             played = play::play(&world, &about) => played,
         },
-        told => told,
+        shown => shown,
     };
-    if told.is_err() {
+    if shown.is_err() {
         world.screen.last_words(&about.log()?);
     }
-    let told = told?;
+    let shown = shown?;
     operator.stop().await?;
-    if let End::Told = told {
+    if let End::Passed = shown {
         story::the_end(&world, &about)?;
     }
-    Ok(told)
+    Ok(shown)
 }
 
 async fn prepare() -> anyhow::Result<World> {
@@ -118,7 +118,7 @@ impl Signals {
 /// Ends the demo with a clear line unless that holds.
 fn expect(holds: bool, what: impl FnOnce() -> String) -> anyhow::Result<()> {
     if !holds {
-        bail!("not as told: {}", what());
+        bail!("not as expected: {}", what());
     }
     Ok(())
 }

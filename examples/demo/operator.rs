@@ -69,10 +69,10 @@ impl Operator {
         Ok(Self { about, child, guard: Some(guard) })
     }
 
-    /// Waits until it ends, which it should not do by itself.
+    /// Waits until it ends, which it should not do unasked.
     pub async fn ended(&mut self) -> anyhow::Result<End> {
         let status = self.child.wait().await.context("cannot wait for the operator")?;
-        bail!("not as told: the operator ended by itself ({status})")
+        bail!("not as expected: the operator ended unasked ({status})")
     }
 
     /// SIGTERM: it drains, gives the Lease back, and ends with 0.
@@ -81,7 +81,7 @@ impl Operator {
             writeln!(guard, "TERM").context("the operator's guard is gone")?;
         }
         let ended = tokio::time::timeout(DRAINED, self.child.wait()).await;
-        let status = ended.context("not as told: the operator did not end after SIGTERM")?;
+        let status = ended.context("not as expected: the operator did not end after SIGTERM")?;
         let status = status.context("cannot wait for the operator")?;
         crate::expect(ExitStatus::success(&status), || format!("the operator ended with {status} after SIGTERM"))
     }

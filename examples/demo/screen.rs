@@ -53,7 +53,7 @@ impl Screen {
         let lines: Vec<&str> = log.lines().collect();
         let tail = lines[lines.len().saturating_sub(15)..].join("\n");
         let tail = if self.holds_a_secret(&tail) { "(a secret stands in it: it is not shown)" } else { &tail };
-        // The error itself is told anyhow.
+        // The error itself is reported anyway.
         let _ = writeln!(io::stderr(), "\nThe operator's log ended with:\n{tail}");
     }
 
@@ -66,7 +66,7 @@ impl Screen {
 
     fn line(&self, text: &str) -> anyhow::Result<()> {
         if self.holds_a_secret(text) {
-            bail!("not as told: a line would have shown a secret; it was not printed");
+            bail!("not as expected: a line would have shown a secret; it was not printed");
         }
         let mut out = io::stdout().lock();
         writeln!(out, "{text}").and_then(|()| out.flush()).context("cannot write to standard output")

@@ -28,7 +28,7 @@ pub async fn tell(world: &World, operator: &About) -> anyhow::Result<End> {
     revoke(world).await?;
     consent_again(world).await?;
     look_back(world, operator).await?;
-    Ok(End::Told)
+    Ok(End::Passed)
 }
 
 /// Before the operator is started.
@@ -81,8 +81,8 @@ async fn look_at_the_secrets(world: &World) -> anyhow::Result<()> {
          removed: 0 keys.",
     )?;
     let listed = world.kubectl(&["get", "secrets"]).await?;
-    let spent = listed.lines().find(|line| line.starts_with("acme-grant ")).unwrap_or_default();
-    expect(spent.split_whitespace().nth(2) == Some("0"), || "the used token is still in acme-grant".to_owned())?;
+    let initial = listed.lines().find(|line| line.starts_with("acme-grant ")).unwrap_or_default();
+    expect(initial.split_whitespace().nth(2) == Some("0"), || "the used token is still in acme-grant".to_owned())?;
     no_copy_is_left(world).await?;
     screen.say("A pod with examples/pod.yaml reads the token from a file, and calls the API.")?;
     use_the_token(world).await?;
@@ -118,12 +118,12 @@ async fn revoke(world: &World) -> anyhow::Result<()> {
     world.kubectl(&["wait", "--for=condition=ReauthRequired", "pleo/acme", "--timeout=30s"]).await?;
     world.kubectl(&["get", "pleo", "acme"]).await?;
     screen.say("Its conditions report what happened, and what to do.")?;
-    let told = world.kubectl(&["get", "pleo", "acme", "-o", SHOW_CONDITIONS]).await?;
+    let shown = world.kubectl(&["get", "pleo", "acme", "-o", SHOW_CONDITIONS]).await?;
     world.kubectl(&["get", "pleo", "acme", "-o", SHOW_MESSAGE]).await?;
-    expect(told.contains("ReauthRequired is True: GrantRefused"), || "the condition has another reason".to_owned())?;
+    expect(shown.contains("ReauthRequired is True: GrantRefused"), || "the condition has another reason".to_owned())?;
     screen.say("The rejected tokens were wiped. The state in a pod's file says that a user must authorize again.")?;
     let described = world.kubectl(&["describe", "secret", "acme-token"]).await?;
-    expect(!described.contains("access_token:"), || "a dead token was left in the Secret".to_owned())?;
+    expect(!described.contains("access_token:"), || "a rejected token was left in the Secret".to_owned())?;
     let state = world.kubectl(&["get", "secret", "acme-token", "-o", SHOW_STATE]).await?;
     expect(state.trim() == "ReauthRequired", || format!("the state is {}", state.trim()))?;
     let refusals = world.sandbox.counters(CONNECTION).refusals;
@@ -202,6 +202,6 @@ async fn no_copy_is_left(world: &World) -> anyhow::Result<()> {
 }
 
 async fn rotation(world: &World) -> anyhow::Result<u64> {
-    let told = world.quietly(&["get", "pleo", "acme", "-o", "jsonpath={.status.rotation}"]).await?;
-    told.parse().with_context(|| format!("not as told: the rotation is {told:?}"))
+    let shown = world.quietly(&["get", "pleo", "acme", "-o", "jsonpath={.status.rotation}"]).await?;
+    shown.parse().with_context(|| format!("not as expected: the rotation is {shown:?}"))
 }

@@ -44,13 +44,13 @@ impl World {
         self.private_file("sandbox.yaml", &filled)
     }
 
-    /// A human consents: `examples/consent.yaml` with the refresh token that it gave, as a file.
+    /// A user authorizes: `examples/consent.yaml` with the refresh token that it returned, as a file.
     pub fn consent_file(&self) -> anyhow::Result<PathBuf> {
         let token = self.sandbox.consent(CONNECTION);
         self.private_file("consent.yaml", &CONSENT_YAML.replace("${REFRESH_TOKEN}", &quoted(&token)?))
     }
 
-    /// Beside the cluster's own files, in a folder that nobody else can read, and that is removed with them.
+    /// Beside the cluster's own files, in a folder that no one else can read, and that is removed with them.
     pub fn private_file(&self, name: &str, content: &str) -> anyhow::Result<PathBuf> {
         let path = self.cluster.folder().join(name);
         let mut options = fs::OpenOptions::new();

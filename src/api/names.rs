@@ -4,24 +4,24 @@
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// The value of [`MANAGED_BY_LABEL`], also the field manager and the reporter of events.
 pub const OPERATOR: &str = "pleo-operator";
-/// On our Secrets: the name of the connection. On pods: the wish to be told of rotations.
+/// On our Secrets: the name of the connection. On pods: asks for notification of rotations.
 pub const CONNECTION_LABEL: &str = "pleo.io/connection";
 /// Prefix of the labels on grant Secrets that name the fingerprint of each token ever adopted. The label's
-/// presence is what is searched for, so that the same consent is not used by two connections.
+/// presence is what is searched for, so that two connections do not use the same authorization.
 pub const ADOPTED_LABEL_PREFIX: &str = "adopted.pleo.io/";
 /// A new value asks for one refresh now.
 pub const REFRESH_REQUESTED_ANNOTATION: &str = "pleo.io/refresh-requested-at";
-/// On pods that bear [`CONNECTION_LABEL`]: what the token Secret says now. Writing it makes the kubelet bring the file at once.
+/// On pods with [`CONNECTION_LABEL`]: what the token Secret says now. Writing it makes the kubelet bring the file at once.
 pub const ROTATION_ANNOTATION: &str = "pleo.io/rotation";
 /// On the pod template of a restart target: the rotation that it was restarted for.
 pub const RESTARTED_FOR_ANNOTATION: &str = "pleo.io/restarted-for";
 /// Where `kubectl apply` keeps a copy of what was applied: the whole Secret, token included.
 pub const LAST_APPLIED_ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// The reason of the event that tells of a consent by link that came to nothing.
+/// The reason of the event for an authorization by link that failed.
 pub const AUTHORIZATION_FAILED: &str = "AuthorizationFailed";
 
-/// The reason of the event that tells of an adopted token that another program puts back.
+/// The reason of the event for an adopted token that another program puts back.
 pub const INITIAL_GRANT_RETURNED: &str = "InitialGrantReturned";
 
 /// Names of Secrets that only the operator may use.

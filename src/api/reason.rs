@@ -1,5 +1,5 @@
 //! Every reason that a user can see, shared by conditions, events and logs. Names are API: they never change. What each means,
-//! and how it is fixed, is in `docs/troubleshooting.md`.
+//! and how it is fixed, is in `docs/conditions.md` and `docs/troubleshooting.md`.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -184,7 +184,7 @@ reasons! {
         ServerChanged,
         /// The grant belongs to another client than that of the client Secret.
         ClientChanged,
-        /// The grant Secret is older than this connection.
+        /// The grant Secret is older than this connection, or than what its status reports.
         GrantRestored,
     }
 }
@@ -273,13 +273,13 @@ reasons! {
 reasons! {
     /// `state` in the token Secret.
     TokenState {
-        /// No refresh yet: there is no token.
+        /// There is no token yet.
         Pending,
         /// The token is usable.
         Ready,
         /// The token has expired.
         Expired,
-        /// There is no token; a user must authorize.
+        /// There is no token, since the server rejected the grant; a user must authorize.
         ReauthRequired,
     }
 }

@@ -23,7 +23,7 @@ use clap::{CommandFactory, Parser};
 use pleo_operator::plugin::{
     args::{Cli, Command},
     change, check,
-    cluster::{Cluster, Trouble},
+    cluster::{CliError, Cluster},
     connect, status,
 };
 
@@ -43,7 +43,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: Cli) -> Result<String, Trouble> {
+async fn run(cli: Cli) -> Result<String, CliError> {
     if let Command::Completion { shell } = cli.command {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut Cli::command(), "kubectl-pleo", &mut script);

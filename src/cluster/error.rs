@@ -17,7 +17,7 @@ pub enum StoreError {
     /// The API server does not want it: rights, admission policy, quota.
     #[error("the API server rejected it: {0}")]
     Refused(String),
-    /// No answer, or none that tells: it may have been done or not.
+    /// No answer, or none that decides it: it may have been done or not.
     #[error("the API server could not be reached")]
     Unavailable(#[source] Box<kube::Error>),
     /// No answer in time: it may have been done or not.
@@ -50,7 +50,7 @@ impl StoreError {
 
     /// The same about someone else's object: what a right or a policy says is passed on; what validation says may quote
     /// the object.
-    pub(super) fn about_others(self) -> Self {
+    pub(super) fn redact_foreign(self) -> Self {
         let tells_of_rights = |message: &str| message.contains("is forbidden") || message.contains("denied request");
         match self {
             Self::Refused(message) if !tells_of_rights(&message) => Self::Refused(

@@ -20,7 +20,7 @@ use crate::{
 const MAX_NOTE: usize = 1024;
 
 impl Store {
-    /// Tells of a transition. `reporter` is this process; `now` makes the event's name unique.
+    /// Writes an event for a transition. `reporter` is this process; `now` makes the event's name unique.
     ///
     /// # Errors
     /// If the API server gave no answer or refused.
@@ -65,6 +65,6 @@ impl Store {
             ..Event::default()
         };
         let api: Api<Event> = Api::namespaced(self.client(), &namespace);
-        self.call_aside(api.create(&PostParams::default(), &event)).await.map(|_| ())
+        self.best_effort_call(api.create(&PostParams::default(), &event)).await.map(|_| ())
     }
 }

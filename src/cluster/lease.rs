@@ -4,7 +4,7 @@
 //! - every write is a PUT with the resourceVersion that was read;
 //! - another holder's expiry is judged on our own monotonic clock, since we last saw its record change;
 //! - who leads stops at the renew deadline, two thirds of the lease, and no attempt outlives that;
-//! - a holder with our identity and another process UUID is a dead process of this pod: no wait;
+//! - a holder with our identity and another process UUID is a process of this pod that has ended: no wait;
 //! - it is released only when all work is done.
 
 use std::{
@@ -78,7 +78,7 @@ pub struct Elector {
     /// Another holder's record, and when we last saw it change.
     seen: Option<(LeaseSpec, Instant)>,
     /// What was complained of last: once is enough.
-    told: Option<String>,
+    logged: Option<String>,
 }
 
 impl Elector {
@@ -86,7 +86,7 @@ impl Elector {
     pub fn new(store: Store, config: LeaseConfig, me: Holder, clock: Clock) -> Self {
         let leadership =
             Leadership { held: Arc::default(), deadline: config.renew_deadline(), clock: Arc::clone(&clock) };
-        Self { store, config, me, clock, leadership, seen: None, told: None }
+        Self { store, config, me, clock, leadership, seen: None, logged: None }
     }
 
     /// What the rest of the process sees.
@@ -100,10 +100,10 @@ impl Elector {
         loop {
             let begun = Stopwatch::start(&self.clock);
             let left = renewed.map_or(self.config.renew_deadline(), |at| self.left(&at));
-            // One dead connection must not cost the Lease: there is time for another attempt.
+            // One broken connection must not cost the Lease: there is time for another attempt.
             let budget = left.min((self.config.renew_deadline() / 2).max(Duration::from_secs(1)));
             match timeout(budget, self.attempt()).await {
-                Ok(Ok(true)) => (renewed, self.told) = (Some(begun), None),
+                Ok(Ok(true)) => (renewed, self.logged) = (Some(begun), None),
                 Ok(Ok(false)) => renewed = None,
                 Ok(Err(error)) => self.say(&error),
                 Err(_) => debug!("the Lease could not be renewed in time"),
@@ -122,7 +122,7 @@ impl Elector {
     }
 
     fn say(&mut self, error: &StoreError) {
-        if self.told.replace(error.to_string()).as_deref() == Some(error.to_string().as_str()) {
+        if self.logged.replace(error.to_string()).as_deref() == Some(error.to_string().as_str()) {
             return;
         }
         match error {
@@ -169,7 +169,7 @@ impl Elector {
         Ok(true)
     }
 
-    /// No two living processes share an identity.
+    /// No two running processes share an identity.
     fn is_dead_process_of_this_pod(&self, holder: &str) -> bool {
         holder
             .rsplit_once('_')

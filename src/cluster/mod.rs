@@ -1,4 +1,4 @@
-//! The edge to the API server: all reads and writes of objects, and the Lease. What a write means is decided elsewhere.
+//! The edge to the API server: reads and writes of objects, and the Lease. (Watches are in `operator`.) What a write means is decided elsewhere.
 
 pub mod client;
 pub mod connections;
@@ -55,7 +55,7 @@ impl Store {
         self.client.clone()
     }
 
-    /// When a call last failed for want of an answer. Whoever could not reach the API server then may still write.
+    /// When a call last failed for want of an answer. A process that could not reach the API server then may still write.
     pub fn last_failure(&self) -> Option<Instant> {
         *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -70,8 +70,8 @@ impl Store {
 
     /// A call that no token depends on. That it hangs says nothing about those who store tokens, so no one's claim is waited
     /// for any longer; and what is said about other people's objects may quote them, so it is cut short.
-    async fn call_aside<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, StoreError> {
-        in_time(call).await.map_err(StoreError::about_others)
+    async fn best_effort_call<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, StoreError> {
+        in_time(call).await.map_err(StoreError::redact_foreign)
     }
 }
 

@@ -17,24 +17,29 @@ const ON_A_NODE: &str = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=F
 const PAGE: u32 = 100;
 
 impl Store {
-    /// The names of the pods on a node that bear this connection's label, and not yet this mark.
+    /// The names of the pods on a node with this connection's label and not yet this mark.
     ///
     /// # Errors
     /// If the API server gave no answer or refused.
-    pub async fn untold_pods(&self, namespace: &str, connection: &str, mark: &str) -> Result<Vec<String>, StoreError> {
+    pub async fn unnotified_pods(
+        &self,
+        namespace: &str,
+        connection: &str,
+        mark: &str,
+    ) -> Result<Vec<String>, StoreError> {
         let api: Api<Pod> = Api::namespaced(self.client(), namespace);
         let label = format!("{}={connection}", names::CONNECTION_LABEL);
         let mut page = ListParams::default().labels(&label).fields(ON_A_NODE).limit(PAGE);
-        let mut untold = Vec::new();
+        let mut unnotified = Vec::new();
         loop {
-            let list = self.call_aside(api.list_metadata(&page)).await?;
-            let is_untold = |told: Option<&String>| told.is_none_or(|told| told != mark);
+            let list = self.best_effort_call(api.list_metadata(&page)).await?;
+            let is_unnotified = |notified: Option<&String>| notified.is_none_or(|notified| notified != mark);
             let pods = list.items.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
-            let pods = pods.filter(|pod| is_untold(pod.annotations().get(names::ROTATION_ANNOTATION)));
-            untold.extend(pods.map(kube::ResourceExt::name_any));
+            let pods = pods.filter(|pod| is_unnotified(pod.annotations().get(names::ROTATION_ANNOTATION)));
+            unnotified.extend(pods.map(kube::ResourceExt::name_any));
             match list.metadata.continue_.filter(|next| !next.is_empty()) {
                 Some(next) => page = page.continue_token(&next),
-                None => return Ok(untold),
+                None => return Ok(unnotified),
             }
         }
     }
@@ -44,10 +49,10 @@ impl Store {
     ///
     /// # Errors
     /// If the pod is gone, or the API server gave no answer or refused.
-    pub async fn tell_pod(&self, namespace: &str, pod: &str, mark: &str) -> Result<(), StoreError> {
+    pub async fn notify_pod(&self, namespace: &str, pod: &str, mark: &str) -> Result<(), StoreError> {
         let api: Api<Pod> = Api::namespaced(self.client(), namespace);
         let patch = Patch::Merge(json!({ "metadata": { "annotations": { names::ROTATION_ANNOTATION: mark } } }));
         let parameters = PatchParams { field_manager: manager(), ..PatchParams::default() };
-        self.call_aside(api.patch_metadata(pod, &parameters, &patch)).await.map(drop)
+        self.best_effort_call(api.patch_metadata(pod, &parameters, &patch)).await.map(drop)
     }
 }

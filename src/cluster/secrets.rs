@@ -1,5 +1,6 @@
 //! Secrets: reading them, and writing the two kinds that are ours. Every write of an existing Secret is a
-//! compare-and-swap on its resourceVersion, as a merge patch, so that what others put there stays.
+//! compare-and-swap on its resourceVersion, as a merge patch, so that metadata and keys of others stay (in the
+//! token Secret, which pods mount, only metadata).
 
 use std::collections::BTreeMap;
 
@@ -43,7 +44,7 @@ impl Store {
         self.call(self.secrets(namespace).get_opt(name)).await
     }
 
-    /// The grant Secret of a connection. Whose it is, this connection's or an earlier namesake's, is not told here.
+    /// The grant Secret of a connection. Whose it is, this connection's or an earlier namesake's, is not decided here.
     ///
     /// # Errors
     /// If the API server gave no answer or refused.
@@ -136,8 +137,8 @@ impl Store {
     ) -> Result<TokenSecret, StoreError> {
         let mut metadata = metadata(spec, spec.secret_name.clone(), projection::labels(spec));
         metadata.annotations = Some(spec.secret_annotations.clone()).filter(|annotations| !annotations.is_empty());
-        let surplus = replaces.map(|old| old.value.surplus.clone()).unwrap_or_default();
-        let absent = content.absent_keys().map(str::to_owned).chain(surplus).collect();
+        let unknown_keys = replaces.map(|old| old.value.unknown_keys.clone()).unwrap_or_default();
+        let absent = content.absent_keys().map(str::to_owned).chain(unknown_keys).collect();
         let secret = Secret { metadata, type_: Some(names::OPAQUE_SECRET_TYPE.to_owned()), ..Secret::default() };
         let version = self.write(secret, content.encode(), absent, replaces.map(|old| old.version.as_str())).await?;
         let wanted = |labels: Option<&BTreeMap<String, String>>, more| {
@@ -148,7 +149,7 @@ impl Store {
         Ok(TokenSecret::Ours(Versioned {
             value: Published {
                 content: Some(content.clone()),
-                surplus: Vec::new(),
+                unknown_keys: Vec::new(),
                 labels: wanted(replaces.map(|old| &old.value.labels), projection::labels(spec)),
                 annotations: wanted(replaces.map(|old| &old.value.annotations), spec.secret_annotations.clone()),
                 owner: Some(spec.uid.clone()),
@@ -195,7 +196,7 @@ impl Store {
     ///
     /// # Errors
     /// If the API server gave no answer or refused.
-    pub async fn retire_token(&self, spec: &ResolvedSpec, name: &str) -> Result<(), StoreError> {
+    pub async fn delete_old_token(&self, spec: &ResolvedSpec, name: &str) -> Result<(), StoreError> {
         let Some(secret) = self.read_secret(&spec.namespace, name).await? else { return Ok(()) };
         let owner = owner(&secret);
         if !is_ours(&secret, &spec.name)
@@ -222,17 +223,17 @@ impl Store {
     ///
     /// # Errors
     /// If the Secret changed meanwhile, or the API server gave no answer or refused.
-    pub async fn remove_token(&self, namespace: &str, tidying: &TokenRemoval) -> Result<(), StoreError> {
+    pub async fn remove_token(&self, namespace: &str, token_removal: &TokenRemoval) -> Result<(), StoreError> {
         let api = self.secrets(namespace);
-        let version = &tidying.version;
-        let metadata = match tidying.copied {
+        let version = &token_removal.version;
+        let metadata = match token_removal.copied {
             true => json!({ "resourceVersion": version, "annotations": { names::LAST_APPLIED_ANNOTATION: null } }),
             false => json!({ "resourceVersion": version }),
         };
-        let patch = Patch::Merge(json!({ "metadata": metadata, "data": { tidying.key.as_str(): null } }));
+        let patch = Patch::Merge(json!({ "metadata": metadata, "data": { token_removal.key.as_str(): null } }));
         let parameters = PatchParams { field_manager: manager(), ..PatchParams::default() };
         // Not noted as our own: another connection may look at the same Secret.
-        self.call(api.patch(&tidying.secret, &parameters, &patch)).await.map(|_| ())
+        self.call(api.patch(&token_removal.secret, &parameters, &patch)).await.map(|_| ())
     }
 
     /// The connection in `scopes` (namespaces; none: all), other than this one, that adopted this token.
@@ -300,7 +301,7 @@ fn is_ours(secret: &Secret, connection: &str) -> bool {
     projection::own_labels(connection).iter().all(|(key, value)| secret.labels().get(key) == Some(value))
 }
 
-/// A grant Secret of ours. Its type can never be changed; labels can be lost, and the owner tells as well.
+/// A grant Secret of ours. Its type can never be changed; labels can be lost, and the owner identifies it too.
 fn is_grant(secret: &Secret, connection: &str) -> bool {
     let owned = secret
         .owner_references()

@@ -38,6 +38,6 @@ impl Store {
         let patch = Patch::Merge(json!({ "spec": { "template": { "metadata": { "annotations": annotations } } } }));
         let parameters = PatchParams { field_manager: manager(), ..PatchParams::default() };
         let api: Api<K> = Api::namespaced(self.client(), namespace);
-        self.call_aside(api.patch_metadata(name, &parameters, &patch)).await.map(drop)
+        self.best_effort_call(api.patch_metadata(name, &parameters, &patch)).await.map(drop)
     }
 }

@@ -44,13 +44,13 @@ pub struct Failure {
 /// What a failure means for the token that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureKind {
-    /// Connection refused, DNS, TLS handshake: unspent.
+    /// Connection refused, DNS, TLS handshake: not used.
     NotSent,
-    /// 429: unspent.
+    /// 429: not used.
     Throttled,
-    /// A time-out or reset after sending, 5xx, or an answer that says nothing we know: possibly spent.
+    /// A time-out or reset after sending, 5xx, or an answer that says nothing we know: possibly used.
     OutcomeUnknown,
-    /// The client or the request is wrong: unspent, and useless to repeat.
+    /// The client or the request is wrong: not used, and useless to repeat.
     Misconfigured(Misconfiguration),
     /// A 4xx other than 429 with `invalid_grant` or `invalid_token`: never accepted again.
     Rejected(RejectionCode),
@@ -105,7 +105,7 @@ impl Outcome {
 }
 
 impl Failure {
-    /// A failure without a wish of the server's.
+    /// A failure without `Retry-After`.
     pub fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), retry_after: None }
     }

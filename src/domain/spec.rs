@@ -14,7 +14,7 @@ use crate::api::{Authentication, Environment, PleoConnection, PleoConnectionSpec
 /// A declared connection, whole and checked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ResolvedSpec {
-    /// `metadata.uid`: tells this connection from an earlier namesake.
+    /// `metadata.uid`: distinguishes this connection from a deleted one of the same name.
     pub uid: String,
     /// `metadata.namespace`.
     pub namespace: String,
@@ -95,8 +95,8 @@ pub enum SpecProblem {
 
 const PRODUCTION: &str = "https://auth.pleo.io/oauth/token";
 const STAGING: &str = "https://auth.staging.pleo.io/oauth/token";
-const PRODUCTION_CONSENT: &str = "https://auth.pleo.io/oauth/authorize";
-const STAGING_CONSENT: &str = "https://auth.staging.pleo.io/oauth/authorize";
+const PRODUCTION_AUTHORIZE_URL: &str = "https://auth.pleo.io/oauth/authorize";
+const STAGING_AUTHORIZE_URL: &str = "https://auth.staging.pleo.io/oauth/authorize";
 const DEFAULT_RETRY_TIMEOUT: Duration = Duration::from_secs(72 * 3600);
 
 impl ResolvedSpec {
@@ -142,8 +142,8 @@ impl ResolvedSpec {
     }
 }
 
-/// The servers that may be talked to, by scheme, host and port: whoever may edit a connection must not be able
-/// to have Secrets posted to a host of his choice.
+/// The servers that may be talked to, by scheme, host and port: a user who may edit a connection must not be able
+/// to have Secrets posted to a host of their choice.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AllowedServers(Option<BTreeSet<String>>);
 
@@ -157,7 +157,7 @@ impl AllowedServers {
         Self(Some(servers.into_iter().map(|server| server.0).collect()))
     }
 
-    /// All there are: for a person who sees where it goes, and acts under rights of his own.
+    /// All there are: for a person who sees where it goes, and acts with rights of their own.
     pub fn every() -> Self {
         Self(None)
     }
@@ -219,13 +219,13 @@ fn server(spec: &PleoConnectionSpec, allowed: &AllowedServers) -> Result<Server,
     Ok(Server { token_url: TokenUrl(url.into()), authorization_url, ca_bundle })
 }
 
-/// A user is sent nowhere but to a server on the list: whoever may edit a connection must not be able to send people to a
-/// page of his choice.
+/// A user is sent nowhere but to a server on the list: a user who may edit a connection must not be able to send people to a
+/// page of their choice.
 fn authorization_url(spec: &PleoConnectionSpec, allowed: &AllowedServers) -> Result<String, String> {
     let text = match (&spec.server, spec.environment) {
         (Some(server), _) => server.authorization_url.as_deref().ok_or("spec.server.authorizationURL is missing")?,
-        (None, Some(Environment::Staging)) => STAGING_CONSENT,
-        (None, Some(Environment::Production) | None) => PRODUCTION_CONSENT,
+        (None, Some(Environment::Staging)) => STAGING_AUTHORIZE_URL,
+        (None, Some(Environment::Production) | None) => PRODUCTION_AUTHORIZE_URL,
     };
     let url = Url::parse(text).map_err(|_| "spec.server.authorizationURL is not a URL")?;
     let is_plain = url.scheme() == "https" && url.username().is_empty() && url.password().is_none();

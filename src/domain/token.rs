@@ -30,21 +30,21 @@ pub enum Verifier {}
 /// Marks a key that links are made from.
 pub enum Link {}
 
-/// What a new pair is bought with, once.
+/// Exchanged for a new pair, once.
 pub type RefreshToken = Opaque<Refresh>;
 /// What pods call the API with.
 pub type AccessToken = Opaque<Access>;
 /// What the client proves itself with.
 pub type ClientSecret = Opaque<Client>;
 
-/// What the first pair is bought with after an authorization by link, once (RFC 6749 section 4.1.2).
+/// Exchanged for the first pair after an authorization by link, once (RFC 6749 section 4.1.2).
 pub type AuthorizationCode = Opaque<Code>;
 /// What proves that a code was asked for by us (RFC 7636).
 pub type CodeVerifier = Opaque<Verifier>;
 /// What links, states and verifiers are made from.
 pub type LinkKey = Opaque<Link>;
 
-/// What an exchange spends.
+/// What a token request sends.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum AuthorizationGrant {
     /// RFC 6749 section 6.
@@ -87,7 +87,7 @@ impl<Kind> Opaque<Kind> {
         self.text.expose_secret()
     }
 
-    /// A name for it that tells nothing about it.
+    /// A name for it that reveals nothing about it.
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&["token", self.expose()])
     }
@@ -182,7 +182,7 @@ impl ClientCredentials {
         Fingerprint::of(&["client_id", &self.id])
     }
 
-    /// Tells whether the credentials changed since a server refused them. Salted with the connection's uid.
+    /// Shows whether the credentials changed since a server rejected them. Salted with the connection's uid.
     pub fn fingerprint(&self, uid: &str) -> Fingerprint {
         Fingerprint::of(&["client", uid, &self.id, self.secret.as_ref().map_or("", |secret| secret.expose())])
     }

@@ -94,7 +94,7 @@ impl Webhook {
                 warn!(namespace, connection, "the webhook was not reached, and the notice is given up: {why}");
                 return false;
             }
-            debug!(namespace, connection, "the webhook was not reached, trying on: {why}");
+            debug!(namespace, connection, "the webhook was not reached, retrying: {why}");
             sleep(pause).await;
             pause *= 2;
         }

@@ -54,7 +54,7 @@ pub async fn run(
             move |event| track(&ctx, &index, &relisted, event)
         })
         .applied_objects()
-        .predicate_filter(worth_a_look, kube_runtime::PredicateConfig::default());
+        .predicate_filter(spec_changed, kube_runtime::PredicateConfig::default());
     let secrets = secret_events(Arc::clone(&ctx), Arc::clone(&index), relisted, namespace);
     // A list does not show what was deleted while no one watched. The first lists of both watches have everything.
     let everything = relists.skip(2).flat_map(move |()| stream::iter(index.all()));
@@ -66,7 +66,7 @@ pub async fn run(
         .run(reconcile_in_task, error_policy, ctx)
         .for_each(|done| {
             if let Err(kube_runtime::controller::Error::QueueError(error)) = done {
-                warn!("connections cannot be watched, trying on: {error}");
+                warn!("connections cannot be watched, retrying: {error}");
             }
             future::ready(())
         })
@@ -140,7 +140,7 @@ fn track(ctx: &Context, index: &Index, relisted: &Relisted, event: &Event<PleoCo
 }
 
 /// Changes of the spec, of the refresh request, deletion, and a namesake. Not the status: that is ours.
-fn worth_a_look(connection: &PleoConnection) -> Option<u64> {
+fn spec_changed(connection: &PleoConnection) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
     connection.metadata.uid.hash(&mut hasher);
     connection.metadata.generation.hash(&mut hasher);
@@ -169,7 +169,7 @@ fn secret_events(
             }
             Ok(watcher::Event::Init) => Vec::new(),
             Err(error) => {
-                debug!("Secrets cannot be watched, trying on: {error}");
+                debug!("Secrets cannot be watched, retrying: {error}");
                 Vec::new()
             }
         })
@@ -198,7 +198,7 @@ async fn reconcile_in_task(connection: Arc<PleoConnection>, ctx: Arc<Context>) -
 }
 
 fn error_policy(connection: Arc<PleoConnection>, error: &ReconcileError, ctx: Arc<Context>) -> Action {
-    let wait = ctx.memory.broken_off(&connection.uid().unwrap_or_default());
+    let wait = ctx.memory.backoff_after_error(&connection.uid().unwrap_or_default());
     let (namespace, name) = (connection.namespace(), connection.name_any());
     let cause = std::error::Error::source(error).map_or_else(String::new, |cause| format!(": {cause}"));
     warn!(namespace, connection = name, "{error}{cause}; looking again in {} ms", wait.as_millis());

@@ -62,13 +62,13 @@ struct Seen {
     code: Option<(Fingerprint, Instant)>,
     /// The newest edit of each of our Secrets by each other program that was seen.
     edits: BTreeMap<(String, String), SeenEdit>,
-    /// What was put right last: the token removed from the initial grant, and what was written into the token Secret.
+    /// What was repaired last: the token removed from the initial grant, and what was written into the token Secret.
     removal: Option<Done>,
     publication: Option<Done>,
     /// A removed token whose return was reported.
     returned: Option<Fingerprint>,
     /// What was reported last, where the answer to a write of the status was lost since.
-    told: Option<Box<PleoConnectionStatus>>,
+    reported: Option<Box<PleoConnectionStatus>>,
     /// A shared grant that was reported.
     shared: Option<Fingerprint>,
     sent_code: Option<Fingerprint>,
@@ -79,8 +79,8 @@ struct Seen {
 /// An edit, and when edits of this program were reported last.
 struct SeenEdit {
     edit: Edit,
-    is_told: bool,
-    last_told: Option<Instant>,
+    is_reported: bool,
+    last_reported_at: Option<Instant>,
 }
 
 /// Something that was done, how often it was done again, and when last.
@@ -114,7 +114,12 @@ impl Memory {
 
     /// What is remembered of the claim and the failure in this grant. A holder that could not reach the API server
     /// either may still commit, so `last_outage` begins the wait for its claim again.
-    pub fn sight(&self, grant: &Versioned<Grant>, me: &Holder, last_outage: Option<Instant>) -> LocalObservations {
+    pub fn local_observations(
+        &self,
+        grant: &Versioned<Grant>,
+        me: &Holder,
+        last_outage: Option<Instant>,
+    ) -> LocalObservations {
         let (now, Versioned { value: grant, version }) = (Instant::now(), grant);
         let mut state = self.state();
         let State { seen, under_way } = &mut *state;
@@ -143,19 +148,19 @@ impl Memory {
     }
 
     /// The answer to a write of the status was lost: it may be there when we look again, and it was not reported.
-    pub fn tells_later(&self, uid: &str, told: PleoConnectionStatus) {
-        self.state().seen.entry(uid.to_owned()).or_default().told = Some(Box::new(told));
+    pub fn report_later(&self, uid: &str, reported: PleoConnectionStatus) {
+        self.state().seen.entry(uid.to_owned()).or_default().reported = Some(Box::new(reported));
     }
 
     /// The status that was reported last, where that is not the one before.
-    pub fn told_last(&self, uid: &str) -> Option<PleoConnectionStatus> {
-        self.state().seen.get(uid).and_then(|seen| seen.told.as_deref().cloned())
+    pub fn last_reported(&self, uid: &str) -> Option<PleoConnectionStatus> {
+        self.state().seen.get(uid).and_then(|seen| seen.reported.as_deref().cloned())
     }
 
     /// What was to be reported later was reported.
-    pub fn has_told(&self, uid: &str) {
+    pub fn reported_now(&self, uid: &str) {
         if let Some(seen) = self.state().seen.get_mut(uid) {
-            seen.told = None;
+            seen.reported = None;
         }
     }
 
@@ -165,30 +170,30 @@ impl Memory {
         let mut state = self.state();
         let edits = &mut state.seen.entry(uid.to_owned()).or_default().edits;
         if edits.len() >= MOST_EDITS {
-            edits.retain(|_, seen| !seen.is_told);
+            edits.retain(|_, seen| !seen.is_reported);
         }
         let (key, has_room) = ((edit.secret.clone(), edit.by.clone()), edits.len() < MOST_EDITS);
         match edits.get_mut(&key) {
             Some(known) => {
-                let was_lately = known.last_told.is_some_and(|told| told.elapsed() < BETWEEN_EDITS);
+                let was_lately = known.last_reported_at.is_some_and(|reported| reported.elapsed() < BETWEEN_EDITS);
                 if known.edit != edit && !was_lately {
-                    (known.edit, known.is_told) = (edit, false);
+                    (known.edit, known.is_reported) = (edit, false);
                 }
             }
             None if has_room => {
-                edits.insert(key, SeenEdit { edit, is_told: false, last_told: None });
+                edits.insert(key, SeenEdit { edit, is_reported: false, last_reported_at: None });
             }
             None => {}
         }
     }
 
-    /// The edits that were not told yet; from now on they are.
-    pub fn edits_to_tell(&self, uid: &str) -> Vec<Edit> {
+    /// The edits that were not reported yet; from now on they are.
+    pub fn edits_to_report(&self, uid: &str) -> Vec<Edit> {
         let mut state = self.state();
         let Some(seen) = state.seen.get_mut(uid) else { return Vec::new() };
-        let news = seen.edits.values_mut().filter(|seen| !seen.is_told);
+        let news = seen.edits.values_mut().filter(|seen| !seen.is_reported);
         news.map(|seen| {
-            (seen.is_told, seen.last_told) = (true, Some(Instant::now()));
+            (seen.is_reported, seen.last_reported_at) = (true, Some(Instant::now()));
             seen.edit.clone()
         })
         .collect()
@@ -204,7 +209,7 @@ impl Memory {
         done(&mut self.state().seen.entry(uid.to_owned()).or_default().publication, what, 0);
     }
 
-    /// What this process put right before.
+    /// What this process repaired before.
     pub fn repairs(&self, uid: &str) -> Repairs {
         let state = self.state();
         let repaired = |done: &Option<Done>| {
@@ -222,8 +227,8 @@ impl Memory {
         state.seen.entry(uid.to_owned()).or_default().returned.replace(token.clone()).as_ref() != Some(token)
     }
 
-    /// Whether that this grant is shared was not told yet; from now on it is.
-    pub fn is_shared_anew(&self, uid: &str, grant: &Fingerprint) -> bool {
+    /// Whether that this grant is shared was not reported yet; from now on it is.
+    pub fn is_newly_shared(&self, uid: &str, grant: &Fingerprint) -> bool {
         let mut state = self.state();
         state.seen.entry(uid.to_owned()).or_default().shared.replace(grant.clone()).as_ref() != Some(grant)
     }
@@ -238,13 +243,13 @@ impl Memory {
         self.state().seen.remove(uid);
     }
 
-    pub fn went_through(&self, uid: &str) {
+    pub fn reset_backoff(&self, uid: &str) {
         if let Some(seen) = self.state().seen.get_mut(uid) {
             (seen.errors, seen.refusals) = (0, 0);
         }
     }
 
-    /// The API server refused a write; how long to wait before the next try: doubled from 15 s to a minute. No one tells us
+    /// The API server refused a write; how long to wait before the next try: doubled from 15 s to a minute. No event comes
     /// when a right is given back.
     pub fn was_refused(&self, uid: &str) -> Duration {
         let mut state = self.state();
@@ -254,7 +259,7 @@ impl Memory {
     }
 
     /// A pass was broken off; how long to wait before the next: doubled from half a second to half a minute.
-    pub fn broken_off(&self, uid: &str) -> Duration {
+    pub fn backoff_after_error(&self, uid: &str) -> Duration {
         let mut state = self.state();
         let seen = state.seen.entry(uid.to_owned()).or_default();
         seen.errors = seen.errors.saturating_add(1);
@@ -339,12 +344,12 @@ mod tests {
         let attempts = [memory.next_attempt(&me()), memory.next_attempt(&me()), memory.next_attempt(&me())];
         attempts.iter().for_each(|attempt| memory.never_sent(UID, attempt, "5"));
         let remembered = || memory.state().seen[UID].never_sent.len();
-        memory.sight(&grant("5", None), &me(), None);
+        memory.local_observations(&grant("5", None), &me(), None);
         assert_eq!(remembered(), 3);
 
-        let late = memory.sight(&grant("6", Some(&attempts[1])), &me(), None);
+        let late = memory.local_observations(&grant("6", Some(&attempts[1])), &me(), None);
         assert_eq!((late.claim_owner, remembered()), (Some(ClaimOwner::NeverSentHere), 1));
-        memory.sight(&grant("7", None), &me(), None);
+        memory.local_observations(&grant("7", None), &me(), None);
         assert_eq!(remembered(), 0);
     }
 
@@ -353,14 +358,14 @@ mod tests {
         let memory = Memory::default();
         let edit =
             |second| Edit { secret: "acme-token".into(), by: "a-tool".into(), at: Timestamp::from_second(second).ok() };
-        let mut told = 0;
+        let mut reported = 0;
         for second in 0..1300 {
             memory.saw_edit(UID, edit(second));
-            told += memory.edits_to_tell(UID).len();
+            reported += memory.edits_to_report(UID).len();
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        assert_eq!(told, 3, "at once, after ten minutes, and after twenty");
+        assert_eq!(reported, 3, "at once, after ten minutes, and after twenty");
         memory.saw_edit(UID, Edit { by: "another-tool".into(), ..edit(0) });
-        assert_eq!(memory.edits_to_tell(UID).len(), 1);
+        assert_eq!(memory.edits_to_report(UID).len(), 1);
     }
 }

@@ -17,7 +17,7 @@ pub const AT_ONCE: usize = 8;
 /// `namespace`, `name` of a connection.
 pub type Key = (String, String);
 
-/// What this process has told pods, and how fast it may go on.
+/// What this process has notified pods of, and how fast it may go on.
 pub struct PodNotifier {
     /// Pods in a second; 0: none are notified.
     per_second: u16,
@@ -29,7 +29,7 @@ struct State {
     /// What the pods of a connection are being notified of right now. The last one counts.
     under_way: BTreeMap<Key, String>,
     /// What was reported last, by the connection's uid.
-    told: BTreeMap<String, String>,
+    notified: BTreeMap<String, String>,
     /// When the next pod may be notified.
     free_at: Instant,
 }
@@ -37,7 +37,7 @@ struct State {
 impl PodNotifier {
     /// Notifies so many pods a second at most; 0: none.
     pub fn new(per_second: u16) -> Self {
-        let state = State { under_way: BTreeMap::new(), told: BTreeMap::new(), free_at: Instant::now() };
+        let state = State { under_way: BTreeMap::new(), notified: BTreeMap::new(), free_at: Instant::now() };
         Self { per_second, room: Semaphore::new(AT_ONCE), state: Mutex::new(state) }
     }
 
@@ -48,13 +48,13 @@ impl PodNotifier {
     /// Notes what the pods of this connection should know. True if they are to be notified: it differs from the last, and they may
     /// not know it.
     pub fn is_news(&self, uid: &str, mark: &str, may_be_unknown: bool) -> bool {
-        let before = self.state().told.insert(uid.to_owned(), mark.to_owned());
+        let before = self.state().notified.insert(uid.to_owned(), mark.to_owned());
         self.per_second > 0 && before.as_deref() != Some(mark) && may_be_unknown
     }
 
     /// Forgets a connection that is gone.
     pub fn forget(&self, uid: &str) {
-        self.state().told.remove(uid);
+        self.state().notified.remove(uid);
     }
 
     /// Notes a mark; true if these pods are not being notified already.

@@ -22,7 +22,7 @@ use crate::{
         context::{Context, ReconcileError},
         steps::{
             apply::{self, StepResult},
-            observe::{Observation, ObserveResult, observe, sight},
+            observe::{Observation, ObserveResult, local_observations, observe},
             pods, restart,
             rotate::{Job, Rotated, rotate},
             status::{self, StatusWrite},
@@ -30,11 +30,11 @@ use crate::{
     },
 };
 
-/// No connection needs more steps than: empty token Secret, adoption, exchange, token Secret, tidying, retirement,
-/// restarts.
+/// More than any connection needs: empty token Secret, adoption, refresh, token Secret, removal of the adopted token and of an
+/// old token Secret, restarts, a link.
 const MAX_STEPS: usize = 12;
 
-/// Who leads no more may have written what it saw last. Another leader, by mistake, would do so again and again.
+/// A former leader may have written what it saw last. Another leader, by mistake, would do so repeatedly.
 const REOBSERVE_AFTER: Duration = Duration::from_secs(10);
 
 /// One look at a connection, and all that follows from it.
@@ -60,7 +60,9 @@ pub async fn reconcile(ctx: &Arc<Context>, connection: &PleoConnection) -> Resul
             }
             Decision::Adopt(adoption) => apply::adopt(ctx, &observation, *adoption).await?,
             Decision::DeleteOldSecret(name) => apply::delete_old_secret(ctx, &mut observation, &name).await,
-            Decision::RemoveAdoptedToken(tidying) => apply::remove_adopted_token(ctx, &mut observation, &tidying).await,
+            Decision::RemoveAdoptedToken(token_removal) => {
+                apply::remove_adopted_token(ctx, &mut observation, &token_removal).await
+            }
             Decision::Rotate(rotation) => {
                 status::write_before_refresh(ctx, &mut observation).await;
                 refresh(ctx, &mut observation, rotation).await?
@@ -70,8 +72,8 @@ pub async fn reconcile(ctx: &Arc<Context>, connection: &PleoConnection) -> Resul
             Decision::Restart(restart) => restart::workloads(ctx, &mut observation, &restart).await?,
             Decision::Wait(wait) => {
                 pods::notify(ctx, &observation, false);
-                let told = status::write(ctx, &mut observation, None).await?;
-                return Ok(requeue(ctx, &observation, wait.until, &told));
+                let written = status::write(ctx, &mut observation, None).await?;
+                return Ok(requeue(ctx, &observation, wait.until, &written));
             }
         };
         match step {
@@ -141,7 +143,7 @@ async fn refresh(
         Rotated::Stored(grant) if grant.value.rotation == before.rotation => StepResult::Reobserve,
         Rotated::Stored(grant) => {
             observation.snapshot.grant = GrantSecret::Ours(*grant);
-            observation.snapshot.local = sight(ctx, &observation.snapshot.grant);
+            observation.snapshot.local = local_observations(ctx, &observation.snapshot.grant);
             StepResult::Done
         }
         Rotated::Reobserve => StepResult::Reobserve,
@@ -164,12 +166,12 @@ async fn drop_code(
 }
 
 /// When something is due, or a status that was refused may be written.
-fn requeue(ctx: &Context, observation: &Observation, until: Option<Timestamp>, told: &StatusWrite) -> Action {
+fn requeue(ctx: &Context, observation: &Observation, until: Option<Timestamp>, written: &StatusWrite) -> Action {
     let uid = &observation.snapshot.spec.uid;
     let due = until.map(|until| between(ctx.now(), until));
-    let again = match told {
+    let again = match written {
         StatusWrite::Yes => {
-            ctx.memory.went_through(uid);
+            ctx.memory.reset_backoff(uid);
             None
         }
         StatusWrite::BySomebodyElse => Some(REOBSERVE_AFTER),

@@ -151,7 +151,7 @@ fn client(server: &Server, pace: Pace, fence: Fence, connection: Arc<Connection>
         .http1_allow_spaces_after_header_name_in_responses(true)
         .http1_max_headers(1000)
         .connect_timeout(SEND_WITHIN)
-        // The kernel goes on to deliver what a closed socket, or a process that died, left behind. It stops before anybody
+        // The kernel goes on to deliver what a closed socket, or a process that ended, left behind. It stops before anybody
         // may present the token again.
         .tcp_user_timeout(pace.settle_time())
         .tls_certs_merge(roots.unwrap_or_default())
@@ -223,16 +223,16 @@ fn not_sent(error: &(dyn Error + 'static)) -> Outcome {
 
 /// The names in a certificate are the server's text, as many as it likes.
 fn in_our_words(cause: &(dyn Error + 'static)) -> String {
-    let (mut told, mut inner) = (cause.to_string(), Some(cause));
+    let (mut text, mut inner) = (cause.to_string(), Some(cause));
     // An error of TLS is wrapped in one of the socket, and that in another; none of them calls it its source.
     while let Some(error) = inner {
         if let Some(rustls::Error::InvalidCertificate(CertificateError::NotValidForNameContext { .. })) =
             error.downcast_ref()
         {
-            "the server's certificate is for another host".clone_into(&mut told);
+            "the server's certificate is for another host".clone_into(&mut text);
         }
         let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         inner = wrapped.map(|wrapped| wrapped as &(dyn Error + 'static));
     }
-    told
+    text
 }

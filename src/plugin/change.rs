@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     args::{Output, Which},
-    cluster::{Cluster, Trouble},
+    cluster::{CliError, Cluster},
 };
 use crate::{
     api::{ConditionType, PleoConnection, names},
@@ -22,14 +22,14 @@ const LOOK: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// If a connection is not there or may not be changed.
-pub async fn suspend(cluster: &Cluster, which: &Which, suspend: bool, output: Output) -> Result<String, Trouble> {
-    let mut told = Vec::new();
+pub async fn suspend(cluster: &Cluster, which: &Which, suspend: bool, output: Output) -> Result<String, CliError> {
+    let mut results = Vec::new();
     for connection in cluster.select(which).await? {
         let name = connection.name_any();
         cluster.change(&name, &json!({"spec": {"suspend": suspend}}), false).await?;
-        told.push((name, if suspend { "suspended" } else { "resumed" }.to_owned()));
+        results.push((name, if suspend { "suspended" } else { "resumed" }.to_owned()));
     }
-    Ok(list(&told, output))
+    Ok(list(&results, output))
 }
 
 /// Asks for a refresh, and waits for its end if that is wanted.
@@ -41,7 +41,7 @@ pub async fn refresh(
     which: &Which,
     wait: Option<Duration>,
     output: Output,
-) -> Result<String, Trouble> {
+) -> Result<String, CliError> {
     let request = SystemClock.now().to_string();
     let mut asked = Vec::new();
     for connection in cluster.select(which).await? {
@@ -49,7 +49,7 @@ pub async fn refresh(
         cluster.change(&connection.name_any(), &json!({"metadata": {"annotations": annotations}}), false).await?;
         asked.push(connection);
     }
-    let mut told = Vec::new();
+    let mut results = Vec::new();
     let mut failed = false;
     for before in asked {
         let name = before.name_any();
@@ -58,10 +58,10 @@ pub async fn refresh(
             Some(timeout) => end_of_refresh(cluster, &before, &request, timeout).await?,
         };
         failed |= end.is_err();
-        told.push((name, end.unwrap_or_else(|why| why)));
+        results.push((name, end.unwrap_or_else(|why| why)));
     }
-    let text = list(&told, output);
-    if failed { Err(Trouble::Said(text.trim_end().to_owned())) } else { Ok(text) }
+    let text = list(&results, output);
+    if failed { Err(CliError::Message(text.trim_end().to_owned())) } else { Ok(text) }
 }
 
 /// Looks until the request is answered.
@@ -70,7 +70,7 @@ async fn end_of_refresh(
     before: &PleoConnection,
     request: &str,
     timeout: Duration,
-) -> Result<Result<String, String>, Trouble> {
+) -> Result<Result<String, String>, CliError> {
     let began = Instant::now();
     let rotation = |connection: &PleoConnection| connection.status.as_ref().and_then(|status| status.rotation);
     loop {
@@ -100,13 +100,13 @@ async fn end_of_refresh(
 }
 
 /// What became of each connection.
-fn list(told: &[(String, String)], output: Output) -> String {
+fn list(results: &[(String, String)], output: Output) -> String {
     match output {
         Output::Json => {
-            let all: Vec<Value> = told.iter().map(|(name, what)| json!({"name": name, "result": what})).collect();
+            let all: Vec<Value> = results.iter().map(|(name, what)| json!({"name": name, "result": what})).collect();
             format!("{:#}\n", Value::from(all))
         }
-        Output::Text if told.is_empty() => "there is no such connection\n".to_owned(),
-        Output::Text => told.iter().map(|(name, what)| format!("{name}: {what}\n")).collect(),
+        Output::Text if results.is_empty() => "there is no such connection\n".to_owned(),
+        Output::Text => results.iter().map(|(name, what)| format!("{name}: {what}\n")).collect(),
     }
 }

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::{
     args::Output,
-    cluster::{Cluster, Trouble},
+    cluster::{CliError, Cluster},
     status::age,
 };
 use crate::{
@@ -55,7 +55,7 @@ pub async fn check(
     operator_namespace: &str,
     lease: &str,
     output: Output,
-) -> Result<String, Trouble> {
+) -> Result<String, CliError> {
     let mut answers = vec![crd(cluster).await, leader(cluster, operator_namespace, lease).await, clock(cluster).await];
     answers.extend(rights(cluster).await);
     let is_well = answers.iter().all(|answer| answer.is_well);
@@ -67,7 +67,7 @@ pub async fn check(
         }
         Output::Text => answers.iter().map(line).collect(),
     };
-    if is_well { Ok(text) } else { Err(Trouble::Said(text.trim_end().to_owned())) }
+    if is_well { Ok(text) } else { Err(CliError::Message(text.trim_end().to_owned())) }
 }
 
 fn line(answer: &Answer) -> String {
@@ -87,7 +87,7 @@ async fn crd(cluster: &Cluster) -> Answer {
             }
         }
         Ok(None) => Answer::no(WHAT, "there is no CRD: apply crds/pleo.io_pleoconnections.yaml"),
-        // Not everybody may look at CRDs; whoever may list connections has seen enough.
+        // Not everyone may read CRDs; to list connections is enough.
         Err(_) => {
             let api: Api<PleoConnection> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
             match api.list(&ListParams::default().limit(1)).await {

@@ -14,7 +14,7 @@ use crate::api::PleoConnection;
 
 /// Why a command could not do its work.
 #[derive(Debug, Error)]
-pub enum Trouble {
+pub enum CliError {
     /// There is no cluster to talk to.
     #[error("no cluster can be reached: look at KUBECONFIG and --context")]
     NoCluster(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -42,7 +42,7 @@ pub enum Trouble {
     },
     /// Something that only a person can fix.
     #[error("{0}")]
-    Said(String),
+    Message(String),
 }
 
 /// The cluster as a person sees it.
@@ -57,19 +57,19 @@ impl Cluster {
     ///
     /// # Errors
     /// If there is none, or it names no cluster.
-    pub async fn connect(context: Option<&str>, namespace: Option<String>) -> Result<Self, Trouble> {
+    pub async fn connect(context: Option<&str>, namespace: Option<String>) -> Result<Self, CliError> {
         let config = match context {
             Some(context) => {
                 let options = KubeConfigOptions { context: Some(context.to_owned()), ..KubeConfigOptions::default() };
-                let kubeconfig = Kubeconfig::read().map_err(|error| Trouble::NoCluster(error.into()))?;
+                let kubeconfig = Kubeconfig::read().map_err(|error| CliError::NoCluster(error.into()))?;
                 Config::from_custom_kubeconfig(kubeconfig, &options)
                     .await
-                    .map_err(|error| Trouble::NoCluster(error.into()))?
+                    .map_err(|error| CliError::NoCluster(error.into()))?
             }
-            None => Config::infer().await.map_err(|error| Trouble::NoCluster(error.into()))?,
+            None => Config::infer().await.map_err(|error| CliError::NoCluster(error.into()))?,
         };
         let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
-        let client = Client::try_from(config).map_err(|error| Trouble::NoCluster(error.into()))?;
+        let client = Client::try_from(config).map_err(|error| CliError::NoCluster(error.into()))?;
         Ok(Self { client, namespace })
     }
 
@@ -82,18 +82,18 @@ impl Cluster {
     ///
     /// # Errors
     /// If it is not there, or may not be read.
-    pub async fn connection(&self, name: &str) -> Result<PleoConnection, Trouble> {
+    pub async fn connection(&self, name: &str) -> Result<PleoConnection, CliError> {
         let found = self.connections().get_opt(name).await;
         let found =
             found.map_err(|error| self.trouble(error, "read the connection", "get", "pleoconnections.pleo.io"))?;
-        found.ok_or_else(|| Trouble::Missing { what: format!("connection {name}"), namespace: self.namespace.clone() })
+        found.ok_or_else(|| CliError::Missing { what: format!("connection {name}"), namespace: self.namespace.clone() })
     }
 
     /// The connections that a command is about.
     ///
     /// # Errors
     /// If one is not there, or they may not be listed.
-    pub async fn select(&self, which: &Which) -> Result<Vec<PleoConnection>, Trouble> {
+    pub async fn select(&self, which: &Which) -> Result<Vec<PleoConnection>, CliError> {
         if !which.names.is_empty() {
             let mut found = Vec::new();
             for name in &which.names {
@@ -113,7 +113,7 @@ impl Cluster {
     ///
     /// # Errors
     /// If it may not be changed, or was not.
-    pub async fn change(&self, name: &str, patch: &Value, dry_run: bool) -> Result<PleoConnection, Trouble> {
+    pub async fn change(&self, name: &str, patch: &Value, dry_run: bool) -> Result<PleoConnection, CliError> {
         let field_manager = Some("kubectl-pleo".to_owned());
         let params = PatchParams { dry_run, field_manager, ..PatchParams::default() };
         let patched = self.connections().patch(name, &params, &Patch::Merge(patch)).await;
@@ -129,7 +129,7 @@ impl Cluster {
     ///
     /// # Errors
     /// If it may not be read.
-    pub async fn secret(&self, name: &str) -> Result<Option<Secret>, Trouble> {
+    pub async fn secret(&self, name: &str) -> Result<Option<Secret>, CliError> {
         let found = self.secrets().get_opt(name).await;
         found.map_err(|error| self.trouble(error, "read the Secret", "get", "secrets"))
     }
@@ -138,7 +138,7 @@ impl Cluster {
     ///
     /// # Errors
     /// If events may not be listed.
-    pub async fn events(&self, connection: &PleoConnection) -> Result<Vec<Event>, Trouble> {
+    pub async fn events(&self, connection: &PleoConnection) -> Result<Vec<Event>, CliError> {
         let api: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
         let field = format!("regarding.name={}", connection.name_any());
         let found = api.list(&ListParams::default().fields(&field)).await;
@@ -159,12 +159,12 @@ impl Cluster {
         doing: &'static str,
         verb: &'static str,
         resource: &'static str,
-    ) -> Trouble {
+    ) -> CliError {
         match error {
             kube::Error::Api(status) if status.code == 403 => {
-                Trouble::Forbidden { doing, namespace: self.namespace.clone(), verb, resource }
+                CliError::Forbidden { doing, namespace: self.namespace.clone(), verb, resource }
             }
-            other => Trouble::Failed { doing, source: Box::new(other) },
+            other => CliError::Failed { doing, source: Box::new(other) },
         }
     }
 }

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::{
     args::ConnectArgs,
-    cluster::{Cluster, Trouble},
+    cluster::{CliError, Cluster},
     loopback::{self, Loopback},
 };
 use crate::{
@@ -38,11 +38,11 @@ use crate::{
         },
     },
     pleo::{Fence, HttpTokenEndpoint, TokenEndpoint, TokenRequest},
-    web::{visit::is_same_origin, words},
+    web::{authorize::is_same_origin, words},
 };
 
 /// How long the answer of the authorization server is awaited.
-const ANSWER: Duration = Duration::from_secs(60);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the operator may take to adopt the new grant.
 const ADOPTION: Duration = Duration::from_secs(120);
 
@@ -50,37 +50,37 @@ const ADOPTION: Duration = Duration::from_secs(120);
 ///
 /// # Errors
 /// Says what is missing, and that nothing was changed; or that the operator does not follow.
-pub async fn connect(cluster: &Cluster, args: &ConnectArgs) -> Result<String, Trouble> {
+pub async fn connect(cluster: &Cluster, args: &ConnectArgs) -> Result<String, CliError> {
     let connection = cluster.connection(&args.name).await?;
     let spec = ResolvedSpec::read(&connection, &AllowedServers::every());
-    let server = spec.server.clone().map_err(|why| Trouble::Said(format!("the spec cannot be used: {why}")))?;
-    let consent = server.authorization_url.clone().map_err(|why| {
-        Trouble::Said(format!(
+    let server = spec.server.clone().map_err(|why| CliError::Message(format!("the spec cannot be used: {why}")))?;
+    let authorization_url = server.authorization_url.clone().map_err(|why| {
+        CliError::Message(format!(
             "{why}: write where users are sent to authorize, such as https://auth.example.com/oauth/authorize"
         ))
     })?;
     let secret = cluster.secret(&spec.client_secret_name).await?;
-    let client = inputs::credentials(secret.as_ref(), &spec.client_secret_name).map_err(Trouble::Said)?;
+    let client = inputs::credentials(secret.as_ref(), &spec.client_secret_name).map_err(CliError::Message)?;
 
     let place = Place::of(&spec);
-    rehearse(cluster, &spec, &place).await?;
-    let flow = Flow::new(&spec, &server, &client, &consent, &args.redirect_uri);
+    dry_run_writes(cluster, &spec, &place).await?;
+    let flow = Flow::new(&spec, &server, &client, &authorization_url, &args.redirect_uri);
     let port = Loopback::open(&args.redirect_uri).await?;
     eprintln!("Authorize in a browser on this machine:\n\n  {}\n", flow.address);
     if !args.no_browser {
         open(&flow.address).await;
     }
     let (known, redirect_uri) = (flow.known.clone(), args.redirect_uri.clone());
-    let code = port.wait(args.timeout, move |query| known.judge(query)).await?.map_err(Trouble::Said)?;
-    let verifier = flow.known.link.verifier(&flow.known.way());
+    let code = port.wait(args.timeout, move |query| known.handle_callback(query)).await?.map_err(CliError::Message)?;
+    let verifier = flow.known.link.verifier(&flow.known.session());
     let presented = AuthorizationGrant::Code { code, verifier, redirect_uri };
-    let token = buy(&spec, server, client, presented).await?;
-    hand_over(cluster, &spec, &place, &token).await?;
+    let token = exchange_code(&spec, server, client, presented).await?;
+    store_token(cluster, &spec, &place, &token).await?;
     eprintln!("The new grant is in the cluster; waiting for the operator to take it.");
     follow(cluster, &args.name, &token.fingerprint()).await
 }
 
-/// One consent under way.
+/// An authorization in progress.
 struct Flow {
     address: String,
     known: Arc<Known>,
@@ -90,7 +90,7 @@ struct Flow {
 struct Known {
     link: AuthorizationLink,
     uid: String,
-    visit: SessionId,
+    session_id: SessionId,
     server: Server,
 }
 
@@ -99,7 +99,7 @@ impl Flow {
         spec: &ResolvedSpec,
         server: &Server,
         client: &ClientCredentials,
-        consent: &str,
+        authorization_url: &str,
         redirect_uri: &str,
     ) -> Self {
         let random = || Uuid::new_v4().simple().to_string();
@@ -107,26 +107,37 @@ impl Flow {
         let known = Known {
             link: AuthorizationLink { key: LinkKey::new(random() + &random()), made_at: now },
             uid: spec.uid.clone(),
-            visit: SessionId::new(random(), client, now),
+            session_id: SessionId::new(random(), client, now),
             server: server.clone(),
         };
-        let asked = known.link.question(consent, &client.id, redirect_uri, &spec.scopes, &known.way());
-        Self { address: asked.unwrap_or_else(|| consent.to_owned()), known: Arc::new(known) }
+        let asked = known.link.authorization_request(
+            authorization_url,
+            &client.id,
+            redirect_uri,
+            &spec.scopes,
+            &known.session(),
+        );
+        Self { address: asked.unwrap_or_else(|| authorization_url.to_owned()), known: Arc::new(known) }
     }
 }
 
 impl Known {
-    fn way(&self) -> AuthorizationSession<'_> {
-        // Whoever answers on this machine is this browser.
-        AuthorizationSession { uid: &self.uid, visit: &self.visit, browser: "", server: &self.server.token_url }
+    fn session(&self) -> AuthorizationSession<'_> {
+        // Every request to the loopback address counts as this browser.
+        AuthorizationSession {
+            uid: &self.uid,
+            session_id: &self.session_id,
+            browser: "",
+            server: &self.server.token_url,
+        }
     }
 
     /// The page for a request, and what it brought: a code, or why there is none. Nothing, if it is not an answer to us.
-    fn judge(
+    fn handle_callback(
         &self,
-        query: &crate::web::visit::Query,
+        query: &crate::web::authorize::Query,
     ) -> (crate::web::pages::Page, Option<Result<AuthorizationCode, String>>) {
-        let is_ours = query.get("state").is_some_and(|state| self.link.knows(state, &self.way()));
+        let is_ours = query.get("state").is_some_and(|state| self.link.knows(state, &self.session()));
         if !is_ours {
             return (words::other_browser(), None);
         }
@@ -138,7 +149,7 @@ impl Known {
             let known = words::known_error(error);
             let why =
                 format!("not authorized ({}): nothing was changed", known.unwrap_or("for a reason not known here"));
-            return (words::not_consented(known, None), Some(Err(why)));
+            return (words::not_authorized(known, None), Some(Err(why)));
         }
         match query.get("code").filter(|code| read_input(code.as_bytes()) == Ok(*code)) {
             Some(code) => (loopback::arrived(), Some(Ok(AuthorizationCode::new(code)))),
@@ -159,21 +170,21 @@ async fn open(address: &str) {
     }
 }
 
-async fn buy(
+async fn exchange_code(
     spec: &ResolvedSpec,
     server: Server,
     client: ClientCredentials,
     presented: AuthorizationGrant,
-) -> Result<RefreshToken, Trouble> {
-    let endpoint = HttpTokenEndpoint::new(Arc::new(SystemClock), ANSWER);
+) -> Result<RefreshToken, CliError> {
+    let endpoint = HttpTokenEndpoint::new(Arc::new(SystemClock), RESPONSE_TIMEOUT);
     let fence = Fence::new(|| true);
     let exchange = TokenRequest { server, authentication: spec.authentication, client, presented, fence };
     match endpoint.exchange(exchange).await {
         Outcome::Issued(issued) => issued.refresh.ok_or_else(|| {
-            Trouble::Said("the server gave no refresh token: the client must be allowed to have one".to_owned())
+            CliError::Message("the server gave no refresh token: the client must be allowed to have one".to_owned())
         }),
         Outcome::Failed(failure) => {
-            Err(Trouble::Said(format!("the authorization code could not be used: {}; try again", failure.detail)))
+            Err(CliError::Message(format!("the authorization code could not be used: {}; try again", failure.detail)))
         }
     }
 }
@@ -201,11 +212,11 @@ impl Place {
 
 /// Before a user is sent to authorize: a token that cannot be stored would be lost. The API server tries both writes, and
 /// keeps nothing.
-async fn rehearse(cluster: &Cluster, spec: &ResolvedSpec, place: &Place) -> Result<(), Trouble> {
+async fn dry_run_writes(cluster: &Cluster, spec: &ResolvedSpec, place: &Place) -> Result<(), CliError> {
     let there = cluster.secret(&place.secret).await?;
     if let Some(other) = there.and_then(|secret| secret.type_).filter(|kind| kind != names::OPAQUE_SECRET_TYPE) {
         let name = &place.secret;
-        return Err(Trouble::Said(format!(
+        return Err(CliError::Message(format!(
             "the Secret {name} is of type {other}, and the operator reads only Opaque ones: remove it, or name another in spec.initialGrant"
         )));
     }
@@ -217,13 +228,20 @@ async fn rehearse(cluster: &Cluster, spec: &ResolvedSpec, place: &Place) -> Resu
     }
 }
 
-/// Puts the token there. What was bought exists nowhere else, so this is tried until it works.
-async fn hand_over(cluster: &Cluster, spec: &ResolvedSpec, place: &Place, token: &RefreshToken) -> Result<(), Trouble> {
-    let mut told = false;
+/// Stores the token. It exists nowhere else, so this is tried until it works.
+async fn store_token(
+    cluster: &Cluster,
+    spec: &ResolvedSpec,
+    place: &Place,
+    token: &RefreshToken,
+) -> Result<(), CliError> {
+    let mut was_said = false;
     while let Err(trouble) = put(cluster, place, token, false).await {
-        if !told {
-            eprintln!("The new grant is in hand, and cannot be stored: {trouble}. Trying on; do not end this program.");
-            told = true;
+        if !was_said {
+            eprintln!(
+                "The new grant was received, and cannot be stored: {trouble}. Retrying; do not end this program."
+            );
+            was_said = true;
         }
         sleep(Duration::from_secs(2)).await;
     }
@@ -231,13 +249,13 @@ async fn hand_over(cluster: &Cluster, spec: &ResolvedSpec, place: &Place, token:
     let named = cluster.change(&spec.name, reference, false).await;
     named.map(|_| ()).map_err(|trouble| {
         let Place { secret, key, .. } = place;
-        Trouble::Said(format!(
+        CliError::Message(format!(
             "the new grant is in the Secret {secret}, key {key}; name that in spec.initialGrant.secretRef, for it could not be done: {trouble}"
         ))
     })
 }
 
-async fn put(cluster: &Cluster, place: &Place, token: &RefreshToken, dry_run: bool) -> Result<(), Trouble> {
+async fn put(cluster: &Cluster, place: &Place, token: &RefreshToken, dry_run: bool) -> Result<(), CliError> {
     let (api, field_manager) = (cluster.secrets(), Some("kubectl-pleo".to_owned()));
     let data = json!({"stringData": {place.key.as_str(): token.expose()}});
     let done = match cluster.secret(&place.secret).await? {
@@ -258,9 +276,9 @@ async fn put(cluster: &Cluster, place: &Place, token: &RefreshToken, dry_run: bo
     done.map(|_| ()).map_err(|error| cluster.trouble(error, "write the Secret", "create and patch", "secrets"))
 }
 
-/// Waits until the operator has proved the new grant, or the server has refused it. The ledger tells which: other tokens of
+/// Waits until the operator has proved the new grant, or the server has rejected it. The ledger shows which: other tokens of
 /// this connection may be refreshed meanwhile.
-async fn follow(cluster: &Cluster, name: &str, token: &Fingerprint) -> Result<String, Trouble> {
+async fn follow(cluster: &Cluster, name: &str, token: &Fingerprint) -> Result<String, CliError> {
     let began = Instant::now();
     while began.elapsed() < ADOPTION {
         let secret = cluster.secret(&names::grant_secret(name)).await?;
@@ -269,8 +287,8 @@ async fn follow(cluster: &Cluster, name: &str, token: &Fingerprint) -> Result<St
         let ours = grant.as_ref().and_then(|grant| grant.history.iter().rfind(|old| old.fingerprint == *token));
         match ours.map(|ours| ours.verdict) {
             Some(Verdict::Accepted { rotation }) => return Ok(format!("{name} is connected (rotation {rotation})\n")),
-            Some(Verdict::Rejected | Verdict::RejectedForAll | Verdict::RotatedOut) => {
-                return Err(Trouble::Said(format!(
+            Some(Verdict::Rejected | Verdict::RejectedForAll | Verdict::RejectedAfterUse) => {
+                return Err(CliError::Message(format!(
                     "the server rejected the new authorization: see `kubectl pleo status {name}`, and authorize again"
                 )));
             }
@@ -278,7 +296,7 @@ async fn follow(cluster: &Cluster, name: &str, token: &Fingerprint) -> Result<St
         }
         sleep(Duration::from_millis(500)).await;
     }
-    Err(Trouble::Said(format!(
+    Err(CliError::Message(format!(
         "the new grant is in the cluster, and the operator has not adopted it yet: `kubectl pleo status {name}` shows why"
     )))
 }

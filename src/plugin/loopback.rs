@@ -12,10 +12,10 @@ use axum::{
 use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 use url::{Host, Url};
 
-use super::cluster::Trouble;
+use super::cluster::CliError;
 use crate::web::{
-    pages::{Mood, Page, content_security_policy},
-    visit::Query,
+    authorize::Query,
+    pages::{Page, Severity, content_security_policy},
     words,
 };
 
@@ -30,20 +30,20 @@ impl Loopback {
     ///
     /// # Errors
     /// If it is no loopback address, or the port is taken.
-    pub async fn open(redirect_uri: &str) -> Result<Self, Trouble> {
+    pub async fn open(redirect_uri: &str) -> Result<Self, CliError> {
         let help = "--redirect-uri must be http on this machine, such as http://localhost:8976/callback";
-        let url = Url::parse(redirect_uri).map_err(|_| Trouble::Said(help.to_owned()))?;
+        let url = Url::parse(redirect_uri).map_err(|_| CliError::Message(help.to_owned()))?;
         let ip = match url.host() {
             Some(Host::Domain("localhost")) => [127, 0, 0, 1].into(),
             Some(Host::Ipv4(ip)) if ip.is_loopback() => ip.into(),
             Some(Host::Ipv6(ip)) if ip.is_loopback() => ip.into(),
-            Some(_) | None => return Err(Trouble::Said(help.to_owned())),
+            Some(_) | None => return Err(CliError::Message(help.to_owned())),
         };
         let port = url.port_or_known_default().filter(|_| url.scheme() == "http" && url.query().is_none());
-        let port = port.ok_or_else(|| Trouble::Said(help.to_owned()))?;
+        let port = port.ok_or_else(|| CliError::Message(help.to_owned()))?;
         let address = SocketAddr::new(ip, port);
         let listener = TcpListener::bind(address).await.map_err(|error| {
-            Trouble::Said(format!(
+            CliError::Message(format!(
                 "cannot listen on {address} ({error}): end what does, or choose another --redirect-uri"
             ))
         })?;
@@ -58,19 +58,19 @@ impl Loopback {
         self,
         patience: Duration,
         judge: impl Fn(&Query) -> (Page, Option<T>) + Send + Sync + 'static,
-    ) -> Result<T, Trouble> {
+    ) -> Result<T, CliError> {
         let (found, mut finds) = mpsc::channel(1);
         let judged = Arc::new(move |query: &Query| {
             let (page, find) = judge(query);
             (page, find.is_some_and(|find| found.try_send(find).is_ok()))
         });
-        let router = Router::new().route(&self.path, get(come_back)).with_state(Judge(judged));
+        let router = Router::new().route(&self.path, get(callback)).with_state(Judge(judged));
         let serving = tokio::spawn(async move { axum::serve(self.listener, router).await });
         let find = timeout(patience, finds.recv()).await;
         // The page must still reach the browser.
         tokio::time::sleep(Duration::from_millis(500)).await;
         serving.abort();
-        find.ok().flatten().ok_or_else(|| Trouble::Said("no one authorized in time: nothing was changed. If the server rejected the redirect URI, register it with your client, or name one that is: --redirect-uri".to_owned()))
+        find.ok().flatten().ok_or_else(|| CliError::Message("no one authorized in time: nothing was changed. If the server rejected the redirect URI, register it with your client, or name one that is: --redirect-uri".to_owned()))
     }
 }
 
@@ -80,7 +80,7 @@ struct Judge(Arc<Judging>);
 
 type Judging = dyn Fn(&Query) -> (Page, bool) + Send + Sync;
 
-async fn come_back(State(judge): State<Judge>, RawQuery(query): RawQuery) -> Response {
+async fn callback(State(judge): State<Judge>, RawQuery(query): RawQuery) -> Response {
     let (page, _) = match Query::read(&query.unwrap_or_default()) {
         Some(query) => (judge.0)(&query),
         None => (words::not_understood(), false),
@@ -92,7 +92,7 @@ async fn come_back(State(judge): State<Judge>, RawQuery(query): RawQuery) -> Res
 pub fn arrived() -> Page {
     Page::new(
         200,
-        Mood::Good,
+        Severity::Good,
         "Thank you",
         "Your authorization has arrived. Go back to the terminal for the next step.",
     )

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     args::Output,
-    cluster::{Cluster, Trouble},
+    cluster::{CliError, Cluster},
 };
 use crate::{
     api::{ConditionStatus, ConditionType, PleoConnection, ReadyReason, ReauthReason, names},
@@ -26,7 +26,7 @@ const EVENTS: usize = 8;
 ///
 /// # Errors
 /// If they may not be listed.
-pub async fn all(cluster: &Cluster, everywhere: bool, output: Output) -> Result<String, Trouble> {
+pub async fn all(cluster: &Cluster, everywhere: bool, output: Output) -> Result<String, CliError> {
     let api: Api<PleoConnection> = if everywhere { Api::all(cluster.client.clone()) } else { cluster.connections() };
     let found = api.list(&ListParams::default()).await;
     let found = found.map_err(|error| cluster.trouble(error, "list connections", "list", "pleoconnections.pleo.io"))?;
@@ -64,7 +64,7 @@ fn row(connection: &PleoConnection, now: Timestamp) -> [String; 7] {
 ///
 /// # Errors
 /// If it is not there or may not be read. Secrets and events that may not be read are left out, and that is said.
-pub async fn one(cluster: &Cluster, name: &str, output: Output) -> Result<String, Trouble> {
+pub async fn one(cluster: &Cluster, name: &str, output: Output) -> Result<String, CliError> {
     let connection = cluster.connection(name).await?;
     let secrets = Secrets::read(cluster, &connection).await;
     let events = cluster.events(&connection).await;
@@ -76,7 +76,7 @@ pub async fn one(cluster: &Cluster, name: &str, output: Output) -> Result<String
     let (status, now) = (connection.status.clone().unwrap_or_default(), SystemClock.now());
     let mut text = format!("{}/{name}\n\n", connection.namespace().unwrap_or_default());
     for condition in &status.conditions {
-        text += &told(condition, now);
+        text += &condition_line(condition, now);
     }
     let time = |time: &Option<Time>| {
         time.as_ref().map_or_else(|| "-".to_owned(), |time| format!("{} ({})", time.0, from_now(time.0, now)))
@@ -108,7 +108,7 @@ pub async fn one(cluster: &Cluster, name: &str, output: Output) -> Result<String
     Ok(text)
 }
 
-fn told(condition: &Condition, now: Timestamp) -> String {
+fn condition_line(condition: &Condition, now: Timestamp) -> String {
     let Condition { type_, status, reason, message, last_transition_time, .. } = condition;
     format!("{type_}: {status} {reason}, for {}\n  {message}\n", age(last_transition_time.0, now))
 }
@@ -170,7 +170,7 @@ struct Secrets(Vec<Looked>);
 struct Looked {
     name: String,
     role: &'static str,
-    found: Result<Option<Secret>, Trouble>,
+    found: Result<Option<Secret>, CliError>,
 }
 
 impl Secrets {
@@ -206,7 +206,7 @@ impl Secrets {
 }
 
 /// Which keys it has, and the values of those that pods may show.
-fn describe(secret: &Result<Option<Secret>, Trouble>) -> String {
+fn describe(secret: &Result<Option<Secret>, CliError>) -> String {
     let secret = match secret {
         Ok(Some(secret)) => secret,
         Ok(None) => return "not there".to_owned(),

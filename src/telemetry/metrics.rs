@@ -51,7 +51,7 @@ pub struct Metrics {
     commit: Histogram,
     pod_notifications: Family<OutcomeLabel, Counter>,
     restarts: Family<OutcomeLabel, Counter>,
-    consents: Family<OutcomeLabel, Counter>,
+    authorizations: Family<OutcomeLabel, Counter>,
     notices: Family<OutcomeLabel, Counter>,
     signals: Family<SignalLabel, Counter>,
     leader: Gauge<i64, AtomicI64>,
@@ -81,8 +81,8 @@ impl Metrics {
             pod_notifications.clone(),
         );
         registry.register("restarts", "Workloads that were restarted, or could not be", restarts.clone());
-        let (consents, notices, signals) = (Family::default(), Family::default(), Family::default());
-        registry.register("authorizations", "Authorizations by link, by outcome", consents.clone());
+        let (authorizations, notices, signals) = (Family::default(), Family::default(), Family::default());
+        registry.register("authorizations", "Authorizations by link, by outcome", authorizations.clone());
         registry.register("notices", "Notices that reached the webhook, or did not", notices.clone());
         registry.register("security_signals", "What could be an attack, by what it is", signals.clone());
         registry.register("leader", "1 while this process holds the Lease", leader.clone());
@@ -97,7 +97,7 @@ impl Metrics {
             drop(Family::get_or_create(&attempts, &OutcomeLabel { outcome }));
         }
         for end in SessionEnd::ALL {
-            drop(Family::get_or_create(&consents, &OutcomeLabel { outcome: end.label() }));
+            drop(Family::get_or_create(&authorizations, &OutcomeLabel { outcome: end.label() }));
         }
         for signal in SecuritySignal::ALL {
             drop(Family::get_or_create(&signals, &SignalLabel { signal: signal.label() }));
@@ -115,7 +115,7 @@ impl Metrics {
             commit,
             pod_notifications,
             restarts,
-            consents,
+            authorizations,
             notices,
             signals,
             leader,
@@ -144,8 +144,8 @@ impl Metrics {
     }
 
     /// An authorization by link ended.
-    pub fn consent(&self, end: SessionEnd) {
-        self.consents.get_or_create(&OutcomeLabel { outcome: end.label() }).inc();
+    pub fn authorization(&self, end: SessionEnd) {
+        self.authorizations.get_or_create(&OutcomeLabel { outcome: end.label() }).inc();
     }
 
     /// A notice reached the webhook, or did not.

@@ -24,7 +24,7 @@ pub struct SessionCookie {
     pub browser: String,
     /// Where the user wants to go when all is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub onward: Option<String>,
+    pub return_to: Option<String>,
 }
 
 impl SessionCookie {

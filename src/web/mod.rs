@@ -8,21 +8,21 @@
 //! ```
 //!
 //! Nothing is kept between two requests but in the browser's cookie and in the grant Secret, so any replica serves any of
-//! them, and one that dies takes nothing with it. A code is written into the grant Secret by compare-and-swap, and from there
+//! them, and one that ends takes nothing with it. A code is written into the grant Secret by compare-and-swap, and from there
 //! on it is a token like any other: claimed, sent once, committed. No page has a token, a secret, or text of the
 //! request that is not escaped.
 //!
 //! | file | |
 //! |---|---|
 //! | [`address`] | where people reach this operator, and where they may be led on to |
-//! | [`visit`] | the three steps |
+//! | [`authorize`] | the three steps |
 //! | [`cookie`] | what ties the steps to one browser |
 //! | [`words`], [`pages`] | what is said, and how it looks |
 //! | [`server`] | the port |
 
 pub mod address;
+pub mod authorize;
 pub mod cookie;
 pub mod pages;
 pub mod server;
-pub mod visit;
 pub mod words;

@@ -12,7 +12,7 @@ pub struct Page {
     /// The HTTP status.
     pub status: u16,
     /// Good, bad, or not yet known.
-    pub mood: Mood,
+    pub mood: Severity,
     pub title: String,
     /// What it means and what to do, in paragraphs.
     pub text: Vec<String>,
@@ -24,7 +24,7 @@ pub struct Page {
 
 /// How a page looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mood {
+pub enum Severity {
     Good,
     /// Something is to be done.
     Bad,
@@ -33,7 +33,7 @@ pub enum Mood {
 }
 
 impl Page {
-    pub fn new(status: u16, mood: Mood, title: &str, text: &str) -> Self {
+    pub fn new(status: u16, mood: Severity, title: &str, text: &str) -> Self {
         let (title, text) = (title.to_owned(), vec![text.to_owned()]);
         Self { status, mood, title, text, action: None, looks_again: false }
     }
@@ -54,9 +54,9 @@ impl Page {
     /// The page in HTML.
     pub fn html(&self) -> String {
         let mood = match self.mood {
-            Mood::Good => "good",
-            Mood::Bad => "bad",
-            Mood::Waiting => "waiting",
+            Severity::Good => "good",
+            Severity::Bad => "bad",
+            Severity::Waiting => "waiting",
         };
         let text: String = self.text.iter().map(|text| format!("<p>{}</p>", escaped(text))).collect();
         let action = self.action.as_ref().map_or_else(String::new, |(says, leads_to)| {

@@ -14,8 +14,8 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    authorize::{self, Answer, Query, Site},
     pages::{Page, content_security_policy},
-    visit::{self, Answer, Query, Site},
     words,
 };
 
@@ -36,7 +36,7 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>, stop: CancellationTok
 pub fn router(site: Arc<Site>) -> Router {
     let pages = Router::new()
         .route("/authorize/{namespace}/{name}", get(begin))
-        .route("/callback", get(come_back))
+        .route("/callback", get(callback))
         .route("/result/{visit}", get(result))
         .with_state(Arc::clone(&site));
     let pages = if site.address.path().is_empty() { pages } else { Router::new().nest(site.address.path(), pages) };
@@ -65,20 +65,20 @@ async fn begin(
     RawQuery(query): RawQuery,
 ) -> Response {
     respond(match Query::read(&query.unwrap_or_default()) {
-        Some(query) => visit::begin(&site, &namespace, &name, &query).await,
+        Some(query) => authorize::begin(&site, &namespace, &name, &query).await,
         None => words::not_understood().into(),
     })
 }
 
-async fn come_back(State(site): State<Arc<Site>>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
+async fn callback(State(site): State<Arc<Site>>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
     respond(match Query::read(&query.unwrap_or_default()) {
-        Some(query) => visit::come_back(&site, &query, cookies(&headers)).await,
+        Some(query) => authorize::callback(&site, &query, cookies(&headers)).await,
         None => words::not_understood().into(),
     })
 }
 
 async fn result(State(site): State<Arc<Site>>, Path(visit): Path<String>, headers: HeaderMap) -> Response {
-    respond(visit::result(&site, &visit, cookies(&headers)).await)
+    respond(authorize::result(&site, &visit, cookies(&headers)).await)
 }
 
 fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {

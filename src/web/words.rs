@@ -1,13 +1,13 @@
 //! The text of each page, for the person who was asked to click and may know nothing about clusters.
 
-use super::pages::{Mood, Page};
+use super::pages::{Page, Severity};
 use crate::domain::ledger::authorization::SessionEnd;
 
-/// The link leads nowhere. Whoever has no good link is not told whether there is such a connection.
+/// The link leads nowhere. Without a valid link, no one learns whether there is such a connection.
 pub fn void_link() -> Page {
     Page::new(
         410,
-        Mood::Bad,
+        Severity::Bad,
         "This link is not good any more",
         "It was used, it has expired, a newer one has taken its place, or it was not copied as a whole.",
     )
@@ -18,7 +18,7 @@ pub fn void_link() -> Page {
 pub fn too_slow(again: Option<String>) -> Page {
     Page::new(
         410,
-        Mood::Bad,
+        Severity::Bad,
         "That took too long",
         "You came back after more than a quarter of an hour. Nothing was changed.",
     )
@@ -29,7 +29,7 @@ pub fn too_slow(again: Option<String>) -> Page {
 pub fn other_browser() -> Page {
     Page::new(
         400,
-        Mood::Bad,
+        Severity::Bad,
         "This did not begin in this browser",
         "You came back from the login, but this browser did not begin here, or keeps no cookies. Nothing was changed.",
     )
@@ -40,7 +40,7 @@ pub fn other_browser() -> Page {
 pub fn other_server() -> Page {
     Page::new(
         400,
-        Mood::Bad,
+        Severity::Bad,
         "This answer is not from the server that was asked",
         "This may be an attack. Nothing was changed.",
     )
@@ -49,12 +49,12 @@ pub fn other_server() -> Page {
 
 /// Something that cannot be an answer of the server.
 pub fn not_understood() -> Page {
-    Page::new(400, Mood::Bad, "This address is not complete", "A part of it is missing, twice there, or damaged.")
+    Page::new(400, Severity::Bad, "This address is not complete", "A part of it is missing, twice there, or damaged.")
         .and("Open the link that you were sent once more.")
 }
 
 /// The user said no, or the server did not let it come to that. `error` is one of RFC 6749 section 4.1.2.1, or nothing.
-pub fn not_consented(error: Option<&str>, again: Option<String>) -> Page {
+pub fn not_authorized(error: Option<&str>, again: Option<String>) -> Page {
     let (title, text) = match error {
         Some("access_denied") => {
             ("You did not allow it", "Nothing was changed. Without an authorization the connection stays as it is.")
@@ -69,7 +69,7 @@ pub fn not_consented(error: Option<&str>, again: Option<String>) -> Page {
         ),
         _ => ("It was not allowed", "The server gave a reason that is not known here. Nothing was changed."),
     };
-    let page = Page::new(200, Mood::Bad, title, text);
+    let page = Page::new(200, Severity::Bad, title, text);
     let page = match error {
         Some(error) => page.and(format!("The server said: {error}.")),
         None => page,
@@ -79,7 +79,7 @@ pub fn not_consented(error: Option<&str>, again: Option<String>) -> Page {
 
 /// A user cannot authorize now, for a reason that someone else must fix.
 pub fn not_now(why: &str) -> Page {
-    Page::new(409, Mood::Bad, "This connection cannot be authorized now", why)
+    Page::new(409, Severity::Bad, "This connection cannot be authorized now", why)
         .and("Its administrators must fix that first. Then open the link again.")
 }
 
@@ -87,7 +87,7 @@ pub fn not_now(why: &str) -> Page {
 pub fn trouble() -> Page {
     Page::new(
         503,
-        Mood::Bad,
+        Severity::Bad,
         "Something does not work right now",
         "The cluster does not answer, or is too busy. Try again in a minute, with the link that you were sent.",
     )
@@ -95,7 +95,7 @@ pub fn trouble() -> Page {
 
 /// There is no such page.
 pub fn nothing_here() -> Page {
-    Page::new(404, Mood::Bad, "There is nothing here", "Open the link that you were sent, as a whole.")
+    Page::new(404, Severity::Bad, "There is nothing here", "Open the link that you were sent, as a whole.")
 }
 
 /// How the visit ended; none: not yet. `again`: a new link, where there is one.
@@ -103,7 +103,7 @@ pub fn result(end: Option<SessionEnd>, onward: Option<String>, again: Option<Str
     let Some(end) = end else {
         let mut page = Page::new(
             202,
-            Mood::Waiting,
+            Severity::Waiting,
             "One moment",
             "Your authorization has arrived and is being processed. This page reloads automatically.",
         );
@@ -114,7 +114,7 @@ pub fn result(end: Option<SessionEnd>, onward: Option<String>, again: Option<Str
         SessionEnd::Connected => {
             let page = Page::new(
                 200,
-                Mood::Good,
+                Severity::Good,
                 "Connected",
                 "The connection is authorized and works. You can close this page.",
             );
@@ -139,7 +139,7 @@ pub fn result(end: Option<SessionEnd>, onward: Option<String>, again: Option<Str
             ("It was not processed in time", "The connection or its client was changed, or it was suspended meanwhile.")
         }
     };
-    let page = Page::new(200, Mood::Bad, title, text);
+    let page = Page::new(200, Severity::Bad, title, text);
     match (end, again) {
         (SessionEnd::Replaced, _) => page.with_action("Go on", onward),
         (_, Some(again)) => page.and("Please try once more.").with_action("Try again", Some(again)),

@@ -66,7 +66,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- if not .Values.namespaces }}true{{ end }}
 {{- end }}
 
-{{/* "true" where pods are told of rotations. Without a word from the user: where the chart can narrow the right to patch pods. */}}
+{{/* "true" where pods are notified of rotations. By default: where the chart can narrow the right to patch pods. */}}
 {{- define "pleo-operator.notifyPods" -}}
 {{- if kindIs "invalid" .Values.notifyPods.enabled }}
 {{- if and (include "pleo-operator.clusterWide" .) .Values.rbac.create .Values.admissionPolicy.enabled }}true{{ end }}
@@ -128,7 +128,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
   resources: [pleoconnections/status]
   verbs: [update]
 # It reads what users give (client, first refresh token), and keeps grants and token Secrets. `list` finds a refresh
-# token that two connections share; `patch` also removes a spent token from the user's Secret; `delete` is for the old
+# token that two connections share; `patch` also removes a used token from the user's Secret; `delete` is for the old
 # token Secret after a change of spec.secretName. RBAC cannot tell Secrets apart by label or type, and their names are
 # the users' choice.
 - apiGroups: [""]
@@ -139,7 +139,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
   resources: [events]
   verbs: [create]
 {{- if include "pleo-operator.notifyPods" . }}
-# Pods are told of a rotation by an annotation: `list` finds those with the label pleo.io/connection, `patch` sets it.
+# Pods are notified of a rotation by an annotation: `list` finds those with the label pleo.io/connection, `patch` sets it.
 {{- if and (include "pleo-operator.clusterWide" .) .Values.admissionPolicy.enabled }}
 # The admission policy refuses every other change.
 {{- end }}

@@ -1,6 +1,6 @@
 // Calls the Pleo API with the access token of a PleoConnection, whose token Secret is mounted as a folder.
 //
-// A rotation kills the token that was there before, and the file follows a moment later. So the token is read anew for each
+// A rotation invalidates the token before it, and the file follows a moment later. So the token is read again for each
 // call, and a 401 means: wait until the file holds another one, then call once more. That is safe for every method, as a
 // request that was answered with 401 was not carried out.
 
@@ -12,7 +12,7 @@ import { setTimeout as pause } from "node:timers/promises";
 // is tried once more, in case the 401 had another cause.
 const PATIENCE = 120_000;
 
-/** A human must consent again, so there is no use in calling. */
+/** A user must authorize again, so there is no use in calling. */
 export class ReauthRequired extends Error {}
 
 /** There was no usable token for as long as PATIENCE. */
@@ -70,14 +70,14 @@ export class Pleo {
     }
     if (state === "Pending" || state === "Expired" || token === undefined) return { reason: `state ${state}` };
     if (token === refused.token && performance.now() - refused.since <= PATIENCE) {
-      return { reason: "the API refused the one that stands there" };
+      return { reason: "the API refused the current one" };
     }
     // The library would quote it in its error.
     if (!/^[ -~]+$/.test(token)) throw new TypeError("the token holds characters that no header can carry");
     return { token };
   }
 
-  // Exactly as it stands there: tokens are opaque.
+  // Exactly as it is stored: tokens are opaque.
   async #read(key) {
     try {
       return await readFile(join(this.#folder, key), "latin1");

@@ -1,6 +1,6 @@
 """Calls the Pleo API with the access token of a PleoConnection, whose token Secret is mounted as a folder.
 
-A rotation kills the token that was there before, and the file follows a moment later. So the token is read anew for each
+A rotation invalidates the token before it, and the file follows a moment later. So the token is read again for each
 call, and a 401 means: wait until the file holds another one, then call once more. That is safe for every method, as a
 request that was answered with 401 was not carried out.
 """
@@ -16,7 +16,7 @@ PATIENCE = 120.0
 
 
 class ReauthRequired(Exception):
-    """A human must consent again, so there is no use in calling."""
+    """A user must authorize again, so there is no use in calling."""
 
 
 class NoToken(Exception):
@@ -85,14 +85,14 @@ class Pleo:
         if state in ("Pending", "Expired") or token is None:
             return None, "state " + state
         if token == refused and time.monotonic() - since <= PATIENCE:
-            return None, "the API refused the one that stands there"
+            return None, "the API refused the current one"
         if not (token.isascii() and token.isprintable()):
             # The library would quote it in its error.
             raise ValueError("the token holds characters that no header can carry")
         return token, None
 
     def _read(self, key):
-        """Exactly as it stands there: tokens are opaque, and a text file would have its line ends changed."""
+        """Exactly as it is stored: tokens are opaque, and a text file would have its line ends changed."""
         try:
             return (self._folder / key).read_bytes().decode("latin-1")
         except FileNotFoundError:

@@ -1,5 +1,5 @@
 //! What is settled against, when the grant Secret changed while a request was in flight: it may have been deleted, edited, or
-//! replaced by a backup, and a pair in hand exists nowhere else (I2).
+//! replaced by a backup, and a pair that was received exists nowhere else (I2).
 
 use super::attempt::Attempt;
 use crate::domain::{
@@ -28,7 +28,7 @@ pub enum Base {
     Nothing,
 }
 
-/// What a stored Secret means for an outcome in hand.
+/// What a stored Secret means for an outcome that is to be stored.
 pub fn base(stored: GrantSecret, attempt: &Attempt, outcome: &Outcome) -> Base {
     match (stored, outcome) {
         (GrantSecret::Ours(backup), Outcome::Issued(_)) if is_before(&backup.value, attempt) => {
@@ -46,5 +46,5 @@ pub fn base(stored: GrantSecret, attempt: &Attempt, outcome: &Outcome) -> Base {
 /// Whether a stored grant is a backup from before our claim: it knows of no authorization that we do not know.
 fn is_before(stored: &Grant, attempt: &Attempt) -> bool {
     let claimed = &attempt.claimed;
-    stored.rotation < claimed.rotation && stored.history.iter().all(|old| claimed.remembers(&old.fingerprint))
+    stored.rotation < claimed.rotation && stored.history.iter().all(|old| claimed.has_seen(&old.fingerprint))
 }

@@ -31,9 +31,9 @@ pub(super) fn release(grant: &mut Grant, attempt: &Attempt, failure: &Failure, a
     if attempt.which == Which::Code {
         return end_of_code(grant, attempt, failure, at);
     }
-    let is_consent_refused = attempt.which == Which::Candidate && failure.is_rejection();
-    let was_forgotten = is_consent_refused
-        && grant.recall_as_rejected(&attempt.fingerprint, &attempt.server, &attempt.terms.client_id, &attempt.claimed);
+    let is_candidate_rejected = attempt.which == Which::Candidate && failure.is_rejection();
+    let was_forgotten = is_candidate_rejected
+        && grant.restore_as_rejected(&attempt.fingerprint, &attempt.server, &attempt.terms.client_id, &attempt.claimed);
     // The grant was read again before a rejection is taken as final: if it has another token, a newer attempt has won.
     let Some(which) = grant.holding(&attempt.fingerprint) else {
         return if was_forgotten { Settled::Changed } else { Settled::SomebodyElse };
@@ -94,7 +94,7 @@ pub(super) fn end_of_code(grant: &mut Grant, attempt: &Attempt, failure: &Failur
     };
     for old in grant.history.iter_mut().filter(|old| old.fingerprint == attempt.fingerprint) {
         match failure.kind {
-            FailureKind::Rejected(_) => old.reject_from(&attempt.terms.client_id),
+            FailureKind::Rejected(_) => old.note(Verdict::RejectedForAll),
             FailureKind::OutcomeUnknown => old.note(Verdict::OutcomeUnknown),
             FailureKind::Misconfigured(_) | FailureKind::NotSent | FailureKind::Throttled => {}
         }
@@ -111,7 +111,7 @@ fn wipe(grant: &mut Grant, which: Which, attempt: &Attempt, rejection: Rejection
         Which::Current => {
             // Remembered: a copy of it must never be taken for a new one.
             let rejected = grant.current.take().map(|pair| KnownToken {
-                verdict: Verdict::RotatedOut,
+                verdict: Verdict::RejectedAfterUse,
                 ..KnownToken::new(pair.refresh.fingerprint, pair.refresh.server)
             });
             grant.history.extend(rejected);

@@ -88,7 +88,7 @@ fn commit(grant: &mut Grant, attempt: &Attempt, issued: &TokenResponse, ending: 
         return replaced(grant, attempt);
     };
     let before = held.and_then(|which| grant.attempts_mut(which)).map(|attempts| attempts.clone());
-    grant.recall(&attempt.claimed, &attempt.fingerprint);
+    grant.restore_history(&attempt.claimed, &attempt.fingerprint);
     grant.rotation = grant.rotation.saturating_add(1);
     grant.last_rejection = None;
     if held == Some(Which::Candidate) {
@@ -124,7 +124,7 @@ fn commit(grant: &mut Grant, attempt: &Attempt, issued: &TokenResponse, ending: 
     Settled::Changed
 }
 
-/// Whether the pair in hand is to be stored. It is dropped only if a newer attempt has won: a pair that was bought with the
+/// Whether the pair that was received is to be stored. It is dropped only if a newer attempt has won: a pair that was issued for the
 /// token that we sent, or later, or for an authorization that was adopted after ours (I2, I9). Where no pair was stored since our
 /// claim none has won: one that was rejected replaces nothing.
 fn is_newest(grant: &Grant, attempt: &Attempt, held: Option<Which>, refresh: &RefreshToken) -> bool {
@@ -155,7 +155,7 @@ fn refresh_token(attempt: &Attempt, issued: &TokenResponse) -> Option<RefreshTok
     issued.refresh.clone().or_else(sent)
 }
 
-/// The row of failures goes on, with the new token, which was not sent yet.
+/// Consecutive failures are counted on, with the new token, which was not sent yet.
 fn without_access(grant: &mut Grant, before: Attempts, attempt: &Attempt, at: Timestamp) -> Attempts {
     let message = "the server's answer held a refresh token and no access token".to_owned();
     let failure = Failure::new(FailureKind::OutcomeUnknown, message);

@@ -43,7 +43,7 @@ pub struct AuthorizationLink {
 /// A code that a browser brought. A claim removes it: it is sent once or never.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Code {
-    /// What the first pair is bought with.
+    /// Exchanged for the first pair.
     pub code: AuthorizationCode,
     /// What proves that we asked for it.
     pub verifier: CodeVerifier,
@@ -54,7 +54,7 @@ pub struct Code {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CodeRecord {
-    /// Of the code.
+    /// The fingerprint of the code.
     pub fingerprint: Fingerprint,
     /// The server that the user was sent to.
     pub server: TokenUrl,
@@ -74,7 +74,7 @@ pub struct Session {
     pub id: String,
     /// Of what the browser's cookie holds: no other browser is shown the page.
     pub browser: Fingerprint,
-    /// Of the code.
+    /// The fingerprint of the code.
     pub code: Fingerprint,
     /// None as long as it waits or is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -91,7 +91,7 @@ pub enum SessionEnd {
     Misconfigured,
     /// The server could not be reached, was too busy, or gave no answer that says what became of the code.
     Failed,
-    /// The process that sent it died; the outcome is unknown.
+    /// The process that sent it ended; the outcome is unknown.
     Lost,
     /// A newer authorization was proved first.
     Replaced,
@@ -117,7 +117,7 @@ impl SessionEnd {
     pub const ALL: [Self; 7] =
         [Self::Connected, Self::Rejected, Self::Misconfigured, Self::Failed, Self::Lost, Self::Replaced, Self::TooLate];
 
-    /// What became of the consent and what to do, in words; none where nothing is to be done.
+    /// What became of the authorization and what to do, in words; none where nothing is to be done.
     pub const fn advice(self) -> Option<&'static str> {
         match self {
             Self::Connected | Self::Replaced => None,
@@ -159,16 +159,16 @@ impl AuthorizationLink {
     }
 
     /// The authorization request (RFC 6749 section 4.1.1, RFC 7636 section 4.3); none if the page is not a URL.
-    pub fn question(
+    pub fn authorization_request(
         &self,
         page: &str,
         client_id: &str,
         redirect_uri: &str,
         scopes: &[String],
-        way: &AuthorizationSession<'_>,
+        session: &AuthorizationSession<'_>,
     ) -> Option<String> {
-        let (state, challenge, scopes) = (self.state(way), challenge(&self.verifier(way)), scopes.join(" "));
-        let asking = [
+        let (state, challenge, scopes) = (self.state(session), challenge(&self.verifier(session)), scopes.join(" "));
+        let parameters = [
             ("response_type", "code"),
             ("client_id", client_id),
             ("redirect_uri", redirect_uri),
@@ -177,28 +177,28 @@ impl AuthorizationLink {
             ("code_challenge_method", "S256"),
         ];
         let scope = (!scopes.is_empty()).then_some(("scope", scopes.as_str()));
-        Url::parse_with_params(page, asking.into_iter().chain(scope)).ok().map(String::from)
+        Url::parse_with_params(page, parameters.into_iter().chain(scope)).ok().map(String::from)
     }
 
     /// `state`: what binds the response to the request.
-    pub fn state(&self, way: &AuthorizationSession<'_>) -> String {
-        let SessionId { id, ends_at, client_id } = way.visit;
-        format!("{id}.{ends_at:x}.{client_id}.{}", self.mac("state", way))
+    pub fn state(&self, session: &AuthorizationSession<'_>) -> String {
+        let SessionId { id, ends_at, client_id } = session.session_id;
+        format!("{id}.{ends_at:x}.{client_id}.{}", self.mac("state", session))
     }
 
     /// Whether this state was made by us, for this way.
-    pub fn knows(&self, state: &str, way: &AuthorizationSession<'_>) -> bool {
-        is_equal(&self.state(way), state)
+    pub fn knows(&self, state: &str, session: &AuthorizationSession<'_>) -> bool {
+        is_equal(&self.state(session), state)
     }
 
     /// RFC 7636 section 4.1: 43 characters.
-    pub fn verifier(&self, way: &AuthorizationSession<'_>) -> CodeVerifier {
-        CodeVerifier::new(self.mac("verifier", way))
+    pub fn verifier(&self, session: &AuthorizationSession<'_>) -> CodeVerifier {
+        CodeVerifier::new(self.mac("verifier", session))
     }
 
-    fn mac(&self, what: &str, way: &AuthorizationSession<'_>) -> String {
-        let AuthorizationSession { uid, visit, browser, server } = way;
-        let SessionId { id, ends_at, client_id } = visit;
+    fn mac(&self, what: &str, session: &AuthorizationSession<'_>) -> String {
+        let AuthorizationSession { uid, session_id, browser, server } = session;
+        let SessionId { id, ends_at, client_id } = session_id;
         self.seal(&[what, uid, id, &ends_at.to_string(), client_id.as_str(), browser, server.as_str()])
     }
 
@@ -218,7 +218,7 @@ impl AuthorizationLink {
 pub struct AuthorizationSession<'a> {
     /// The connection's.
     pub uid: &'a str,
-    pub visit: &'a SessionId,
+    pub session_id: &'a SessionId,
     /// What the browser's cookie holds.
     pub browser: &'a str,
     pub server: &'a TokenUrl,

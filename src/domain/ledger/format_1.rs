@@ -61,11 +61,15 @@ fn attempts(attempts: &mut Map<String, Value>) {
 /// `acceptedAs` was a rotation; 0 for a token that came by rotation, and was rejected.
 fn known_token(known: &mut Map<String, Value>) {
     rename(known, "refusedAs", "rejectedFrom");
-    let mut is_set = |member: &str| known.remove(member).is_some_and(|value| value == json!(true));
-    let (rejected, in_doubt) = (is_set("refused"), is_set("inDoubt"));
+    // What is no boolean is damage, and null is no verdict.
+    let mut flag = |member: &str| known.remove(member).map_or(Some(false), |value| value.as_bool());
+    let (Some(rejected), Some(in_doubt)) = (flag("refused"), flag("inDoubt")) else {
+        known.insert("verdict".to_owned(), Value::Null);
+        return;
+    };
     let accepted_as = known.remove("acceptedAs").filter(|value| !value.is_null());
     let verdict = match (accepted_as, rejected, in_doubt) {
-        (Some(_), true, _) => json!("rotatedOut"),
+        (Some(_), true, _) => json!("rejectedAfterUse"),
         (Some(rotation), false, _) => json!({ "accepted": { "rotation": rotation } }),
         (None, true, true) => json!("rejectedForAll"),
         (None, true, false) => json!("rejected"),

@@ -15,18 +15,18 @@ use crate::{
     domain::token::Fingerprint,
 };
 
-/// The truth about a connection; its status is only a picture of it.
+/// The source of truth about a connection; its status is derived from it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Grant {
     /// The uid of the connection that it belongs to.
     pub connection: String,
-    /// Successful exchanges so far.
+    /// Successful refreshes so far.
     pub rotation: u64,
     /// The pair that a server gave us last.
     pub current: Option<Pair>,
     /// A token that was adopted from the initial grant and that no server has accepted yet.
     pub candidate: Option<StoredToken>,
-    /// The process that is sending a token right now, or was when it died.
+    /// The process that is sending a token right now, or was when it ended.
     pub claim: Option<Claim>,
     /// The last token that a server rejected; none since a success.
     pub last_rejection: Option<Rejection>,
@@ -36,7 +36,7 @@ pub struct Grant {
     pub last_failure: Option<FailureRecord>,
     /// The last refresh request that was answered by an exchange.
     pub handled_request: Option<String>,
-    /// When the last request was started of which a byte may have left.
+    /// When the last request was started of which a byte may have been sent.
     pub last_sent_at: Option<Timestamp>,
     /// An authorization by link, in progress or the last one.
     pub by_link: LinkAuthorization,
@@ -50,7 +50,7 @@ pub struct Grant {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Holder {
-    /// The pod's name: no two living processes share it.
+    /// The pod's name: no two running processes share it.
     pub identity: String,
     /// A UUID for each process.
     pub process: String,

@@ -34,7 +34,7 @@ impl StoredToken {
 /// The pair that a server gave us last.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pair {
-    /// What the next pair is bought with.
+    /// Exchanged for the next pair.
     pub refresh: StoredToken,
     /// What pods use; none after an answer that held a refresh token only.
     pub access: Option<AccessToken>,

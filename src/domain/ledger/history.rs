@@ -61,7 +61,7 @@ impl Grant {
     }
 
     /// Whether the grant lives by an authorization that was given at this server after this token came.
-    pub fn outdoes(&self, fingerprint: &Fingerprint, server: &TokenUrl) -> bool {
+    pub fn has_newer_pair_than(&self, fingerprint: &Fingerprint, server: &TokenUrl) -> bool {
         let lives_there = self.current.as_ref().is_some_and(|pair| pair.refresh.server == *server);
         let mut since = self.history.iter().skip_while(|old| old.fingerprint != *fingerprint);
         lives_there && since.any(|old| old.fingerprint != *fingerprint && old.server == *server && old.is_proved())
@@ -73,7 +73,7 @@ impl Grant {
         let ours = self.history.iter().position(|old| old.is(fingerprint, server));
         let is_newer = |(place, other): (usize, &KnownToken)| match ours {
             Some(ours) => place >= ours,
-            None => !claimed.remembers(&other.fingerprint),
+            None => !claimed.has_seen(&other.fingerprint),
         };
         self.history.iter().enumerate().filter(|(_, old)| old.is_proved()).any(is_newer)
     }
@@ -99,7 +99,7 @@ impl Grant {
 
     /// Notes a rejection, where a backup was put back that does not know this authorization: it would be adopted and sent to this
     /// server again (I3). Whether there was such a thing.
-    pub fn recall_as_rejected(
+    pub fn restore_as_rejected(
         &mut self,
         fingerprint: &Fingerprint,
         server: &TokenUrl,
@@ -115,7 +115,7 @@ impl Grant {
             }
             return is_news;
         }
-        self.recall(claimed, fingerprint);
+        self.restore_history(claimed, fingerprint);
         self.history.iter_mut().filter(|old| old.is(fingerprint, server)).for_each(|old| old.reject_from(client_id));
         true
     }
@@ -140,14 +140,14 @@ impl Grant {
 
     /// Whether the last token that a server rejected was that of the current pair.
     pub fn lost_its_pair(&self) -> bool {
-        let rotated_out = |old: &&KnownToken| old.verdict == Verdict::RotatedOut;
+        let rotated_out = |old: &&KnownToken| old.verdict == Verdict::RejectedAfterUse;
         self.last_rejection.as_ref().is_some_and(|rejection| {
             self.history.iter().filter(rotated_out).any(|old| old.fingerprint == rejection.fingerprint)
         })
     }
 
     /// Whether this token was ever held, for whatever server.
-    pub fn remembers(&self, fingerprint: &Fingerprint) -> bool {
+    pub fn has_seen(&self, fingerprint: &Fingerprint) -> bool {
         self.holding(fingerprint).is_some()
             || self.history.iter().any(|old| old.fingerprint == *fingerprint)
             || self.last_rejection.as_ref().is_some_and(|rejection| rejection.fingerprint == *fingerprint)
@@ -155,11 +155,17 @@ impl Grant {
 
     /// Takes up again what was known when this token was claimed, and what a backup that was put back since does not know:
     /// what servers have seen. (What they have not may be adopted once more.) The order of authorizations stays.
-    pub fn recall(&mut self, claimed: &Self, sent: &Fingerprint) {
+    pub fn restore_history(&mut self, claimed: &Self, sent: &Fingerprint) {
         let is_in =
             |all: &[KnownToken], this: &KnownToken| all.iter().any(|old| old.is(&this.fingerprint, &this.server));
-        let was_seen = |old: &KnownToken| old.fingerprint == *sent || old.verdict != Verdict::Pending;
+        let was_seen = |old: &KnownToken| {
+            old.fingerprint == *sent || old.verdict != Verdict::Pending || !old.rejected_from.is_empty()
+        };
         if !claimed.history.iter().any(|old| was_seen(old) && !is_in(&self.history, old)) {
+            for old in &claimed.history {
+                let same = |now: &&mut KnownToken| now.is(&old.fingerprint, &old.server) && old.says_more_than(now);
+                self.history.iter_mut().filter(same).for_each(|now| now.merge(old.clone()));
+            }
             return;
         }
         let mut history = claimed.history.clone();

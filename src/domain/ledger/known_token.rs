@@ -32,17 +32,19 @@ pub enum Verdict {
     /// It rejected it, and no other client may try it.
     RejectedForAll,
     /// It had accepted or issued it, and rejected it since.
-    RotatedOut,
+    RejectedAfterUse,
 }
 
 impl Verdict {
     /// What two records of one token amount to: nothing that a server decided is forgotten.
     fn and(self, other: Self) -> Self {
-        use Verdict::{Accepted, OutcomeUnknown, Pending, Rejected, RejectedForAll, RotatedOut};
+        use Verdict::{Accepted, OutcomeUnknown, Pending, Rejected, RejectedAfterUse, RejectedForAll};
         match (self, other) {
             (Accepted { rotation }, Accepted { rotation: other }) => Accepted { rotation: rotation.max(other) },
-            (RotatedOut, _) | (_, RotatedOut) => RotatedOut,
-            (Accepted { .. }, Rejected | RejectedForAll) | (Rejected | RejectedForAll, Accepted { .. }) => RotatedOut,
+            (RejectedAfterUse, _) | (_, RejectedAfterUse) => RejectedAfterUse,
+            (Accepted { .. }, Rejected | RejectedForAll) | (Rejected | RejectedForAll, Accepted { .. }) => {
+                RejectedAfterUse
+            }
             (accepted @ Accepted { .. }, _) | (_, accepted @ Accepted { .. }) => accepted,
             (OutcomeUnknown, Rejected) | (Rejected, OutcomeUnknown) => RejectedForAll,
             (RejectedForAll, _) | (_, RejectedForAll) => RejectedForAll,
@@ -76,13 +78,13 @@ impl KnownToken {
 
     /// Whether the server rejected it, from whichever client.
     pub fn is_rejected(&self) -> bool {
-        matches!(self.verdict, Verdict::Rejected | Verdict::RejectedForAll | Verdict::RotatedOut)
+        matches!(self.verdict, Verdict::Rejected | Verdict::RejectedForAll | Verdict::RejectedAfterUse)
     }
 
     /// Whether the server rejected it from this client, or for good.
     pub(super) fn is_rejected_from(&self, client_id: &Fingerprint) -> bool {
         match self.verdict {
-            Verdict::RejectedForAll | Verdict::RotatedOut => true,
+            Verdict::RejectedForAll | Verdict::RejectedAfterUse => true,
             Verdict::Rejected if self.rejected_from.is_empty() => true,
             Verdict::Rejected | Verdict::Pending | Verdict::OutcomeUnknown | Verdict::Accepted { .. } => {
                 self.rejected_from.contains(client_id)
@@ -93,7 +95,10 @@ impl KnownToken {
     /// Whether it is that server's for good, because it accepted it, or may have.
     pub(super) fn is_bound(&self) -> bool {
         match self.verdict {
-            Verdict::OutcomeUnknown | Verdict::Accepted { .. } | Verdict::RejectedForAll | Verdict::RotatedOut => true,
+            Verdict::OutcomeUnknown
+            | Verdict::Accepted { .. }
+            | Verdict::RejectedForAll
+            | Verdict::RejectedAfterUse => true,
             Verdict::Pending | Verdict::Rejected => false,
         }
     }
@@ -104,7 +109,7 @@ impl KnownToken {
     }
 
     /// Notes that the server rejected it from this client.
-    pub fn reject_from(&mut self, client_id: &Fingerprint) {
+    pub(super) fn reject_from(&mut self, client_id: &Fingerprint) {
         self.verdict = self.verdict.and(Verdict::Rejected);
         if !self.rejected_from.contains(client_id) {
             self.rejected_from.push(client_id.clone());
@@ -118,8 +123,33 @@ impl KnownToken {
 
     /// Takes over what another record of this token shows.
     pub(super) fn merge(&mut self, other: Self) {
-        self.note(other.verdict);
+        let is_from_each = self.is_rejected_from_each() || other.is_rejected_from_each();
+        self.verdict = match (self.is_before(&other), other.is_before(self)) {
+            (true, _) => other.verdict,
+            (_, true) => self.verdict,
+            (false, false) => self.verdict.and(other.verdict),
+        };
+        if is_from_each {
+            self.rejected_from.clear();
+            return;
+        }
         let more: Vec<_> = other.rejected_from.into_iter().filter(|id| !self.rejected_from.contains(id)).collect();
         self.rejected_from.extend(more);
+    }
+
+    /// Whether the other record says less.
+    pub(super) fn says_more_than(&self, other: &Self) -> bool {
+        self.rejected_from.iter().any(|id| !other.rejected_from.contains(id)) || self.is_bound() && !other.is_bound()
+    }
+
+    /// Whether it is a rejection that the other record, in which another client tries, takes into account.
+    fn is_before(&self, other: &Self) -> bool {
+        let is_known = |id| other.rejected_from.contains(id);
+        let is_from_some = self.verdict == Verdict::Rejected && !self.rejected_from.is_empty();
+        is_from_some && other.verdict != Verdict::Rejected && self.rejected_from.iter().all(is_known)
+    }
+
+    fn is_rejected_from_each(&self) -> bool {
+        self.verdict == Verdict::Rejected && self.rejected_from.is_empty()
     }
 }

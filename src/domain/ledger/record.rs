@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use super::{
@@ -62,7 +62,7 @@ struct Stored {
     last_rejection: Option<Rejection>,
     #[serde(default)]
     history: Vec<KnownToken>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "understood")]
     last_failure: Option<FailureRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     handled_request: Option<String>,
@@ -112,15 +112,15 @@ impl ByLinkRecord {
     }
 }
 
-/// The entries that this operator understands: what was restarted is a courtesy, and must never cost the grant.
+/// The entries that this operator understands: what was restarted is best effort, and must never cost the grant.
 fn known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Restarted>, D::Error> {
     let entries = Value::deserialize(deserializer)?;
     let entries = entries.as_array().map(Vec::as_slice).unwrap_or_default();
     Ok(entries.iter().filter_map(|entry| serde_json::from_value(entry.clone()).ok()).collect())
 }
 
-/// Nor must what a page shows.
-fn understood<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Session>, D::Error> {
+/// Nor must what a page or the status shows.
+fn understood<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
     Ok(serde_json::from_value(Value::deserialize(deserializer)?).ok())
 }
 

@@ -36,7 +36,7 @@ pub struct TokenRemoval {
     pub copied: bool,
 }
 
-/// The token in the initial grant, where it is news: the grant does not know it, and lives by no newer consent.
+/// The token in the initial grant, where it is news: the grant does not know it, and does not live by a newer authorization.
 pub fn news<'a>(
     initial: &'a InitialGrant,
     grant: &GrantSecret,
@@ -49,7 +49,7 @@ pub fn news<'a>(
         GrantSecret::Absent => true,
         GrantSecret::Ours(Versioned { value: grant, .. }) => {
             let is_known = grant.knows(&token.fingerprint, server, client_id.as_ref());
-            !is_known && !grant.outdoes(&token.fingerprint, server)
+            !is_known && !grant.has_newer_pair_than(&token.fingerprint, server)
         }
         GrantSecret::Stale(known) => !known.value.knows(&token.fingerprint, server, client_id.as_ref()),
         GrantSecret::NotOwned | GrantSecret::Unreadable(_) => false,
@@ -78,7 +78,7 @@ pub fn base(snapshot: &Snapshot) -> Option<(Grant, Option<String>)> {
         GrantSecret::Absent => Some((Grant::new(uid, rotation_so_far(snapshot)), None)),
         GrantSecret::Ours(known) => Some((known.value.clone(), Some(known.version.clone()))),
         GrantSecret::Stale(known) => {
-            // Nothing of it is used but the memory of what must not be adopted again, its living token included, and what
+            // Nothing of it is used but the memory of what must not be adopted again, its working token included, and what
             // became of its candidate.
             let mut old = known.value.clone();
             old.drop_candidate(None);
@@ -99,8 +99,8 @@ fn rotation_so_far(snapshot: &Snapshot) -> u64 {
 }
 
 /// The key to remove, if it is time.
-pub fn tidying(snapshot: &Snapshot, now: Timestamp) -> Option<TokenRemoval> {
-    removable(snapshot).filter(|tidying| removed_again_at(snapshot, tidying, now).is_none())
+pub fn token_removal(snapshot: &Snapshot, now: Timestamp) -> Option<TokenRemoval> {
+    removable(snapshot).filter(|token_removal| removed_again_at(snapshot, token_removal, now).is_none())
 }
 
 /// When a key is to be removed that another program put back.
@@ -108,8 +108,8 @@ pub fn next(snapshot: &Snapshot, now: Timestamp) -> Option<Timestamp> {
     removed_again_at(snapshot, &removable(snapshot)?, now)
 }
 
-fn removed_again_at(snapshot: &Snapshot, tidying: &TokenRemoval, now: Timestamp) -> Option<Timestamp> {
-    snapshot.repairs.removal.as_ref()?.again_at(&tidying.fingerprint, repair::PATIENT, now)
+fn removed_again_at(snapshot: &Snapshot, token_removal: &TokenRemoval, now: Timestamp) -> Option<Timestamp> {
+    snapshot.repairs.removal.as_ref()?.again_at(&token_removal.fingerprint, repair::PATIENT, now)
 }
 
 /// A token that was removed and is back: who puts it there, and how that ends.
@@ -127,7 +127,7 @@ pub fn returned(snapshot: &Snapshot) -> Option<(&Fingerprint, String)> {
 /// The key whose token was just accepted, where it may be removed: not for ever after, so that a GitOps tool that puts it back
 /// later is not fought.
 fn removable(snapshot: &Snapshot) -> Option<TokenRemoval> {
-    let removable = |reference: &&InitialGrantRef| !reference.keep && !snapshot.deferred.tidying;
+    let removable = |reference: &&InitialGrantRef| !reference.keep && !snapshot.deferred.token_removal;
     let reference = snapshot.spec.initial_grant.as_ref().filter(removable)?;
     let InitialGrant::Present(token) = &snapshot.initial else { return None };
     let grant = &snapshot.grant.ours()?.value;

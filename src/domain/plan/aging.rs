@@ -27,7 +27,7 @@ pub fn end_of_life(issued_at: Timestamp) -> Timestamp {
     later(issued_at, GRANT_LIFETIME)
 }
 
-/// What is to be said of the age of the living grant; none: it is young, or there is none.
+/// What is to be said of the age of the working grant; none: it is young, or there is none.
 pub fn aging(snapshot: &Snapshot, now: Timestamp) -> Option<Finding<AgingReason>> {
     let what_to_do = match snapshot.spec.suspend {
         true => "unset spec.suspend",

@@ -52,9 +52,9 @@ pub enum Decision {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rotation {
     pub which: Which,
-    /// The row of failures starts again: a halt was lifted.
+    /// Consecutive failures are counted from zero: a halt was lifted.
     pub resumes: bool,
-    /// The claim that is taken over was never used: no doubt follows from it.
+    /// The claim that is taken over was never used: so its outcome is known.
     pub claim_unused: bool,
     /// The refresh request that this answers.
     pub request: Option<String>,
@@ -98,7 +98,7 @@ const RECHECK: Duration = Duration::from_secs(60);
 const UNDER_WAY_RECHECK: Duration = Duration::from_secs(2);
 /// What a claim is given beyond its end.
 const CLAIM_GRACE: Duration = Duration::from_secs(5);
-/// The longest that a living token makes us wait for another pod's claim.
+/// The longest that a usable token makes us wait for another pod's claim.
 const MAX_CLAIM_PATIENCE: Duration = Duration::from_secs(5 * 60);
 
 /// The next step.
@@ -122,11 +122,11 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp, pace: Pace) -> Decision {
     if let Some(adoption) = adoption::due(snapshot) {
         return Decision::Adopt(Box::new(adoption));
     }
-    if let Some(retired) = retirement(snapshot) {
+    if let Some(retired) = old_secret_deletion(snapshot) {
         return Decision::DeleteOldSecret(retired);
     }
-    if let Some(tidying) = adoption::tidying(snapshot, now) {
-        return Decision::RemoveAdoptedToken(tidying);
+    if let Some(token_removal) = adoption::token_removal(snapshot, now) {
+        return Decision::RemoveAdoptedToken(token_removal);
     }
     let deferred = snapshot.deferred != Deferred::default();
     let recheck = (deferred || waits_for_another(snapshot)).then(|| later(now, RECHECK));
@@ -165,8 +165,8 @@ fn waits_for_another(snapshot: &Snapshot) -> bool {
 }
 
 /// The old token Secret is deleted once the new one exists.
-fn retirement(snapshot: &Snapshot) -> Option<String> {
-    let stands = snapshot.token.published().is_some() && !snapshot.deferred.retirement;
+fn old_secret_deletion(snapshot: &Snapshot) -> Option<String> {
+    let stands = snapshot.token.published().is_some() && !snapshot.deferred.old_secret_deletion;
     snapshot.retired.clone().filter(|_| stands)
 }
 
@@ -212,7 +212,7 @@ pub fn next_refresh(snapshot: &Snapshot, now: Timestamp, pace: Pace) -> NextRefr
     let look = Look { snapshot, grant: &grant.value, client, over, asked: request.is_some(), now };
     let choices = [look.code(), look.candidate(), look.current()].into_iter().flatten();
     let spaced = choices.map(|choice| Choice { at: choice.at.max(look.spaced()), ..choice });
-    // The newest consent comes first: `min_by_key` keeps the first of equals, and whatever is due counts as due now.
+    // The newest authorization comes first: `min_by_key` keeps the first of equals, and whatever is due counts as due now.
     let Some(choice) = spaced.min_by_key(|choice| choice.at.max(now)) else { return NextRefresh::Never };
     if choice.at > now {
         return NextRefresh::At(choice.at, choice.reason);
@@ -231,7 +231,7 @@ enum ClaimCheck<'a> {
     TakeOver(&'a Claim),
 }
 
-/// A claim without commit or release: another process may be sending that token right now, or has died doing so.
+/// A claim without commit or release: another process may be sending that token right now, or has ended doing so.
 fn check_claim<'a>(grant: &'a Grant, snapshot: &Snapshot, now: Timestamp, pace: Pace) -> ClaimCheck<'a> {
     let (Some(claim), local) = (&grant.claim, snapshot.local) else { return ClaimCheck::Free };
     let patience = match local.claim_owner {
@@ -339,7 +339,7 @@ impl Look<'_> {
     /// The earliest instant that keeps two exchanges apart.
     fn spaced(&self) -> Timestamp {
         let life = self.grant.current.as_ref().map(|current| current.issue.lifetime());
-        // What a dead process claimed, it may have sent.
+        // What an ended process claimed, it may have sent.
         let unused = self.snapshot.local.claim_owner == Some(ClaimOwner::NeverSentHere);
         let claimed = self.over.filter(|_| !unused).map(|claim| claim.started_at);
         let starts =

@@ -45,7 +45,7 @@ pub struct AuthorizationResponse {
 /// Whether a link is to be created: a user must authorize, and there is none or it is too old.
 pub fn is_due(snapshot: &Snapshot, now: Timestamp) -> bool {
     let stands = snapshot.grant.ours().and_then(|grant| grant.value.by_link.link.as_ref());
-    is_wanted(snapshot) && stands.is_none_or(|invitation| invitation.ends_at() <= now)
+    is_wanted(snapshot) && stands.is_none_or(|link| link.ends_at() <= now)
 }
 
 /// When the link is to be replaced, or a code is too old.
@@ -65,13 +65,13 @@ fn is_wanted(snapshot: &Snapshot) -> bool {
 /// The link of a connection that needs a user, as long as it is valid.
 pub fn url(snapshot: &Snapshot, now: Timestamp) -> Option<String> {
     let base = snapshot.links.as_ref()?;
-    let invitation = snapshot.grant.ours()?.value.by_link.link.as_ref()?;
-    is_wanted(snapshot).then(|| invitation.link(base, &snapshot.spec, now))?
+    let link = snapshot.grant.ours()?.value.by_link.link.as_ref()?;
+    is_wanted(snapshot).then(|| link.link(base, &snapshot.spec, now))?
 }
 
 /// The grant with an invitation, and the version of the Secret to replace (none: create it). None where there is nothing
 /// that it could be written to.
-pub fn invite(snapshot: &Snapshot, key: LinkKey, now: Timestamp) -> Option<(Grant, Option<String>)> {
+pub fn create(snapshot: &Snapshot, key: LinkKey, now: Timestamp) -> Option<(Grant, Option<String>)> {
     let (mut grant, replaces) = adoption::base(snapshot)?;
     grant.by_link.link = Some(AuthorizationLink { key, made_at: now });
     Some((grant, replaces))
@@ -84,7 +84,7 @@ pub fn accept(grant: &Grant, arrival: AuthorizationResponse, now: Timestamp) -> 
     let fingerprint = code.fingerprint();
     let mut grant = grant.clone();
     grant.by_link.link = None;
-    // In the order of consents: the newest one that is proved wins.
+    // In the order of authorizations: the newest one that was accepted wins.
     grant.note_authorization(&fingerprint, &server);
     grant.by_link.session = Some(Session { id, browser, code: fingerprint.clone(), end: None });
     let client_id = Some(client_id);
@@ -95,8 +95,8 @@ pub fn accept(grant: &Grant, arrival: AuthorizationResponse, now: Timestamp) -> 
 
 /// How a visit ended between these two, if one did.
 pub fn ended(before: &Grant, after: &Grant) -> Option<SessionEnd> {
-    let waited = before.by_link.session.as_ref().filter(|visit| visit.end.is_none())?;
-    after.by_link.session.as_ref().filter(|visit| visit.id == waited.id)?.end
+    let waited = before.by_link.session.as_ref().filter(|session| session.end.is_none())?;
+    after.by_link.session.as_ref().filter(|session| session.id == waited.id)?.end
 }
 
 /// The grant without a code that can no longer be used; none if there is no such code. Wall time shows only roughly how
@@ -118,7 +118,8 @@ pub fn forgotten(snapshot: &Snapshot, abandoned: bool, now: Timestamp) -> Option
         return Some(grant);
     }
     let claimed = grant.claim.as_ref().filter(|_| abandoned)?.fingerprint.clone();
-    let is_open = grant.by_link.session.as_ref().is_some_and(|visit| visit.code == claimed && visit.end.is_none());
+    let is_open =
+        grant.by_link.session.as_ref().is_some_and(|session| session.code == claimed && session.end.is_none());
     is_open.then(|| {
         let started = grant.claim.take().map(|claim| claim.started_at);
         grant.last_sent_at = grant.last_sent_at.max(started);

@@ -26,14 +26,14 @@ pub fn desired(snapshot: &Snapshot, now: Timestamp) -> Option<Content> {
     // Without a grant of ours, the token in the pods' hands is as good as before, until it ends.
     let kept = own.and_then(|published| published.content.clone());
     let rotation = kept.as_ref().map_or(0, |content| content.rotation);
-    let living = kept.filter(|content| content.access.is_some()).map(|content| content.at(now));
+    let usable = kept.filter(|content| content.access.is_some()).map(|content| content.at(now));
     match &snapshot.grant {
         GrantSecret::NotOwned | GrantSecret::Unreadable(_) => None,
         GrantSecret::Ours(grant) => Some(of_grant(&grant.value).at(now)),
         GrantSecret::Stale(_) => {
-            Some(living.unwrap_or_else(|| Content::without_token(TokenState::ReauthRequired, rotation)))
+            Some(usable.unwrap_or_else(|| Content::without_token(TokenState::ReauthRequired, rotation)))
         }
-        GrantSecret::Absent => Some(living.unwrap_or_else(|| Content::without_token(TokenState::Pending, rotation))),
+        GrantSecret::Absent => Some(usable.unwrap_or_else(|| Content::without_token(TokenState::Pending, rotation))),
     }
 }
 
@@ -92,7 +92,7 @@ pub fn is_intact(published: &Published, desired: &Content, spec: &ResolvedSpec) 
         want.iter().all(|(key, value)| have.get(key) == Some(value))
     };
     published.content.as_ref() == Some(desired)
-        && published.surplus.is_empty()
+        && published.unknown_keys.is_empty()
         && published.owner.as_deref() == Some(&spec.uid)
         && holds(&published.labels, labels(spec))
         && holds(&published.annotations, spec.secret_annotations.clone())
@@ -114,7 +114,7 @@ pub fn written(desired: &Content, spec: &ResolvedSpec) -> Fingerprint {
     Fingerprint::of(&parts.into_iter().chain(metadata.iter().map(String::as_str)).collect::<Vec<_>>())
 }
 
-/// When what pods get may be put right, where another program changes it all the time; none: now.
+/// When what pods get may be repaired, where another program changes it all the time; none: now.
 pub fn repaired_again_at(snapshot: &Snapshot, desired: &Content, now: Timestamp) -> Option<Timestamp> {
     let longest = if snapshot.token.published().is_some() { repair::PATIENT } else { repair::URGENT };
     snapshot.repairs.publication.as_ref()?.again_at(&written(desired, &snapshot.spec), longest, now)

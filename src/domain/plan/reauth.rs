@@ -139,7 +139,7 @@ pub fn way_back(snapshot: &Snapshot) -> String {
     }
 }
 
-/// How to authorize without a token in hand; or why there is no link, where others have one.
+/// How to authorize without a token; or why there is no link, where others have one.
 fn in_a_browser(snapshot: &Snapshot) -> Result<String, Option<&str>> {
     let ResolvedSpec { namespace, name, server, .. } = &snapshot.spec;
     match server {
@@ -173,7 +173,7 @@ pub fn news(snapshot: &Snapshot) -> Option<&InitialToken> {
     let InitialGrant::Present(token) = &snapshot.initial else { return None };
     let known = match &snapshot.grant {
         GrantSecret::Absent => false,
-        GrantSecret::Ours(grant) | GrantSecret::Stale(grant) => grant.value.remembers(&token.fingerprint),
+        GrantSecret::Ours(grant) | GrantSecret::Stale(grant) => grant.value.has_seen(&token.fingerprint),
         GrantSecret::NotOwned | GrantSecret::Unreadable(_) => true,
     };
     (!known).then_some(token)

@@ -23,7 +23,7 @@ const SPACING: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Restart {
     pub targets: Vec<RestartTarget>,
-    /// What their pod templates bear since: the same for every try, so that a second one changes nothing.
+    /// What their pod templates contain since: the same for every try, so that a second one changes nothing.
     pub mark: String,
 }
 
@@ -57,7 +57,7 @@ impl Tried {
     }
 }
 
-/// The grant with these restarts noted for its rotation. Workloads that are not wished for any more are forgotten, but not
+/// The grant with these restarts noted for its rotation. Workloads that are no longer listed are forgotten, but not
 /// within a minute: one that comes and goes is not restarted each time.
 pub fn note(snapshot: &Snapshot, tried: &Tried, now: Timestamp) -> Option<Grant> {
     let mut grant = snapshot.grant.ours()?.value.clone();

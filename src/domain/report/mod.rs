@@ -1,6 +1,6 @@
 //! What is reported to users and other programs.
 //!
-//! | file | what it tells |
+//! | file | what it reports |
 //! |---|---|
 //! | [`problem`] | what is wrong, and what to do about it |
 //! | [`status`] | conditions and times, in the status |

@@ -58,7 +58,7 @@ pub fn notice(
 }
 
 impl Notice {
-    /// One of its kind: whoever gets it twice can know.
+    /// One of its kind: a receiver that gets it twice can see that.
     pub fn id(&self) -> String {
         format!("{}-{:x}", self.uid, self.at.as_nanosecond())
     }

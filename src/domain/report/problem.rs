@@ -237,7 +237,7 @@ fn failing(snapshot: &Snapshot) -> Option<Problem> {
 }
 
 /// A new authorization that was rejected beside a working grant: nothing is lost, but users should know.
-pub fn refused_beside_living(snapshot: &Snapshot) -> Option<String> {
+pub fn rejected_candidate_note(snapshot: &Snapshot) -> Option<String> {
     let grant = &snapshot.grant.ours()?.value;
     let refused = grant.last_rejection.as_ref().filter(|_| grant.current.is_some())?;
     let at = whole_seconds(refused.at);

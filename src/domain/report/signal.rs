@@ -62,7 +62,7 @@ fn edited(edit: &Edit) -> Signal {
     }
 }
 
-/// The living grant was refused although it was young. What was refused after an answer had been lost was our own loss.
+/// The working grant was rejected although it was young. A rejection after a lost response is our own loss.
 fn rejected_early(
     snapshot: &Snapshot,
     before: &PleoConnectionStatus,

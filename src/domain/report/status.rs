@@ -45,7 +45,7 @@ pub fn of(
     let next = match next_refresh(snapshot, now, pace) {
         // What the API server refuses has no time of its own.
         NextRefresh::Now(_) | NextRefresh::At(..) if refused_by_storage.is_some() => None,
-        // Nor has an attempt that is under way: its end is looked for again and again.
+        // Nor has an attempt that is under way: its end is polled.
         NextRefresh::At(..) if snapshot.local.claim_owner == Some(ClaimOwner::UnderWayHere) => None,
         NextRefresh::Now(_) => Some(now),
         NextRefresh::At(time, _) => Some(time),
@@ -178,7 +178,7 @@ fn ready(snapshot: &Snapshot, problems: &[Problem], next: Option<Timestamp>, now
         |next| format!("the next refresh is due at {}", whole_seconds(next)),
     );
     let but = problems.first().map(|first| first.message.clone());
-    let but = but.or_else(|| problem::refused_beside_living(snapshot)).or_else(|| snapshot.deferred.restarts.clone());
+    let but = but.or_else(|| problem::rejected_candidate_note(snapshot)).or_else(|| snapshot.deferred.restarts.clone());
     let but = but.map_or_else(String::new, |but| format!("; {but}"));
     Problem::new(ReadyReason::Refreshed, format!("the token is usable until {}; {due}{but}", access.expires_at))
 }

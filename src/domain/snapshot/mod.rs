@@ -4,7 +4,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | [`published`] | the token Secret |
-//! | [`repair`] | what this process put right before, after another program changed it |
+//! | [`repair`] | what this process repaired before, after another program changed it |
 
 pub mod published;
 pub mod repair;
@@ -63,10 +63,10 @@ impl Snapshot {
     }
 }
 
-/// What users and notified pods last. It is a witness: who puts a grant back from a backup does not put that back.
+/// What was last reported to users and pods. It is evidence: a backup of the grant does not restore it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LastReported {
-    /// Successful exchanges.
+    /// Successful refreshes.
     pub rotation: u64,
     /// The rotation whose refresh token a server refused.
     pub rejected_rotation: Option<u64>,
@@ -80,7 +80,7 @@ impl LastReported {
     }
 
     /// With what the token Secret reports to pods: it is written before the status is. One that another program edited is no
-    /// witness until it is repaired; nor is the number beside the very token that the grant holds.
+    /// evidence until it is repaired; nor is the number beside the very token that the grant holds.
     pub fn and_by(self, token: &TokenSecret, grant: &GrantSecret, uid: &str) -> Self {
         let is_ours = |published: &&Published| published.owner.as_deref() == Some(uid) && !published.is_edited;
         let published = token.published().filter(is_ours);
@@ -114,9 +114,9 @@ impl LastReported {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Deferred {
     /// Removing the used token from the initial grant.
-    pub tidying: bool,
+    pub token_removal: bool,
     /// Deleting the token Secret of an earlier name.
-    pub retirement: bool,
+    pub old_secret_deletion: bool,
     /// Restarting workloads: which ones, and what the API server said.
     pub restarts: Option<String>,
 }
@@ -172,7 +172,7 @@ pub enum Sharing {
     Unchecked(String),
 }
 
-/// A value and the version of the object that it was read from: the ticket for a compare-and-swap.
+/// A value and the version of the object that it was read from: the expected version of a compare-and-swap.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Versioned<T> {
     pub value: T,
@@ -187,7 +187,7 @@ pub enum GrantSecret {
     Absent,
     /// This connection's.
     Ours(Versioned<Grant>),
-    /// A deleted namesake's, or restored from a backup: never used, for an old token can kill a living authorization.
+    /// A deleted namesake's, or restored from a backup: never used, for an old token can revoke a working authorization.
     Stale(Versioned<Grant>),
     /// Another owner's object.
     NotOwned,
@@ -265,7 +265,7 @@ pub enum ClaimOwner {
     UnderWayHere,
     /// This process, and it knows that nothing was sent.
     NeverSentHere,
-    /// This process or an earlier one of this pod: dead, but its request may still live.
+    /// An attempt of this pod that has ended here, though its request may still be in flight.
     DeadHere,
     /// Another pod: it may be alive.
     Elsewhere,

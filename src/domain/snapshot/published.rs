@@ -23,7 +23,7 @@ const KEYS: [&str; 5] = [
 pub struct Content {
     /// The access token, where there is one.
     pub access: Option<Access>,
-    /// Successful exchanges so far.
+    /// Successful refreshes so far.
     pub rotation: u64,
     /// Why there is a token, or none.
     pub state: TokenState,
@@ -44,7 +44,7 @@ pub struct Published {
     /// What it says; none if someone edited it beyond recognition.
     pub content: Option<Content>,
     /// Keys in it that are not ours.
-    pub surplus: Vec<String>,
+    pub unknown_keys: Vec<String>,
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
     /// The uid of the connection that owns it.
@@ -61,8 +61,8 @@ impl Published {
         annotations: BTreeMap<String, String>,
         owner: Option<String>,
     ) -> Self {
-        let surplus = data.keys().filter(|key| !KEYS.contains(&key.as_str())).cloned().collect();
-        Self { content: Content::decode(data), surplus, labels, annotations, owner, is_edited: false }
+        let unknown_keys = data.keys().filter(|key| !KEYS.contains(&key.as_str())).cloned().collect();
+        Self { content: Content::decode(data), unknown_keys, labels, annotations, owner, is_edited: false }
     }
 
     /// The access token that pods can use at this moment, if there is one.

@@ -19,18 +19,18 @@ pub struct Repairs {
     pub publication: Option<Repaired>,
 }
 
-/// Something that was put right, perhaps more than once.
+/// Something that was repaired, perhaps more than once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Repaired {
     /// What was written or removed: only the same again is a repair.
     pub what: Fingerprint,
-    /// How often it was put right so far.
+    /// How often it was repaired so far.
     pub times: u32,
     pub ago: Duration,
 }
 
 impl Repaired {
-    /// When the same may be put right again, if another program undid it; none: now. No pause is longer than `longest`.
+    /// When the same may be repaired again, if another program undid it; none: now. No pause is longer than `longest`.
     pub fn again_at(&self, what: &Fingerprint, longest: Duration, now: Timestamp) -> Option<Timestamp> {
         if self.what != *what {
             return None;

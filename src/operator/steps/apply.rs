@@ -23,7 +23,7 @@ use crate::{
 /// What follows a write.
 #[must_use]
 pub enum StepResult {
-    /// The scene shows what is stored now.
+    /// The snapshot matches what is stored.
     Done,
     /// What was seen is old: look again.
     Reobserve,
@@ -93,7 +93,7 @@ pub async fn grant(ctx: &Context, observation: &mut Observation, grant: Grant) -
 /// If the API server gave no answer.
 pub async fn create_link(ctx: &Context, observation: &mut Observation) -> Result<StepResult, ReconcileError> {
     let key = LinkKey::new(format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()));
-    let Some((grant, replaces)) = link::invite(&observation.snapshot, key, ctx.now()) else {
+    let Some((grant, replaces)) = link::create(&observation.snapshot, key, ctx.now()) else {
         return Ok(StepResult::Reobserve);
     };
     let written = ctx.store.write_grant(&observation.snapshot.spec, grant, replaces.as_deref()).await;
@@ -102,29 +102,33 @@ pub async fn create_link(ctx: &Context, observation: &mut Observation) -> Result
 
 /// Deletes the token Secret of an earlier `secretName`. That it does not work keeps nothing else from being done.
 pub async fn delete_old_secret(ctx: &Context, observation: &mut Observation, name: &str) -> StepResult {
-    match ctx.store.retire_token(&observation.snapshot.spec, name).await {
+    match ctx.store.delete_old_token(&observation.snapshot.spec, name).await {
         Ok(()) => observation.snapshot.retired = None,
         Err(error) => {
             warn!("the token Secret of an earlier name cannot be deleted: {error}");
-            observation.snapshot.deferred.retirement = true;
+            observation.snapshot.deferred.old_secret_deletion = true;
         }
     }
     StepResult::Done
 }
 
 /// Removes the used token from the user's Secret. That it does not work keeps nothing else from being done.
-pub async fn remove_adopted_token(ctx: &Context, observation: &mut Observation, tidying: &TokenRemoval) -> StepResult {
-    match ctx.store.remove_token(&observation.snapshot.spec.namespace, tidying).await {
+pub async fn remove_adopted_token(
+    ctx: &Context,
+    observation: &mut Observation,
+    token_removal: &TokenRemoval,
+) -> StepResult {
+    match ctx.store.remove_token(&observation.snapshot.spec.namespace, token_removal).await {
         Ok(()) => {
-            ctx.memory.note_removal(&observation.snapshot.spec.uid, &tidying.fingerprint);
-            let why = format!("the refresh token in the Secret {} was adopted and removed", tidying.secret);
+            ctx.memory.note_removal(&observation.snapshot.spec.uid, &token_removal.fingerprint);
+            let why = format!("the refresh token in the Secret {} was adopted and removed", token_removal.secret);
             observation.snapshot.initial = InitialGrant::Missing(why);
             StepResult::Done
         }
         Err(StoreError::Conflict | StoreError::NotFound) => StepResult::Reobserve,
         Err(error) => {
             warn!("failed to remove the used token from the initial grant; remove it by hand or set keep: {error}");
-            observation.snapshot.deferred.tidying = true;
+            observation.snapshot.deferred.token_removal = true;
             StepResult::Done
         }
     }

@@ -3,8 +3,8 @@
 //! | file | what it does | talks to |
 //! |---|---|---|
 //! | [`observe`] | reads everything that a decision needs | API server, reads only |
-//! | [`rotate`] | claim, send, commit or release | API server (grant Secret only), authorization server |
-//! | [`apply`] | all other writes to Secrets | API server |
+//! | [`rotate`] | claim, send, commit or release | API server (grant Secret, the connection), authorization server |
+//! | [`apply`] | token Secret, adoption, removal, links | API server |
 //! | [`restart`] | restarts workloads that cannot follow | API server (one annotation in pod templates; the ledger) |
 //! | [`pods`] | notifies pods of a rotation | API server (one annotation on pods) |
 //! | [`status`] | status and events | API server |

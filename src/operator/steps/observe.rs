@@ -73,7 +73,7 @@ async fn look(ctx: &Context, cached: &PleoConnection) -> Result<Option<Observati
             for edit in [token.edit, grant.edit].into_iter().flatten() {
                 ctx.memory.saw_edit(&spec.uid, edit);
             }
-            let (grant, reported) = judge(ctx, grant.what, &token.what, &connection, &spec).await?;
+            let (grant, reported) = classify_grant(ctx, grant.what, &token.what, &connection, &spec).await?;
             let snapshot = complete(ctx, spec, token.what, grant, reported, &connection).await?;
             return Ok(Some(Observation { connection, snapshot }));
         }
@@ -83,7 +83,7 @@ async fn look(ctx: &Context, cached: &PleoConnection) -> Result<Option<Observati
 }
 
 /// Whose grant it is. One that is older than what was reported was put back from a backup: its token is used.
-async fn judge(
+async fn classify_grant(
     ctx: &Context,
     grant: GrantSecret,
     token: &TokenSecret,
@@ -113,7 +113,7 @@ async fn complete(
     let client = client_secret(ctx, &spec).await?;
     let initial = initial_grant(ctx, &spec, &grant, &client).await?;
     let published_as = connection.status.as_ref().and_then(|status| status.secret_name.clone());
-    let (local, repairs) = (sight(ctx, &grant), ctx.memory.repairs(&spec.uid));
+    let (local, repairs) = (local_observations(ctx, &grant), ctx.memory.repairs(&spec.uid));
     Ok(Snapshot {
         client,
         initial,
@@ -130,9 +130,9 @@ async fn complete(
 }
 
 /// What this process remembers of the claim and the failure in a grant.
-pub fn sight(ctx: &Context, grant: &GrantSecret) -> LocalObservations {
+pub fn local_observations(ctx: &Context, grant: &GrantSecret) -> LocalObservations {
     let last_outage = ctx.store.last_failure();
-    grant.ours().map(|grant| ctx.memory.sight(grant, &ctx.policy.holder, last_outage)).unwrap_or_default()
+    grant.ours().map(|grant| ctx.memory.local_observations(grant, &ctx.policy.holder, last_outage)).unwrap_or_default()
 }
 
 async fn client_secret(ctx: &Context, spec: &ResolvedSpec) -> Result<ClientSecretState, ReconcileError> {
@@ -153,7 +153,7 @@ async fn initial_grant(
         return Ok(InitialGrant::Missing(why.to_owned()));
     };
     let secret = match ctx.store.read_secret(&spec.namespace, &reference.secret).await {
-        // A Secret that we may not read must not cost the living grant its refresh.
+        // A Secret that we may not read must not cost the working grant its refresh.
         Err(StoreError::Refused(why)) => {
             return Ok(InitialGrant::Missing(format!("the Secret {} cannot be read: {why}", reference.secret)));
         }
@@ -165,7 +165,7 @@ async fn initial_grant(
     if let InitialGrant::Present(token) = &mut initial
         && is_news
     {
-        // That it cannot be found out must not cost the living grant its refresh.
+        // That it cannot be found out must not cost the working grant its refresh.
         token.sharing = match ctx.store.adopter(&token.fingerprint, spec, &ctx.policy.namespaces).await {
             Ok(None) => Sharing::Alone,
             Ok(Some(other)) => Sharing::With(other),

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How long the pods may go on being notified when this process is to end.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+const SHUTDOWN_NOTIFY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Notifies the pods of what the token Secret says, if they do not know it from us, or may have missed it while no one led.
 pub fn notify(ctx: &Arc<Context>, observation: &Observation, just_written: bool) {
@@ -35,7 +35,7 @@ pub fn notify(ctx: &Arc<Context>, observation: &Observation, just_written: bool)
             let mut end = CutShort { notifier: &ctx.notifier, key: &key, is_cut: true };
             let late = async {
                 ctx.over.cancelled().await;
-                sleep(LAST_WORDS).await;
+                sleep(SHUTDOWN_NOTIFY_TIMEOUT).await;
             };
             tokio::select! {
                 biased;
@@ -80,28 +80,28 @@ async fn notify_one(ctx: &Context, key: &Key, mark: &str, pod: String) -> Option
     }
     ctx.notifier.turn().await;
     let _place = ctx.notifier.place().await;
-    if is_last_word() { Some(ctx.store.tell_pod(&key.0, &pod, mark).await) } else { None }
+    if is_last_word() { Some(ctx.store.notify_pod(&key.0, &pod, mark).await) } else { None }
 }
 
 async fn round(ctx: &Context, key: &Key, mark: &str) {
     let (namespace, connection) = key;
     let listed = {
         let _place = ctx.notifier.place().await;
-        ctx.store.untold_pods(namespace, connection, mark).await
+        ctx.store.unnotified_pods(namespace, connection, mark).await
     };
-    let untold = match listed {
-        Ok(untold) => untold,
+    let waiting = match listed {
+        Ok(waiting) => waiting,
         Err(error) => {
             ctx.metrics.pod_notification(false);
             warn!("failed to list pods; they get the new token a minute later: {error}");
             return;
         }
     };
-    let told = stream::iter(untold).map(|pod| notify_one(ctx, key, mark, pod));
-    let mut told = std::pin::pin!(told.buffer_unordered(AT_ONCE));
+    let notified = stream::iter(waiting).map(|pod| notify_one(ctx, key, mark, pod));
+    let mut notified = std::pin::pin!(notified.buffer_unordered(AT_ONCE));
     let (mut successes, mut failures) = (0_usize, None);
-    while let Some(told) = told.next().await {
-        match told {
+    while let Some(notified) = notified.next().await {
+        match notified {
             Some(Ok(())) => {
                 ctx.metrics.pod_notification(true);
                 successes += 1;

@@ -29,7 +29,7 @@ pub async fn workloads(
     restart: &Restart,
 ) -> Result<StepResult, ReconcileError> {
     if ctx.over.is_cancelled() || !ctx.leadership.is_held() {
-        // Whoever leads next does it, perhaps for a newer rotation already.
+        // The next leader does it, perhaps for a newer rotation already.
         return Err(ReconcileError::NotLeading);
     }
     let namespace = &observation.snapshot.spec.namespace;

@@ -1,5 +1,4 @@
-//! Rotate, the heart: claim, send, commit or release. The only writer of a grant whose token is in flight, and the only place
-//! in the operator that calls the token endpoint. It runs in a task that nothing interrupts: not a cancelled reconciliation, not a
+//! Rotate, the central step: claim, send, commit or release. The only place in the operator that calls the token endpoint. It runs in a task that nothing interrupts: not a cancelled reconciliation, not a
 //! lost Lease, not SIGTERM. A pair that was received and is not stored yet exists nowhere else.
 
 use std::{
@@ -32,7 +31,7 @@ use crate::{
     pleo::{Fence, TokenRequest},
 };
 
-/// All that one attempt needs. The grant's version is the ticket for the claim.
+/// All that one attempt needs. The grant's version is the expected version of the claim.
 pub struct Job {
     /// What the user wants, read live.
     pub spec: ResolvedSpec,
@@ -94,7 +93,7 @@ pub async fn rotate(ctx: Arc<Context>, job: Job) -> Result<Rotated, ReconcileErr
         fence: fence(&ctx, stopwatch, &sent_at),
     };
     let ending = send(&ctx, exchange, &sent_at).await;
-    tell(&attempt, &ending);
+    log_outcome(&attempt, &ending);
     Ok(store(&ctx, &job.spec, &attempt, &ending, claimed).await)
 }
 
@@ -163,7 +162,7 @@ async fn send(ctx: &Context, exchange: TokenRequest, sent_at: &SentAt) -> Attemp
 }
 
 /// A line for every attempt: its outcome and, where there is one, the reason.
-fn tell(attempt: &Attempt, ending: &AttemptResult) {
+fn log_outcome(attempt: &Attempt, ending: &AttemptResult) {
     let which = match attempt.which {
         Which::Candidate => "new authorization",
         Which::Current => "current",
@@ -206,12 +205,12 @@ async fn store(
                     let replaces = Some(current.version.as_str()).filter(|version| !version.is_empty());
                     match ctx.store.write_grant(spec, *grant, replaces).await {
                         Ok(written) => return stored(ctx, ending, written, answered),
-                        Err(error) => complain(ending, &error),
+                        Err(error) => log_store_error(ending, &error),
                     }
                 }
             }
         }
-        if is_not_worth_more(ctx, ending, answered) {
+        if gives_up(ctx, ending, answered) {
             warn!("failed to store a failure; the claim that stays records it");
             return Rotated::Reobserve;
         }
@@ -226,8 +225,8 @@ async fn store(
 }
 
 /// A pair that was received is retried indefinitely, and so is a rejection, until this process ends: no one else knows that this
-/// token must not be sent again. Another failure is not: the claim that stays leads to the same doubt.
-fn is_not_worth_more(ctx: &Context, ending: &AttemptResult, answered: Instant) -> bool {
+/// token must not be sent again. Another failure is not: the claim that stays leads to the same conclusion.
+fn gives_up(ctx: &Context, ending: &AttemptResult, answered: Instant) -> bool {
     let is_worth_more = match &ending.outcome {
         Outcome::Issued(_) => true,
         Outcome::Failed(failure) => match failure.kind {
@@ -271,16 +270,16 @@ async fn reread(ctx: &Context, spec: &ResolvedSpec, attempt: &Attempt, ending: &
             seen.what.as_seen_by(&spec.uid)
         }
         Err(error) => {
-            complain(ending, &error);
+            log_store_error(ending, &error);
             return Reread::NotYet;
         }
     };
-    // As if our claim were still stored: what is in hand is the truth.
+    // As if our claim were still stored: it is newer than what is stored.
     let in_hand = |version: String| Reread::Now(Box::new(Versioned { value: attempt.claimed.clone(), version }));
     match base(stored, attempt, &ending.outcome) {
         Base::Stored(grant) => Reread::Now(grant),
         Base::Claimed { version } => in_hand(version),
-        Base::ClaimedIfConnected { version } => match lives(ctx, spec).await {
+        Base::ClaimedIfConnected { version } => match connection_exists(ctx, spec).await {
             Some(true) => in_hand(version),
             Some(false) => Reread::ConnectionGone,
             None => Reread::NotYet,
@@ -294,19 +293,19 @@ async fn reread(ctx: &Context, spec: &ResolvedSpec, attempt: &Attempt, ending: &
                 "failed to store a token response: the grant Secret is not the operator's any more; remove it, so that the response can be stored"
             );
             // For a connection that is gone, no one will.
-            if lives(ctx, spec).await == Some(false) { Reread::ConnectionGone } else { Reread::NotYet }
+            if connection_exists(ctx, spec).await == Some(false) { Reread::ConnectionGone } else { Reread::NotYet }
         }
         Base::Nothing => Reread::ConnectionGone,
     }
 }
 
 /// Whether the connection is still there; nothing if that cannot be found out.
-async fn lives(ctx: &Context, spec: &ResolvedSpec) -> Option<bool> {
+async fn connection_exists(ctx: &Context, spec: &ResolvedSpec) -> Option<bool> {
     let connection = ctx.store.read_connection(&spec.namespace, &spec.name).await.ok()?;
     Some(connection.is_some_and(|connection| connection.metadata.uid.as_ref() == Some(&spec.uid)))
 }
 
-fn complain(ending: &AttemptResult, error: &StoreError) {
+fn log_store_error(ending: &AttemptResult, error: &StoreError) {
     let outcome = ending.outcome.label();
     warn!(outcome, "failed to store a token response; retrying: {error}");
 }

@@ -56,8 +56,8 @@ pub async fn write(
         let before = observation.connection.status.clone().unwrap_or_default();
         let after = status::of(&observation.snapshot, &before, refused, ctx.now(), ctx.policy.pace);
         match put(ctx, &mut observation.connection, &before, &after).await? {
-            Written::Done { told } => {
-                alarm(ctx, observation, &told, &after);
+            Written::Done { reported } => {
+                notify_others(ctx, observation, &reported, &after);
                 returned(ctx, observation);
                 return Ok(StatusWrite::Yes);
             }
@@ -78,7 +78,7 @@ pub async fn write(
     Err(StoreError::Conflict).doing("write the status")
 }
 
-/// Tells that the Secrets cannot be read: all else is unknown.
+/// Reports that the Secrets cannot be read: all else is unknown.
 ///
 /// # Errors
 /// If the API server gave no answer.
@@ -94,7 +94,7 @@ pub async fn write_without_secrets(
 }
 
 /// Writes the status before an exchange, if a condition is about to say something else: the exchange may take a minute.
-/// The status is only a picture: that it cannot be written keeps no token from being refreshed.
+/// The status is derived: that it cannot be written keeps no token from being refreshed.
 pub async fn write_before_refresh(ctx: &Arc<Context>, observation: &mut Observation) {
     let before = observation.connection.status.clone().unwrap_or_default();
     let after = status::of(&observation.snapshot, &before, None, ctx.now(), ctx.policy.pace);
@@ -113,7 +113,7 @@ pub async fn write_before_refresh(ctx: &Arc<Context>, observation: &mut Observat
 enum Written {
     Done {
         /// The status that was reported last.
-        told: Box<PleoConnectionStatus>,
+        reported: Box<PleoConnectionStatus>,
     },
     /// Someone else edited the connection first.
     Conflict,
@@ -128,25 +128,25 @@ async fn put(
     after: &PleoConnectionStatus,
 ) -> Result<Written, ReconcileError> {
     let uid = connection.uid().unwrap_or_default();
-    let told = Box::new(ctx.memory.told_last(&uid).unwrap_or_else(|| before.clone()));
+    let reported = Box::new(ctx.memory.last_reported(&uid).unwrap_or_else(|| before.clone()));
     if before != after {
         match ctx.store.write_status(connection, after.clone()).await {
             Ok(written) => *connection = written,
             Err(StoreError::Conflict) => return Ok(Written::Conflict),
-            Err(StoreError::NotFound) => return Ok(Written::Done { told: Box::new(before.clone()) }),
+            Err(StoreError::NotFound) => return Ok(Written::Done { reported: Box::new(before.clone()) }),
             Err(StoreError::Refused(why)) => {
                 warn!("the status cannot be written, and is tried again: {why}");
                 return Ok(Written::Refused);
             }
             Err(outage @ (StoreError::Unavailable(_) | StoreError::TimedOut)) => {
-                ctx.memory.tells_later(&uid, *told);
+                ctx.memory.report_later(&uid, *reported);
                 return Err(outage).doing("write the status");
             }
         }
     }
-    ctx.memory.has_told(&uid);
-    events(ctx, connection, status::transitions(&told, after));
-    Ok(Written::Done { told })
+    ctx.memory.reported_now(&uid);
+    events(ctx, connection, status::transitions(&reported, after));
+    Ok(Written::Done { reported })
 }
 
 /// Writes events, beside all else: no token waits for them, and not for long does a process that is to end.
@@ -154,28 +154,34 @@ fn events(ctx: &Arc<Context>, connection: &PleoConnection, transitions: Vec<Tran
     if transitions.is_empty() {
         return;
     }
-    let (telling, connection) = (Arc::clone(ctx), connection.clone());
-    let telling = async move {
+    let (ctx, connection) = (Arc::clone(ctx), connection.clone());
+    let tracker = ctx.tracker.clone();
+    let writes = async move {
         for transition in transitions {
-            let reporter = telling.policy.holder.identity.as_str();
-            let told = telling.store.write_event(&connection, &transition, reporter, telling.now()).await;
-            if let Err(error) = told {
+            let reporter = ctx.policy.holder.identity.as_str();
+            let written = ctx.store.write_event(&connection, &transition, reporter, ctx.now()).await;
+            if let Err(error) = written {
                 debug!(reason = transition.reason, "an event was not written: {error}");
             }
         }
     };
-    drop(ctx.tracker.spawn(timeout(EVENTS_TIMEOUT, telling).in_current_span()));
+    drop(tracker.spawn(timeout(EVENTS_TIMEOUT, writes).in_current_span()));
 }
 
-/// Tells those who do not look at conditions: the webhook, and whoever watches for attacks.
-fn alarm(ctx: &Arc<Context>, observation: &Observation, before: &PleoConnectionStatus, after: &PleoConnectionStatus) {
+/// Notifies those who do not look at conditions: the webhook, and people who watch for attacks.
+fn notify_others(
+    ctx: &Arc<Context>,
+    observation: &Observation,
+    before: &PleoConnectionStatus,
+    after: &PleoConnectionStatus,
+) {
     let spec = &observation.snapshot.spec;
     if let Some(notice) = notice::notice(spec, before, after, ctx.now())
         && !ctx.outbox.send(notice)
     {
         ctx.metrics.notice(false);
     }
-    let edits = ctx.memory.edits_to_tell(&spec.uid);
+    let edits = ctx.memory.edits_to_report(&spec.uid);
     let signals = signal::signals(&observation.snapshot, before, after, ctx.now(), &edits);
     let mut transitions = Vec::new();
     for signal in signals.into_iter().filter(|signal| is_news(ctx, observation, signal)) {
@@ -204,7 +210,7 @@ fn returned(ctx: &Arc<Context>, observation: &Observation) {
 fn is_news(ctx: &Context, observation: &Observation, signal: &Signal) -> bool {
     match (signal.kind, &observation.snapshot.initial) {
         (SecuritySignal::GrantShared, InitialGrant::Present(token)) => {
-            ctx.memory.is_shared_anew(&observation.snapshot.spec.uid, &token.fingerprint)
+            ctx.memory.is_newly_shared(&observation.snapshot.spec.uid, &token.fingerprint)
         }
         (SecuritySignal::RejectedEarly | SecuritySignal::SecretEdited | SecuritySignal::GrantShared, _) => true,
     }
@@ -213,7 +219,7 @@ fn is_news(ctx: &Context, observation: &Observation, signal: &Signal) -> bool {
 /// An authorization by link ended: counted, and reported where it failed. The user's page shows it as well.
 pub fn report_authorization(ctx: &Arc<Context>, observation: &Observation, end: SessionEnd) {
     info!(outcome = end.label(), "an authorization by link ended");
-    ctx.metrics.consent(end);
+    ctx.metrics.authorization(end);
     let failed = |advice: &str| {
         let (reason, message) = (AUTHORIZATION_FAILED.to_owned(), advice.to_owned());
         Transition { reason, message, warning: true }

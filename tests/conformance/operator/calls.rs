@@ -133,7 +133,7 @@ async fn a_token_is_published_replaced_and_taken_away() {
         let gone = Content { access: None, rotation: 1, state: TokenState::ReauthRequired };
         let found = read().await;
         store.write_token(&spec, &gone, Some(&found)).await.unwrap();
-        assert_eq!(read().await.value.surplus, Vec::<String>::new());
+        assert_eq!(read().await.value.unknown_keys, Vec::<String>::new());
     })
     .await;
 }
@@ -146,7 +146,7 @@ async fn a_token_secret_of_another_name_is_retired() {
         store.write_token(&spec, &ready(1), None).await.unwrap();
         server.create(SECRET, &SECRET.named("foreign")).await.is("201");
         for name in ["acme-token", "acme-token", "foreign"] {
-            assert_eq!(verdict(&store.retire_token(&spec, name).await), "done");
+            assert_eq!(verdict(&store.delete_old_token(&spec, name).await), "done");
         }
         server.get(SECRET, "acme-token").await.is("404 NotFound");
         server.get(SECRET, "foreign").await.is("200");
@@ -161,20 +161,26 @@ async fn a_spent_token_is_tidied_away_with_its_copy() {
         let mut grant = with(&SECRET.named("acme-grant"), "/stringData", json!({"refresh_token": "spent"}));
         grant["metadata"]["annotations"] = json!({names::LAST_APPLIED_ANNOTATION: "spent", "stays": "1"});
         let made = server.create(SECRET, &grant).await.is("201");
-        let tidying = |version: &str, copied| TokenRemoval {
+        let token_removal = |version: &str, copied| TokenRemoval {
             fingerprint: RefreshToken::new("spent").fingerprint(),
             secret: "acme-grant".into(),
             key: "refresh_token".into(),
             version: version.into(),
             copied,
         };
-        assert_eq!(verdict(&store.remove_token(&server.namespace, &tidying("1", true)).await), "conflict");
-        assert_eq!(verdict(&store.remove_token(&server.namespace, &tidying(version_of(&made), true)).await), "done");
+        assert_eq!(verdict(&store.remove_token(&server.namespace, &token_removal("1", true)).await), "conflict");
+        assert_eq!(
+            verdict(&store.remove_token(&server.namespace, &token_removal(version_of(&made), true)).await),
+            "done"
+        );
         let left = server.get(SECRET, "acme-grant").await.is("200");
-        assert_eq!(verdict(&store.remove_token(&server.namespace, &tidying(version_of(&left), false)).await), "done");
+        assert_eq!(
+            verdict(&store.remove_token(&server.namespace, &token_removal(version_of(&left), false)).await),
+            "done"
+        );
         server.delete(SECRET, "acme-grant").await.is("200");
         assert_eq!(
-            verdict(&store.remove_token(&server.namespace, &tidying(version_of(&left), false)).await),
+            verdict(&store.remove_token(&server.namespace, &token_removal(version_of(&left), false)).await),
             "missing"
         );
     })
@@ -250,14 +256,14 @@ async fn pods_on_a_node_are_found_and_told() {
         }
         server.patch_status(POD, "ended", json!({"status": {"phase": "Succeeded"}})).await.is("200");
         server.delete(POD, "leaving").await.is("200");
-        let untold = async |mark: &str| store.untold_pods(&server.namespace, "acme", mark).await.unwrap();
+        let untold = async |mark: &str| store.unnotified_pods(&server.namespace, "acme", mark).await.unwrap();
         assert_eq!(untold("1").await, ["told", "untold"]);
         for _ in 0..2 {
-            assert_eq!(verdict(&store.tell_pod(&server.namespace, "told", "1").await), "done");
+            assert_eq!(verdict(&store.notify_pod(&server.namespace, "told", "1").await), "done");
         }
         assert_eq!(untold("1").await, ["untold"]);
         assert_eq!(untold("2").await, ["told", "untold"]);
-        assert_eq!(verdict(&store.tell_pod(&server.namespace, "gone", "1").await), "missing");
+        assert_eq!(verdict(&store.notify_pod(&server.namespace, "gone", "1").await), "missing");
     })
     .await;
 }

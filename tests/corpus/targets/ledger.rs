@@ -132,7 +132,9 @@ fn see(scene: &mut Scene, what: &str, more: &str) {
         "retired" => seen.retired = Some(more.to_owned()),
         "told" => seen.reported.rotation = number,
         "refused-rotation" => seen.reported.rejected_rotation = Some(number),
-        "put-off" => seen.deferred = Deferred { tidying: true, retirement: true, restarts: Some(more.to_owned()) },
+        "put-off" => {
+            seen.deferred = Deferred { token_removal: true, old_secret_deletion: true, restarts: Some(more.to_owned()) }
+        }
         _ => {}
     }
 }

@@ -31,7 +31,7 @@ pub fn run(bytes: &[u8]) -> &'static str {
     let read = |data| Published::read(data, BTreeMap::new(), BTreeMap::new(), Some(UID.to_owned()));
     let published = read(data.clone());
     let others: Vec<&String> = data.keys().filter(|key| !KEYS.contains(&key.as_str())).collect();
-    assert_eq!(published.surplus.iter().collect::<Vec<_>>(), others);
+    assert_eq!(published.unknown_keys.iter().collect::<Vec<_>>(), others);
     let copied = data
         .iter()
         .any(|(key, value)| leaks(key) || key != token_secret::ACCESS_TOKEN && leaks(&String::from_utf8_lossy(value)));

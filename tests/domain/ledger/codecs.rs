@@ -230,7 +230,7 @@ fn a_token_secret_that_was_edited_beyond_recognition_says_nothing() {
     let mut more = content.encode();
     more.insert("refresh_token".into(), b"x".to_vec());
     let published = Published::read(more, BTreeMap::new(), BTreeMap::new(), None);
-    assert_eq!((published.content, published.surplus), (Some(content), vec!["refresh_token".to_owned()]));
+    assert_eq!((published.content, published.unknown_keys), (Some(content), vec!["refresh_token".to_owned()]));
 }
 
 proptest! {

@@ -5,7 +5,7 @@ use pleo_operator::domain::{
     ledger::{
         grant::Which,
         held::StoredToken,
-        record::{Data, decode, encode},
+        record::{Data, Unreadable, decode, encode},
     },
     plan::decide::{NextRefresh, next_refresh},
 };
@@ -52,11 +52,11 @@ fn a_ledger_in_format_1_is_believed_as_before() {
     for (number, (data, before)) in fixtures().enumerate() {
         let grant = decode(data).unwrap();
         let bit = |yes: bool| if yes { '1' } else { '0' };
-        let [mut knows, mut rejected, mut outdoes, mut remembers] = [const { String::new() }; 4];
+        let [mut knows, mut rejected, mut has_newer_pair_than, mut has_seen] = [const { String::new() }; 4];
         for token in TOKENS.iter().copied().map(fingerprint) {
-            remembers.push(bit(grant.remembers(&token)));
+            has_seen.push(bit(grant.has_seen(&token)));
             for url in [PRODUCTION, STAGING].map(token_url) {
-                outdoes.push(bit(grant.outdoes(&token, &url)));
+                has_newer_pair_than.push(bit(grant.has_newer_pair_than(&token, &url)));
                 for id in CLIENTS.map(|id| client(id).id_fingerprint()) {
                     knows.push(bit(grant.knows(&token, &url, Some(&id))));
                     rejected.push(bit(grant.was_rejected_from(&token, &url, &id)));
@@ -65,8 +65,8 @@ fn a_ledger_in_format_1_is_believed_as_before() {
             }
         }
         assert_eq!(knows, before["knows"], "fixture {number}: {grant:#?}");
-        assert_eq!(outdoes, before["outdoes"], "fixture {number}");
-        assert_eq!(remembers, before["remembers"], "fixture {number}");
+        assert_eq!(has_newer_pair_than, before["outdoes"], "fixture {number}");
+        assert_eq!(has_seen, before["remembers"], "fixture {number}");
         assert_eq!(grant.lost_its_pair(), before["lostItsPair"], "fixture {number}");
         // More is held to be rejected than before, and nothing less.
         let rejected_before = before["rejectedFrom"].as_str().unwrap();
@@ -97,5 +97,19 @@ fn a_grant_in_format_1_is_refreshed_when_it_would_have_been() {
             NextRefresh::Never => "never".into(),
         };
         assert_eq!(next, before["next"], "fixture {number}");
+    }
+}
+
+/// I3, I8: what a hand left there that is no flag is not taken for a token that nobody has seen.
+#[test]
+fn a_flag_of_format_1_that_is_none_is_damage() {
+    let (data, _) =
+        fixtures().find(|(data, _)| String::from_utf8_lossy(&data["ledger"]).contains(r#""refused":true"#)).unwrap();
+    for damage in ["1", "\"true\"", "null"] {
+        let mut damaged = data.clone();
+        let ledger = String::from_utf8(damaged["ledger"].clone()).unwrap();
+        let ledger = ledger.replace(r#""refused":true"#, &format!(r#""refused":{damage}"#));
+        damaged.insert("ledger".into(), ledger.into_bytes());
+        assert!(matches!(decode(damaged), Err(Unreadable::Damaged(_))), "{damage}");
     }
 }

@@ -151,9 +151,54 @@ fn what_servers_saw_before_a_backup_was_put_back_is_known_again() {
     let mut backup = living();
     backup.history[0] = marked(known("consent-1", PRODUCTION), Verdict::RejectedForAll);
     let grant = written(put_back(&backup, &attempt, pair("8")));
-    let first = marked(known("consent-1", PRODUCTION), Verdict::RotatedOut);
+    let first = marked(known("consent-1", PRODUCTION), Verdict::RejectedAfterUse);
     let second = accepted("consent-2", PRODUCTION, 8);
     assert_eq!(grant.history, [first, second, mark("consent-r"), doubtful]);
+}
+
+/// I3: also where the backup knows the token, and not that it was rejected since.
+#[test]
+fn a_rejection_is_known_again_after_a_backup_from_before_it() {
+    let mut before = living();
+    before.history.push(KnownToken {
+        rejected_from: vec![our_id()],
+        ..marked(known("consent-r", PRODUCTION), Verdict::Rejected)
+    });
+    let (_, attempt) = claimed(&before, Which::Current, "here-1", at(100));
+    let mut backup = living();
+    backup.history.push(known("consent-r", PRODUCTION));
+    backup.candidate = Some(candidate("consent-r", PRODUCTION));
+    let grant = written(put_back(&backup, &attempt, pair("8")));
+    assert_eq!(grant.history, before.history);
+    assert!(!sends(&Scene::new().holding(grant).published(), "consent-r"));
+}
+
+/// I3: a token that another client tries now was rejected all the same from the first one.
+#[test]
+fn a_rejection_of_a_token_that_was_opened_again_is_not_forgotten() {
+    let opened = KnownToken { rejected_from: vec![our_id()], ..known("consent-r", PRODUCTION) };
+    let mut before = living();
+    before.history.push(opened.clone());
+    let (_, attempt) = claimed(&before, Which::Current, "here-1", at(100));
+    let grant = written(put_back(&living(), &attempt, pair("8")));
+    assert_eq!(grant.history[1], opened);
+}
+
+/// The rejection came first, and from another client: the pair counts.
+#[test]
+fn a_token_that_another_client_had_accepted_stays_accepted() {
+    let rejected =
+        KnownToken { rejected_from: vec![our_id()], ..marked(known("consent-2", PRODUCTION), Verdict::Rejected) };
+    let accepted = KnownToken { rejected_from: vec![our_id()], ..accepted("consent-2", PRODUCTION, 7) };
+    for (now, then) in [(&rejected, &accepted), (&accepted, &rejected)] {
+        let (mut before, mut stored) = (renewed(), living());
+        before.history.push(KnownToken::new(fingerprint("consent-3"), token_url(PRODUCTION)));
+        (before.history[1], before.candidate) = (then.clone(), Some(candidate("consent-3", PRODUCTION)));
+        stored.history.push(now.clone());
+        let (_, attempt) = claimed(&before, Which::Candidate, "here-1", at(100));
+        let grant = written(put_back(&stored, &attempt, pair("8")));
+        assert_eq!(grant.history[1], accepted);
+    }
 }
 
 /// Where no backup was put back, the memory is as the writers before left it.
@@ -226,7 +271,7 @@ fn a_token_follows_the_spec_to_where_nothing_newer_lives() {
 #[test]
 fn a_token_that_follows_the_spec_is_newer_than_what_is_dead_there() {
     let mut grant = Scene::adopted().grant().clone();
-    let dead = |token| marked(known(token, STAGING), Verdict::RotatedOut);
+    let dead = |token| marked(known(token, STAGING), Verdict::RejectedAfterUse);
     grant.history.extend([known("a lost code", STAGING), accepted("consent-2", STAGING, 1), dead("refresh-2")]);
     grant.note_authorization(&fingerprint("consent-1"), &token_url(STAGING));
     grant.candidate = Some(candidate("consent-1", STAGING));
@@ -329,7 +374,7 @@ fn a_grant_remembers_what_it_holds_what_it_adopted_and_what_was_refused_and_noth
     grant.current = Some(current("refresh-1", PRODUCTION, at(0), secs(900)));
     grant.history.push(accepted("consent-1", PRODUCTION, 1));
     grant.last_rejection = Some(rejection("refresh-0", RejectionReason::GrantRefused));
-    let knows = |text: &str| grant.remembers(&fingerprint(text));
+    let knows = |text: &str| grant.has_seen(&fingerprint(text));
     assert!(knows("refresh-1") && knows("consent-1") && knows("refresh-0"));
     assert!(!knows("refresh-2"));
 }

@@ -99,7 +99,7 @@ fn a_pair_is_stored_into_a_new_grant_whose_only_token_was_rejected() {
 
         let grant = written(settle(&rejected, &attempt, &ending(pair("8"), at(850), at(860))));
         assert_eq!((live_token(&grant), grant.rotation, &grant.last_rejection), (Some("refresh-8"), 8, &None));
-        assert!(grant.remembers(&fingerprint("consent-0")), "what was rejected is not adopted again");
+        assert!(grant.has_seen(&fingerprint("consent-0")), "what was rejected is not adopted again");
     }
 }
 

@@ -352,15 +352,15 @@ fn what_is_tidied_names_the_secret_the_key_the_version_and_the_copy() {
     scene.store(grant);
     let content = projection::desired(&scene.snapshot, scene.now).unwrap();
     scene.publish(&content);
-    let Decision::RemoveAdoptedToken(tidying) = scene.decide() else { panic!("{:?}", scene.decide()) };
-    assert_eq!((tidying.secret.as_str(), tidying.key.as_str()), ("acme-grant", "token"));
-    assert_eq!((tidying.version.as_str(), tidying.copied), ("initial-1", true));
+    let Decision::RemoveAdoptedToken(token_removal) = scene.decide() else { panic!("{:?}", scene.decide()) };
+    assert_eq!((token_removal.secret.as_str(), token_removal.key.as_str()), ("acme-grant", "token"));
+    assert_eq!((token_removal.version.as_str(), token_removal.copied), ("initial-1", true));
 }
 
 #[test]
 fn with_keep_or_where_it_cannot_be_changed_the_key_stays() {
     let keeping = Scene::adopted().with_spec(|spec| spec.initial_grant.as_mut().unwrap().keep = true);
-    let fixed = Scene::adopted().seeing(|seen| seen.deferred.tidying = true);
+    let fixed = Scene::adopted().seeing(|seen| seen.deferred.token_removal = true);
     for mut scene in [keeping, fixed] {
         assert!(matches!(scene.exchange(pair("1")), Decision::Wait(_)));
         assert!(!scene.done.contains(&"tidy"));

@@ -131,7 +131,7 @@ fn a_ticket_admits_to_one_connection_until_it_ends() {
 fn a_state_is_known_only_as_it_was_made() {
     let (invitation, visit) = (invitation(), SessionId::new(ID.into(), &client("acme-client"), at(0)));
     let (home, away) = (token_url(PRODUCTION), token_url(STAGING));
-    let way = AuthorizationSession { uid: UID, visit: &visit, browser: "b", server: &home };
+    let way = AuthorizationSession { uid: UID, session_id: &visit, browser: "b", server: &home };
     let state = invitation.state(&way);
     assert_eq!(SessionId::read(&state), Some(visit.clone()));
     assert!(invitation.knows(&state, &way));
@@ -141,8 +141,8 @@ fn a_state_is_known_only_as_it_was_made() {
         AuthorizationSession { browser: "c", ..way },
         AuthorizationSession { uid: "another uid", ..way },
         AuthorizationSession { server: &away, ..way },
-        AuthorizationSession { visit: &later, ..way },
-        AuthorizationSession { visit: &for_another, ..way },
+        AuthorizationSession { session_id: &later, ..way },
+        AuthorizationSession { session_id: &for_another, ..way },
     ] {
         assert!(!invitation.knows(&state, &other), "{other:?}");
     }
@@ -167,7 +167,7 @@ fn a_challenge_is_made_as_pkce_wants_it() {
     assert_eq!(challenge(&example), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
     let (invitation, visit) = (invitation(), SessionId::new(ID.into(), &client("acme-client"), at(0)));
     let home = token_url(PRODUCTION);
-    let way = AuthorizationSession { uid: UID, visit: &visit, browser: "b", server: &home };
+    let way = AuthorizationSession { uid: UID, session_id: &visit, browser: "b", server: &home };
     let verifier = invitation.verifier(&way);
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     assert!(verifier.expose().len() == 43 && verifier.expose().bytes().all(plain));
@@ -196,12 +196,12 @@ fn a_key_and_a_code_are_never_printed() {
 fn the_question_is_asked_as_the_server_wants_it() {
     let (invitation, visit, home) =
         (invitation(), SessionId::new(ID.into(), &client("acme-client"), at(0)), token_url(PRODUCTION));
-    let way = AuthorizationSession { uid: UID, visit: &visit, browser: "b", server: &home };
+    let way = AuthorizationSession { uid: UID, session_id: &visit, browser: "b", server: &home };
     let asked = |scopes: &[&str]| {
         let scopes: Vec<String> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
         let page = "https://auth.pleo.io/oauth/authorize?tenant=1";
         invitation
-            .question(page, "acme client", "https://pleo.example.com/callback", &scopes, &way)
+            .authorization_request(page, "acme client", "https://pleo.example.com/callback", &scopes, &way)
             .expect("an address")
     };
     let (state, verifier) = (invitation.state(&way), invitation.verifier(&way));
@@ -213,7 +213,7 @@ fn the_question_is_asked_as_the_server_wants_it() {
     );
     assert_eq!(asked(&[]), expected);
     assert_eq!(asked(&["expenses:read", "users:read"]), format!("{expected}&scope=expenses%3Aread+users%3Aread"));
-    assert_eq!(invitation.question("no address", "id", "uri", &[], &way), None);
+    assert_eq!(invitation.authorization_request("no address", "id", "uri", &[], &way), None);
 }
 
 #[test]

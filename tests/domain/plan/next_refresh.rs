@@ -290,7 +290,7 @@ fn a_token_secret_that_somebody_edited_is_repaired() {
     type Edit = fn(&mut pleo_operator::domain::snapshot::published::Published);
     let edits: [Edit; 6] = [
         |published| published.content = None,
-        |published| published.surplus.push("refresh_token".into()),
+        |published| published.unknown_keys.push("refresh_token".into()),
         |published| published.owner = Some("a namesake".into()),
         |published| published.owner = None,
         |published| published.labels.clear(),

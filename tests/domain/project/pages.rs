@@ -202,3 +202,15 @@ fn headings(page: &str) -> BTreeSet<String> {
     };
     headings.map(anchor).collect()
 }
+
+/// Every page is in the site.
+#[test]
+fn the_summary_of_the_site_names_every_page() {
+    let summary = page("docs/site/SUMMARY.md");
+    let folders = ["docs", "docs/runbooks"].map(|folder| (folder, fs::read_dir(root().join(folder)).unwrap()));
+    let pages = folders.into_iter().flat_map(|(folder, files)| {
+        files.map(move |file| format!("{folder}/{}", file.unwrap().file_name().to_string_lossy()))
+    });
+    let missing = pages.filter(|page| page.ends_with(".md") && !summary.contains(&format!("({page})")));
+    assert_eq!(missing.collect::<Vec<_>>(), Vec::<String>::new());
+}

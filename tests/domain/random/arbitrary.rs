@@ -138,7 +138,7 @@ fn known_token() -> BoxedStrategy<KnownToken> {
         3 => (0_u64..9).prop_map(|rotation| Verdict::Accepted { rotation }),
         2 => Just(Verdict::Rejected),
         1 => Just(Verdict::RejectedForAll),
-        1 => Just(Verdict::RotatedOut),
+        1 => Just(Verdict::RejectedAfterUse),
     ];
     (token(), url(), verdict, client_id())
         .prop_map(|(token, server, verdict, client_id)| KnownToken {
@@ -309,9 +309,9 @@ pub fn scene() -> BoxedStrategy<Scene> {
         1 => Just(ClientSecretState::Missing("create it".into())),
     ];
     let token = select(&["published", "published", "published", "old", "edited", "absent", "foreign"]);
-    let deferred = (any::<bool>(), any::<bool>()).prop_map(|(tidying, retirement)| Deferred {
-        tidying,
-        retirement,
+    let deferred = (any::<bool>(), any::<bool>()).prop_map(|(token_removal, old_secret_deletion)| Deferred {
+        token_removal,
+        old_secret_deletion,
         restarts: None,
     });
     let seen = (spec(), client, initial(), grant_secret(), token);

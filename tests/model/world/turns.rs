@@ -10,7 +10,7 @@ use crate::{
     world::{
         books::{Known, Presented, known_by},
         exchange::Fate,
-        state::{Doing, Look, PACE, Request, State, at, since, tick_of},
+        state::{Context_, Look, PACE, Request, State, at, since, tick_of},
         tokens::{self, Side, Token},
     },
 };
@@ -43,26 +43,26 @@ impl World {
                 .extend(fates.iter().filter(|fate| loses || **fate == Fate::Answered).map(|fate| action(pod, *fate)));
         };
         match &process.doing {
-            Doing::Idle if state.api_is_down => {}
-            Doing::Idle | Doing::Looking(_) => actions.push(Action::Look(pod)),
-            Doing::Looked(_) => actions.push(Action::Decide(pod)),
-            Doing::Decided(decided) => match &decided.1 {
+            Context_::Idle if state.api_is_down => {}
+            Context_::Idle | Context_::Looking(_) => actions.push(Action::Look(pod)),
+            Context_::Looked(_) => actions.push(Action::Decide(pod)),
+            Context_::Decided(decided) => match &decided.1 {
                 Decision::Rotate(_) if self.scenario.fine => may(&[Fate::Answered], Action::Act),
                 Decision::Rotate(_) => may(&[Fate::Answered, Fate::AnswerLost, Fate::Silence, Fate::Late], Action::Act),
                 Decision::Adopt(_) => may(&[Fate::Answered, Fate::AnswerLost, Fate::Late], Action::Act),
                 _ => may(&[Fate::Answered, Fate::AnswerLost], Action::Act),
             },
-            Doing::Claiming(_) => may(&[Fate::Answered, Fate::AnswerLost, Fate::Silence, Fate::Late], Action::Claim),
-            Doing::Claimed(_) => {
+            Context_::Claiming(_) => may(&[Fate::Answered, Fate::AnswerLost, Fate::Silence, Fate::Late], Action::Claim),
+            Context_::Claimed(_) => {
                 actions.push(Action::Send(pod));
                 actions.extend((state.left.unsent > 0).then_some(Action::CannotSend(pod)));
             }
-            Doing::Sent(job, sent) => {
+            Context_::Sent(job, sent) => {
                 let hangs_up = self.scenario.mistakes.hangs_up_early && state.tick > job.begun;
                 let is_over = since(*sent, state.tick) >= PACE.request_timeout;
                 actions.extend((is_over || hangs_up).then_some(Action::TimeOut(pod)));
             }
-            Doing::Ended { ending, since: ended, .. } => {
+            Context_::Ended { ending, since: ended, .. } => {
                 if !state.api_is_down {
                     may(&[Fate::Answered, Fate::AnswerLost, Fate::Late], Action::Settle);
                 }
@@ -72,11 +72,12 @@ impl World {
                 actions.extend((!is_worth_more).then_some(Action::GiveUp(pod)));
             }
         }
-        let may_freeze = process.doing.job().is_some() || self.scenario.looks_grow_old && process.doing != Doing::Idle;
+        let may_freeze =
+            process.doing.job().is_some() || self.scenario.looks_grow_old && process.doing != Context_::Idle;
         if state.left.freezes > 0 && may_freeze {
             actions.push(Action::Freeze(pod));
         }
-        if state.left.crashes > 0 && (process.doing != Doing::Idle || !process.memory.is_empty()) {
+        if state.left.crashes > 0 && (process.doing != Context_::Idle || !process.memory.is_empty()) {
             actions.push(Action::Crash(pod));
         }
         if self.scenario.mistakes.decides_on_cached_spec && process.cached.is_some_and(|cached| cached != state.spec) {
@@ -103,7 +104,7 @@ impl World {
 
     /// What both would do, where both are between two passes and can look.
     fn rest(&self, state: &State) -> Option<Rest> {
-        let is_idle = |pod: usize| state.pods[pod].doing == Doing::Idle;
+        let is_idle = |pod: usize| state.pods[pod].doing == Context_::Idle;
         if state.api_is_down || !is_idle(0) || !is_idle(1) {
             return None;
         }
@@ -152,7 +153,7 @@ impl World {
         let grant: Option<&Grant> = state.grant.as_ref().map(|grant| &*grant.value);
         let is_backup = |grant: &&Grant| state.told().outdates(grant);
         let is_known = |token: &Token| {
-            grant.filter(is_backup).is_some_and(|backup| backup.remembers(&token.refresh().fingerprint()))
+            grant.filter(is_backup).is_some_and(|backup| backup.has_seen(&token.refresh().fingerprint()))
         };
         let is_put_back = |token: &Token| {
             let (fingerprint, server) = (token.refresh().fingerprint(), state.spec.server.url());
@@ -206,11 +207,11 @@ impl World {
         state.api_is_down = true;
         for pod in 0..2 {
             match state.pods[pod].doing {
-                Doing::Looking(_) | Doing::Looked(_) | Doing::Decided(_) | Doing::Claiming(_) => {
+                Context_::Looking(_) | Context_::Looked(_) | Context_::Decided(_) | Context_::Claiming(_) => {
                     self.outage(state, pod);
-                    state.goes_on(pod, Doing::Idle);
+                    state.goes_on(pod, Context_::Idle);
                 }
-                Doing::Idle | Doing::Claimed(_) | Doing::Sent(..) | Doing::Ended { .. } => {}
+                Context_::Idle | Context_::Claimed(_) | Context_::Sent(..) | Context_::Ended { .. } => {}
             }
         }
     }
@@ -222,13 +223,17 @@ fn is_busy(state: &State, pod: usize) -> bool {
         return false;
     }
     match &state.pods[pod].doing {
-        Doing::Idle => false,
-        Doing::Looking(_) | Doing::Looked(_) | Doing::Decided(_) | Doing::Claiming(_) | Doing::Claimed(_) => true,
-        Doing::Sent(job, sent) => {
+        Context_::Idle => false,
+        Context_::Looking(_)
+        | Context_::Looked(_)
+        | Context_::Decided(_)
+        | Context_::Claiming(_)
+        | Context_::Claimed(_) => true,
+        Context_::Sent(job, sent) => {
             let is_answered = state.requests.iter().any(|request| request.by == job.name && request.answer.is_some());
             is_answered || since(*sent, state.tick) >= PACE.request_timeout
         }
-        Doing::Ended { .. } => !state.api_is_down,
+        Context_::Ended { .. } => !state.api_is_down,
     }
 }
 

@@ -139,7 +139,7 @@ impl State {
         self.put_grant(Grant::clone(&backup));
         let unproved = [tokens::candidate(&backup), tokens::code(&backup)];
         self.forgive(|token| {
-            let is_known = is_known_as_old && backup.remembers(&token.refresh().fingerprint());
+            let is_known = is_known_as_old && backup.has_seen(&token.refresh().fingerprint());
             is_known && !unproved.contains(&Some(token))
         });
         self.keep_books(|books| books.presented.retain(|before| tokens::code(&backup) != Some(before.token)));

@@ -45,7 +45,7 @@ const SEEDS: u64 = 200;
 fn play_alone(seed: u64) -> Played {
     let name = format!("seed {seed}");
     let played = thread::Builder::new().name(name).spawn(move || play(seed)).unwrap().join();
-    played.unwrap_or_else(|_| Played::broken_off())
+    played.unwrap_or_else(|_| Played::backoff_after_error())
 }
 
 fn number(variable: &str) -> Option<u64> {

@@ -59,7 +59,7 @@ pub struct Played {
 
 impl Played {
     /// The simulation itself broke, and said why on standard error.
-    pub fn broken_off() -> Self {
+    pub fn backoff_after_error() -> Self {
         let violations = vec!["the story broke off by a panic".to_owned()];
         Self { verdict: Verdict { violations, figures: Figures::default(), fingerprint: 0 }, transcript: String::new() }
     }

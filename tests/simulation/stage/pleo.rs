@@ -162,7 +162,7 @@ impl Pleo {
     }
 
     /// How long the access tokens live that this connection gets from now on.
-    pub fn lives(&self, connection: &str, access: Duration) {
+    pub fn connection_exists(&self, connection: &str, access: Duration) {
         let lifetimes = Lifetimes { access, ..Lifetimes::default() };
         self.state().authority.set_lifetimes(connection, lifetimes);
     }

@@ -14,7 +14,7 @@ use pleo_operator::{
     notify::Outbox,
     operator::{context::Policy, run::Operator},
     telemetry::metrics::Metrics,
-    web::{address::PublicUrl, server::router, visit::Site},
+    web::{address::PublicUrl, authorize::Site, server::router},
 };
 use tokio::{sync::mpsc::Receiver, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;

@@ -99,9 +99,9 @@ impl Scene {
                     self.done.push("retire");
                     self.snapshot.retired = None;
                 }
-                Decision::RemoveAdoptedToken(tidying) => {
+                Decision::RemoveAdoptedToken(token_removal) => {
                     self.done.push("tidy");
-                    self.snapshot.initial = InitialGrant::Missing(format!("{} is tidy", tidying.secret));
+                    self.snapshot.initial = InitialGrant::Missing(format!("{} is tidy", token_removal.secret));
                 }
                 Decision::Restart(restart) => {
                     self.done.push("restart");
@@ -116,7 +116,7 @@ impl Scene {
                 Decision::CreateLink => {
                     self.done.push("invite");
                     let key = LinkKey::new(format!("key-{}", self.now));
-                    let (grant, _) = link::invite(&self.snapshot, key, self.now).expect("a grant");
+                    let (grant, _) = link::create(&self.snapshot, key, self.now).expect("a grant");
                     self.store(grant);
                 }
                 end @ (Decision::Rotate(_) | Decision::Wait(_) | Decision::Ignore) => return end,

@@ -1,6 +1,6 @@
 // Package pleo calls the Pleo API with the access token of a PleoConnection, whose token Secret is mounted as a folder.
 //
-// A rotation kills the token that was there before, and the file follows a moment later. So the token is read anew for
+// A rotation invalidates the token before it, and the file follows a moment later. So the token is read again for
 // each request, and a 401 means: wait until the file holds another one, then send the request once more. That is safe for
 // every method, as a request that was answered with 401 was not carried out.
 package pleo
@@ -43,7 +43,7 @@ func (e *NoTokenError) Error() string {
 type Transport struct {
 	Dir       string            // where the Secret is mounted; DefaultDir if empty
 	Base      http.RoundTripper // sends the requests; http.DefaultTransport if nil
-	Cached    bool              // keep the token in memory, and read it anew only after a 401
+	Cached    bool              // keep the token in memory, and read it again only after a 401
 	OnRefused func()            // called for each 401 to a token, if not nil
 
 	mutex     sync.Mutex
@@ -123,7 +123,7 @@ func (t *Transport) look() (token, reason string, err error) {
 		return "", reason, err
 	}
 	if token == t.refused && time.Since(t.refusedAt) <= Patience {
-		return "", "the API refused the one that stands there", nil
+		return "", "the API refused the current one", nil
 	}
 	t.cached, t.refused = token, ""
 	return token, "", nil
@@ -146,7 +146,7 @@ func (t *Transport) read() (token, reason string, err error) {
 	case tokenErr != nil:
 		return "", "", tokenErr
 	}
-	// As it stands there: tokens are opaque.
+	// As it is stored: tokens are opaque.
 	return string(content), "", nil
 }
 
@@ -173,7 +173,7 @@ func (t *Transport) base() http.RoundTripper {
 	return t.Base
 }
 
-// leavesOrigin tells whether the request follows a redirect to another host, which must not see the token.
+// leavesOrigin reports whether the request follows a redirect to another host, which must not see the token.
 func leavesOrigin(request *http.Request) bool {
 	first := request
 	for first.Response != nil && first.Response.Request != nil {

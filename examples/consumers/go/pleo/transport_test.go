@@ -252,7 +252,7 @@ func TestReauthRequiredIsAnErrorAtOnceAlsoWhileWaiting(t *testing.T) {
 			t.Fatalf("got %v after %v", err, took)
 		}
 		pleo.expectSeen(t, "A|")
-		// After a new consent it goes on by itself.
+		// After a new authorization it continues automatically.
 		secret.update("Ready", "B")
 		status, _, err := call(t.Context(), transport, nil)
 		expect(t, status, 200, err)

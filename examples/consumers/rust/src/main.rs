@@ -1,4 +1,4 @@
-//! Calls an API every second with the token of a `PleoConnection`, and tells how it goes. It never prints a token.
+//! Calls an API every second with the token of a `PleoConnection`, and shows the result. It never prints a token.
 //!
 //! `PLEO_API_URL` is what to call, `PLEO_TOKEN_DIR` where the token Secret is mounted (/var/run/pleo), and `SSL_CERT_FILE`
 //! a CA to trust in place of the system's.

@@ -1,6 +1,6 @@
 //! Calls the Pleo API with the access token of a `PleoConnection`, whose token Secret is mounted as a folder.
 //!
-//! A rotation kills the token that was there before, and the file follows a moment later. So the token is read anew for
+//! A rotation invalidates the token before it, and the file follows a moment later. So the token is read again for
 //! each call, and a 401 means: wait until the file holds another one, then call once more. That is safe for every method,
 //! as a request that was answered with 401 was not carried out.
 
@@ -22,7 +22,7 @@ const LAST_PAUSE: Duration = Duration::from_secs(5);
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum Error {
-    /// A human must consent again, so there is no use in calling.
+    /// A user must authorize again, so there is no use in calling.
     ReauthRequired(PathBuf),
     /// There was no usable token for as long as `PATIENCE`.
     NoToken(PathBuf, String),
@@ -129,12 +129,12 @@ impl Pleo {
         };
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         if refused.as_ref().is_some_and(|(other, at)| *other == token && at.elapsed() <= PATIENCE) {
-            return Ok(Look::Wait("the API refused the one that stands there".to_owned()));
+            return Ok(Look::Wait("the API refused the current one".to_owned()));
         }
         Ok(Look::Token(token))
     }
 
-    /// Exactly as it stands there: tokens are opaque.
+    /// Exactly as it is stored: tokens are opaque.
     fn read(&self, key: &str) -> Result<Option<String>, Error> {
         match fs::read_to_string(self.folder.join(key)) {
             Ok(text) => Ok(Some(text)),

@@ -46,10 +46,23 @@ pub fn everywhere() -> Vec<Source> {
     ["src", "crates", "tests", "examples", "fuzz"].into_iter().flat_map(below).collect()
 }
 
+/// The pages and the chart, each with its path.
+pub fn pages() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut paths: Vec<_> = ["README.md", "CONTRIBUTING.md", "SECURITY.md"].map(|page| root.join(page)).into();
+    ["docs", "charts", "examples"].iter().for_each(|folder| collect(&root.join(folder), &mut paths));
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        (path.strip_prefix(root).expect("below the root").to_string_lossy().into_owned(), text)
+    };
+    paths.into_iter().map(read).collect()
+}
+
 fn below(folder: &str) -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut paths = Vec::new();
     collect(&root.join(folder), &mut paths);
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
     paths.sort();
     let sources = paths.iter().map(|path| {
         let text = fs::read_to_string(path).expect("a source file");
@@ -64,7 +77,7 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
         let path = entry.expect("an entry").path();
         if path.is_dir() && !path.ends_with("target") {
             collect(&path, paths);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+        } else {
             paths.push(path);
         }
     }

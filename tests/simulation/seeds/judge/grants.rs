@@ -41,7 +41,7 @@ impl History {
     fn meddled_with(&mut self, at: Duration, now: Option<&Grant>) {
         self.meddled.push(at);
         self.claimed = now.and_then(|now| now.claim.as_ref()).map(|claim| (claim.attempt.clone(), at));
-        let knows = |token: &Fingerprint| now.is_some_and(|now| now.remembers(token));
+        let knows = |token: &Fingerprint| now.is_some_and(|now| now.has_seen(token));
         let forgotten: Vec<Fingerprint> = self.known.iter().filter(|token| !knows(token)).cloned().collect();
         self.forgotten.extend(forgotten);
         // A backup may know a token as a living one that was refused since; unless users were told of its end.

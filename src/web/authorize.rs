@@ -37,7 +37,7 @@ const MAX_ONWARD: usize = 1024;
 /// How long a code that cannot be stored is held on to.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a page waits for the end of a visit before it is shown.
-const ATTENTION: Duration = Duration::from_secs(8);
+const LONG_POLL: Duration = Duration::from_secs(8);
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -141,7 +141,7 @@ impl Site {
         place.link()?.link(self.address.base(), &place.spec, self.now())
     }
 
-    fn onward(&self, wanted: Option<&str>) -> Option<String> {
+    fn return_to(&self, wanted: Option<&str>) -> Option<String> {
         let wanted = wanted.filter(|url| url.len() <= MAX_ONWARD)?;
         self.returns.iter().find_map(|site| site.admit(wanted))
     }
@@ -167,7 +167,7 @@ pub async fn begin(site: &Site, namespace: &str, name: &str, query: &Query) -> A
     let Some(place) = place else { return words::void_link().into() };
     let (spec, now) = (&place.spec, site.now());
     let ticket = query.get("ticket").unwrap_or_default();
-    let Some(invitation) = place.link().filter(|link| link.admits(ticket, &spec.uid, now)) else {
+    let Some(link) = place.link().filter(|link| link.admits(ticket, &spec.uid, now)) else {
         return words::void_link().into();
     };
     if spec.suspend {
@@ -191,20 +191,25 @@ pub async fn begin(site: &Site, namespace: &str, name: &str, query: &Query) -> A
         Ok(client) => client,
         Err(why) => return words::not_now(&format!("Its client is not known: {why}.")).into(),
     };
-    let visit = SessionId::new(random(), &client, now);
-    let traveller = SessionCookie {
+    let session_id = SessionId::new(random(), &client, now);
+    let cookie_session = SessionCookie {
         namespace: namespace.to_owned(),
         name: name.to_owned(),
         browser: random() + &random(),
-        onward: site.onward(query.get("return")),
+        return_to: site.return_to(query.get("return")),
     };
-    let way =
-        AuthorizationSession { uid: &spec.uid, visit: &visit, browser: &traveller.browser, server: &server.token_url };
-    let Some(to) = invitation.question(endpoint, &client.id, &site.address.callback(), &spec.scopes, &way) else {
+    let session = AuthorizationSession {
+        uid: &spec.uid,
+        session_id: &session_id,
+        browser: &cookie_session.browser,
+        server: &server.token_url,
+    };
+    let Some(to) = link.authorization_request(endpoint, &client.id, &site.address.callback(), &spec.scopes, &session)
+    else {
         return words::not_now("The address of its authorization page is not a URL.").into();
     };
-    let cookie = traveller.set(&visit, &site.address);
-    info!(namespace, connection = name, visit = visit.id, "sent a user to the authorization server");
+    let cookie = cookie_session.set(&session_id, &site.address);
+    info!(namespace, connection = name, session_id = session_id.id, "sent a user to the authorization server");
     Answer::Go { to, cookie }
 }
 
@@ -214,16 +219,16 @@ fn random() -> String {
 }
 
 /// The server sent the user back. What comes with a state of ours, in the browser that left with it, is taken in, once.
-pub async fn come_back<'a>(site: &Site, query: &Query, cookies: impl Iterator<Item = &'a str>) -> Answer {
-    let Some((state, visit)) = query.get("state").and_then(|state| Some((state, SessionId::read(state)?))) else {
+pub async fn callback<'a>(site: &Site, query: &Query, cookies: impl Iterator<Item = &'a str>) -> Answer {
+    let Some((state, session_id)) = query.get("state").and_then(|state| Some((state, SessionId::read(state)?))) else {
         return words::not_understood().into();
     };
-    let Some(traveller) = SessionCookie::read(cookies, &visit.id, &site.address) else {
+    let Some(cookie_session) = SessionCookie::read(cookies, &session_id.id, &site.address) else {
         return words::other_browser().into();
     };
     let began = Instant::now();
     loop {
-        let place = match site.look(&traveller.namespace, &traveller.name).await {
+        let place = match site.look(&cookie_session.namespace, &cookie_session.name).await {
             Ok(place) => place,
             Err(error) if began.elapsed() > PATIENCE => return in_trouble(&error),
             Err(_) => {
@@ -232,20 +237,20 @@ pub async fn come_back<'a>(site: &Site, query: &Query, cookies: impl Iterator<It
             }
         };
         let Some(place) = place else { return words::void_link().into() };
-        let grant = match take_in(site, &place, &traveller, &visit, state, query) {
+        let grant = match accept_response(site, &place, &cookie_session, &session_id, state, query) {
             Ok(grant) => grant,
             Err(answer) => return *answer,
         };
-        let (namespace, connection) = (&traveller.namespace, &traveller.name);
+        let (namespace, connection) = (&cookie_session.namespace, &cookie_session.name);
         match site.store.write_grant(&place.spec, *grant, Some(&place.grant.version)).await {
             Ok(_) => {
                 info!(
                     namespace,
                     connection,
-                    visit = visit.id,
+                    session_id = session_id.id,
                     "a user has authorized; the authorization code is in the grant Secret"
                 );
-                return Answer::Go { to: result_of(site, &visit), cookie: None };
+                return Answer::Go { to: result_of(site, &session_id), cookie: None };
             }
             // Another write came first, or the outcome is unknown: read again, since it may have been stored.
             Err(error) if began.elapsed() > PATIENCE => return in_trouble(&error),
@@ -254,33 +259,38 @@ pub async fn come_back<'a>(site: &Site, query: &Query, cookies: impl Iterator<It
     }
 }
 
-fn result_of(site: &Site, visit: &SessionId) -> String {
-    format!("{}/result/{}", site.address.base(), visit.id)
+fn result_of(site: &Site, session_id: &SessionId) -> String {
+    format!("{}/result/{}", site.address.base(), session_id.id)
 }
 
 /// The grant with the code, or what else the browser gets.
-fn take_in(
+fn accept_response(
     site: &Site,
     place: &Place,
-    traveller: &SessionCookie,
-    visit: &SessionId,
+    cookie_session: &SessionCookie,
+    session_id: &SessionId,
     state: &str,
     query: &Query,
 ) -> Result<Box<Grant>, Box<Answer>> {
     let page = |page: Page| Box::new(Answer::from(page));
     let (spec, grant, now) = (&place.spec, &place.grant.value, site.now());
-    let taken = grant.by_link.session.as_ref().filter(|taken| taken.id == visit.id);
-    if taken.is_some_and(|taken| taken.browser == traveller.fingerprint()) {
+    let taken = grant.by_link.session.as_ref().filter(|taken| taken.id == session_id.id);
+    if taken.is_some_and(|taken| taken.browser == cookie_session.fingerprint()) {
         // It comes twice, or was stored although the answer was lost.
-        return Err(Box::new(Answer::Go { to: result_of(site, visit), cookie: None }));
+        return Err(Box::new(Answer::Go { to: result_of(site, session_id), cookie: None }));
     }
     let Ok(server) = &spec.server else { return Err(page(words::not_now("Its spec cannot be used."))) };
-    let way = AuthorizationSession { uid: &spec.uid, visit, browser: &traveller.browser, server: &server.token_url };
-    let Some(invitation) = place.link().filter(|ours| ours.knows(state, &way)) else {
+    let session = AuthorizationSession {
+        uid: &spec.uid,
+        session_id,
+        browser: &cookie_session.browser,
+        server: &server.token_url,
+    };
+    let Some(link) = place.link().filter(|ours| ours.knows(state, &session)) else {
         return Err(page(words::void_link()));
     };
     let again = site.link(place);
-    if visit.is_over(now) {
+    if session_id.is_over(now) {
         return Err(page(words::too_slow(again)));
     }
     // RFC 9207: an answer that has another server's name was meant for someone else.
@@ -296,17 +306,17 @@ fn take_in(
             error = known,
             "a user returned without an authorization"
         );
-        return Err(page(words::not_consented(known, again)));
+        return Err(page(words::not_authorized(known, again)));
     }
     let code = query.get("code").filter(|code| code.len() <= MAX_CODE && read_input(code.as_bytes()) == Ok(*code));
     let Some(code) = code else { return Err(page(words::not_understood())) };
     let arrival = AuthorizationResponse {
-        id: visit.id.clone(),
-        browser: traveller.fingerprint(),
+        id: session_id.id.clone(),
+        browser: cookie_session.fingerprint(),
         code: AuthorizationCode::new(code),
-        verifier: invitation.verifier(&way),
+        verifier: link.verifier(&session),
         server: server.token_url.clone(),
-        client_id: visit.client_id.clone(),
+        client_id: session_id.client_id.clone(),
         redirect_uri: site.address.callback(),
     };
     Ok(Box::new(link::accept(grant, arrival, now)))
@@ -319,24 +329,25 @@ pub fn is_same_origin(issuer: &str, asked: &str) -> bool {
 }
 
 /// How the visit ended. The page waits for it for a while, and then looks again automatically.
-pub async fn result<'a>(site: &Site, visit: &str, cookies: impl Iterator<Item = &'a str>) -> Answer {
-    let Some(traveller) = SessionCookie::read(cookies, visit, &site.address) else {
+pub async fn result<'a>(site: &Site, session_id: &str, cookies: impl Iterator<Item = &'a str>) -> Answer {
+    let Some(cookie_session) = SessionCookie::read(cookies, session_id, &site.address) else {
         return words::other_browser().into();
     };
-    let onward = site.onward(traveller.onward.as_deref());
+    let return_to = site.return_to(cookie_session.return_to.as_deref());
     let began = Instant::now();
     loop {
-        let place = match site.look(&traveller.namespace, &traveller.name).await {
+        let place = match site.look(&cookie_session.namespace, &cookie_session.name).await {
             Ok(Some(place)) => place,
             Ok(None) => return words::void_link().into(),
             Err(error) => return in_trouble(&error),
         };
         let taken = place.grant.value.by_link.session.as_ref();
-        let Some(taken) = taken.filter(|taken| taken.id == visit && taken.browser == traveller.fingerprint()) else {
-            return words::result(Some(SessionEnd::Replaced), onward, None).into();
+        let Some(taken) = taken.filter(|taken| taken.id == session_id && taken.browser == cookie_session.fingerprint())
+        else {
+            return words::result(Some(SessionEnd::Replaced), return_to, None).into();
         };
-        if taken.end.is_some() || began.elapsed() > ATTENTION {
-            return words::result(taken.end, onward, site.link(&place)).into();
+        if taken.end.is_some() || began.elapsed() > LONG_POLL {
+            return words::result(taken.end, return_to, site.link(&place)).into();
         }
         sleep(LOOK).await;
     }

@@ -1,4 +1,4 @@
-//! The human who consents by the link, with curl in the place of a browser: it keeps the cookie, follows redirects, and
+//! The user who authorizes by link, with curl in the place of a browser: it keeps the cookie, follows redirects, and
 //! sends the form of the page that asks. The code stays between the servers: it is never shown.
 
 use std::{path::Path, process::Stdio, time::Duration};
@@ -22,7 +22,7 @@ impl World {
         self.screen.printed(&words(&asked))?;
         self.screen
             .say("They agree: this is the form of that page. From there they are redirected to the operator.")?;
-        let form = self.private_file("form", &form(&asked).context("not as told: the page has no form")?)?;
+        let form = self.private_file("form", &form(&asked).context("not as expected: the page has no form")?)?;
         let yes = [&format!("@{}", form.display()), "decision=allow", "account=acme"];
         let endpoint = self.sandbox.authorization_url();
         let answer = self.curl(&ca, &cookies, &["-d", yes[0], "-d", yes[1], "-d", yes[2], &endpoint]).await?;
@@ -42,13 +42,13 @@ impl World {
         let output = tokio::time::timeout(PATIENCE, command.output()).await.context("curl hangs")?;
         let output = output.context("cannot run curl: install it")?;
         if !output.status.success() {
-            bail!("not as told: curl failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+            bail!("not as expected: curl failed: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
         String::from_utf8(output.stdout).context("the page is no text")
     }
 }
 
-/// What a human reads of a page, a line for each paragraph.
+/// What a user reads of a page, a line for each paragraph.
 fn words(page: &str) -> String {
     let body = page.find("<h1>").and_then(|begin| page.get(begin..)).unwrap_or(page);
     let (mut text, mut is_tag) = (String::new(), false);
