@@ -125,6 +125,10 @@ pub struct ServerSpec {
     #[schemars(length(max = 2048))]
     #[x_kube(validation = Rule::new("self.startsWith('https://')").message("must be an https URL, such as https://auth.example.com/oauth/authorize"))]
     pub authorization_url: Option<String>,
+    /// As the server names itself in `iss` (RFC 9207), to the letter. Default: anything of the authorization URL's origin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub issuer: Option<String>,
     /// Certificates in PEM, trusted for this server beside the system's roots.
     #[serde(rename = "caBundle", default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 262144))]
@@ -137,7 +141,7 @@ pub struct ServerSpec {
 pub struct ClientSpec {
     /// A Secret of type Opaque with the keys client_id and client_secret (none: a public client).
     pub secret_ref: SecretRef,
-    /// How the client authenticates: Body (the default) or Basic.
+    /// How the client authenticates: Auto (the default: the method that works), Basic or Body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authentication: Option<Authentication>,
     /// The scopes to request from the user (RFC 6749 section 3.3). Default: the server's default.
@@ -149,11 +153,13 @@ pub struct ClientSpec {
 /// How the client authenticates (RFC 6749 section 2.3.1).
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, JsonSchema)]
 pub enum Authentication {
-    /// client_id and client_secret in the request's body.
+    /// The method that worked last; before any has, Basic, and Body if the server does not authenticate the client.
     #[default]
-    Body,
-    /// HTTP Basic.
+    Auto,
+    /// HTTP Basic (client_secret_basic).
     Basic,
+    /// client_id and client_secret in the request's body (client_secret_post).
+    Body,
 }
 
 /// A Secret in the connection's namespace.

@@ -180,6 +180,8 @@ reasons! {
         TokenInvalid,
         /// Rejected after an attempt whose outcome is unknown: the new pair was lost.
         RotationLost,
+        /// The server rejected it repeatedly, with a code that is not known.
+        UnknownRejection,
         /// The grant belongs to another server than the spec's.
         ServerChanged,
         /// The grant belongs to another client than that of the client Secret.
@@ -202,6 +204,7 @@ impl Reason for ReauthReason {
             | Self::GrantRefused
             | Self::TokenInvalid
             | Self::RotationLost
+            | Self::UnknownRejection
             | Self::ServerChanged
             | Self::ClientChanged
             | Self::GrantRestored => ConditionStatus::True,
@@ -263,6 +266,8 @@ reasons! {
         Throttled,
         /// The token may be used.
         OutcomeUnknown,
+        /// An error code that is not known: the token may be used.
+        UnknownRejection,
         /// The client or the request is wrong: the token is not used.
         Misconfigured,
         /// The server never accepts the token again.

@@ -39,6 +39,9 @@ pub struct PleoConnectionStatus {
     /// The last refresh that failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<LastFailure>,
+    /// How the client authenticates to the server: Basic or Body, the one that worked last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_authentication: Option<String>,
     /// While a user must authorize: the link to open in a browser. Anyone who has it can connect an account.
     #[serde(rename = "authorizationURL", default, skip_serializing_if = "Option::is_none")]
     pub authorization_url: Option<String>,
@@ -67,7 +70,7 @@ impl PleoConnectionStatus {
 pub struct LastFailure {
     /// When it ended.
     pub time: Time,
-    /// NotSent, Throttled, OutcomeUnknown, Misconfigured or Rejected.
+    /// NotSent, Throttled, OutcomeUnknown, UnknownRejection, Misconfigured or Rejected.
     pub reason: String,
     /// What happened, in words.
     pub message: String,

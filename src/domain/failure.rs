@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::{
     api::FailureReason,
-    domain::token::{AccessToken, RefreshToken},
+    domain::token::{AccessToken, ErrorCode, RefreshToken},
 };
 
 /// The outcome of one token request. It must be handled: a pair in it exists nowhere else.
@@ -35,8 +35,10 @@ pub struct TokenResponse {
 pub struct Failure {
     /// What it means for the token that was sent.
     pub kind: FailureKind,
-    /// In our own words; never text from the server, which may echo the token.
+    /// In our own words, and the error code where it cannot be a part of a secret.
     pub detail: String,
+    /// `error` of an error response that is JSON.
+    pub code: Option<ErrorCode>,
     /// How long the server asked us to wait.
     pub retry_after: Option<Duration>,
 }
@@ -50,6 +52,8 @@ pub enum FailureKind {
     Throttled,
     /// A time-out or reset after sending, 5xx, or an answer that says nothing we know: possibly used.
     OutcomeUnknown,
+    /// 400, 401 or 403 with an error code that is not known: perhaps a rejection, possibly used.
+    UnknownRejection,
     /// The client or the request is wrong: not used, and useless to repeat.
     Misconfigured(Misconfiguration),
     /// A 4xx other than 429 with `invalid_grant` or `invalid_token`: never accepted again.
@@ -59,7 +63,7 @@ pub enum FailureKind {
 /// Whom the server blames (RFC 6749 section 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Misconfiguration {
-    /// `invalid_client`, `unauthorized_client`.
+    /// `invalid_client`, `unauthorized_client`, or 401 without a code.
     Client,
     /// `invalid_request`, `invalid_scope`, `unsupported_grant_type`.
     Request,
@@ -83,6 +87,7 @@ impl Outcome {
                 FailureKind::NotSent => "not_sent",
                 FailureKind::Throttled => "throttled",
                 FailureKind::OutcomeUnknown => "unknown",
+                FailureKind::UnknownRejection => "unknown_rejection",
                 FailureKind::Misconfigured(_) => "misconfigured",
                 FailureKind::Rejected(_) => "rejected",
             },
@@ -97,6 +102,7 @@ impl Outcome {
                 FailureKind::NotSent => false,
                 FailureKind::Throttled
                 | FailureKind::OutcomeUnknown
+                | FailureKind::UnknownRejection
                 | FailureKind::Misconfigured(_)
                 | FailureKind::Rejected(_) => true,
             },
@@ -107,7 +113,7 @@ impl Outcome {
 impl Failure {
     /// A failure without `Retry-After`.
     pub fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), retry_after: None }
+        Self { kind, detail: detail.into(), code: None, retry_after: None }
     }
 
     /// Whether the server will never accept the token again.
@@ -117,6 +123,7 @@ impl Failure {
             FailureKind::NotSent
             | FailureKind::Throttled
             | FailureKind::OutcomeUnknown
+            | FailureKind::UnknownRejection
             | FailureKind::Misconfigured(_) => false,
         }
     }
@@ -129,6 +136,7 @@ impl FailureKind {
             Self::NotSent => FailureReason::NotSent,
             Self::Throttled => FailureReason::Throttled,
             Self::OutcomeUnknown => FailureReason::OutcomeUnknown,
+            Self::UnknownRejection => FailureReason::UnknownRejection,
             Self::Misconfigured(_) => FailureReason::Misconfigured,
             Self::Rejected(_) => FailureReason::Rejected,
         }

@@ -69,8 +69,22 @@ pub struct Server {
     pub token_url: TokenUrl,
     /// Where users are sent to authorize, or why they cannot be.
     pub authorization_url: Result<String, String>,
+    /// What `iss` must be (RFC 9207); none: anything of the authorization URL's origin.
+    pub issuer: Option<String>,
     /// Trusted for it beside the system's roots, in PEM.
     pub ca_bundle: Option<String>,
+}
+
+impl Server {
+    /// Whether `iss` of a response names this server (RFC 9207).
+    pub fn is_named(&self, iss: &str) -> bool {
+        if let Some(issuer) = &self.issuer {
+            return issuer == iss;
+        }
+        let origin_of = |text: &str| Url::parse(text).ok().map(|url| origin(&url));
+        let asked = self.authorization_url.as_deref().unwrap_or_default();
+        origin_of(iss).is_some() && origin_of(iss) == origin_of(asked)
+    }
 }
 
 /// One key of a Secret, and whether it stays after adoption.
@@ -216,7 +230,8 @@ fn server(spec: &PleoConnectionSpec, allowed: &AllowedServers) -> Result<Server,
         return Err(SpecProblem::NotAllowed(origin(&url)));
     }
     let authorization_url = authorization_url(spec, allowed);
-    Ok(Server { token_url: TokenUrl(url.into()), authorization_url, ca_bundle })
+    let issuer = spec.server.as_ref().and_then(|server| server.issuer.clone());
+    Ok(Server { token_url: TokenUrl(url.into()), authorization_url, issuer, ca_bundle })
 }
 
 /// A user is sent nowhere but to a server on the list: a user who may edit a connection must not be able to send people to a

@@ -29,6 +29,8 @@ pub enum Code {}
 pub enum Verifier {}
 /// Marks a key that links are made from.
 pub enum Link {}
+/// Marks an error code.
+pub enum Error {}
 
 /// Exchanged for a new pair, once.
 pub type RefreshToken = Opaque<Refresh>;
@@ -41,6 +43,8 @@ pub type ClientSecret = Opaque<Client>;
 pub type AuthorizationCode = Opaque<Code>;
 /// What proves that a code was asked for by us (RFC 7636).
 pub type CodeVerifier = Opaque<Verifier>;
+/// `error` of an error response (RFC 6749 section 5.2): the text of a server, which may echo a token.
+pub type ErrorCode = Opaque<Error>;
 /// What links, states and verifiers are made from.
 pub type LinkKey = Opaque<Link>;
 

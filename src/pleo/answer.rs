@@ -13,7 +13,7 @@ use crate::domain::{
     failure::{Failure, FailureKind, Misconfiguration, Outcome, RejectionCode, TokenResponse},
     plan::schedule::{DEFAULT_LIFETIME, MAX_BACKOFF, MAX_LIFETIME},
     time::between,
-    token::{AccessToken, RefreshToken},
+    token::{AccessToken, ErrorCode, RefreshToken},
 };
 
 /// The largest answer that is read, in bytes.
@@ -22,19 +22,27 @@ pub const MAX_BODY: usize = 256 * 1024;
 /// Reads an answer. `retry_after` is the header's text, `now` the time it came, for a date in it.
 pub fn interpret(status: u16, retry_after: Option<&str>, body: &[u8], now: Timestamp) -> Outcome {
     let retry_after = retry_after.and_then(|text| read_retry_after(text, now));
-    let failed = |kind, detail: String| Outcome::Failed(Failure { kind, detail, retry_after });
+    let failed = |kind, code, detail| Outcome::Failed(Failure { kind, detail, code, retry_after });
     match status {
         // RFC 6749 section 5.1 says 200; servers and gateways say 201 and 203, too, and the pair exists nowhere else.
         200..=299 => issued(body).map_or_else(
-            || failed(FailureKind::OutcomeUnknown, format!("the server answered {status} without a token")),
+            || failed(FailureKind::OutcomeUnknown, None, format!("the server answered {status} without a token")),
             Outcome::Issued,
         ),
-        429 => failed(FailureKind::Throttled, "the server answered 429: too many requests".to_owned()),
+        429 => failed(FailureKind::Throttled, None, "the server answered 429: too many requests".to_owned()),
         400..=499 => {
-            let (kind, what) = oauth_error(body);
-            failed(kind, format!("the server answered {status}{what}"))
+            let code = serde_json::from_slice::<ErrorAnswer>(body).ok().map(|answer| answer.error);
+            let code = code.filter(|code| !code.is_empty());
+            let kind = meaning(status, code.as_deref());
+            let what = match (&code, kind) {
+                (None, _) => " with nothing that we know".to_owned(),
+                // A code that is not known is the server's text.
+                (Some(_), FailureKind::UnknownRejection | FailureKind::OutcomeUnknown) => String::new(),
+                (Some(code), _) => format!(" {code}"),
+            };
+            failed(kind, code.map(ErrorCode::new), format!("the server answered {status}{what}"))
         }
-        _ => failed(FailureKind::OutcomeUnknown, format!("the server answered {status}")),
+        _ => failed(FailureKind::OutcomeUnknown, None, format!("the server answered {status}")),
     }
 }
 
@@ -84,20 +92,23 @@ struct ErrorAnswer {
     error: String,
 }
 
-/// What a code means does not depend on which 4xx comes with it: RFC 6749 section 5.2 says 400, and 401 and 403 occur.
-fn oauth_error(body: &[u8]) -> (FailureKind, String) {
-    let code = serde_json::from_slice::<ErrorAnswer>(body).map(|answer| answer.error);
-    let kind = match code.as_deref() {
-        Ok("invalid_grant") => FailureKind::Rejected(RejectionCode::InvalidGrant),
-        Ok("invalid_token") => FailureKind::Rejected(RejectionCode::InvalidToken),
-        Ok("invalid_client" | "unauthorized_client") => FailureKind::Misconfigured(Misconfiguration::Client),
-        Ok("invalid_request" | "invalid_scope" | "unsupported_grant_type") => {
+/// What an error code means. A known one does not depend on which 4xx comes with it: RFC 6749 section 5.2 says 400, and 401 and
+/// 403 occur.
+fn meaning(status: u16, code: Option<&str>) -> FailureKind {
+    match (code, status) {
+        (Some("invalid_grant"), _) => FailureKind::Rejected(RejectionCode::InvalidGrant),
+        (Some("invalid_token"), _) => FailureKind::Rejected(RejectionCode::InvalidToken),
+        // Without a code, 401 is about the credentials of the request (RFC 9110 section 15.5.2): no token was looked at.
+        (Some("invalid_client" | "unauthorized_client"), _) | (None, 401) => {
+            FailureKind::Misconfigured(Misconfiguration::Client)
+        }
+        (Some("invalid_request" | "invalid_scope" | "unsupported_grant_type"), _) => {
             FailureKind::Misconfigured(Misconfiguration::Request)
         }
-        Ok(_) | Err(_) => return (FailureKind::OutcomeUnknown, " with nothing that we know".to_owned()),
-    };
-    // One of the codes above, so no text of the server's.
-    (kind, code.map_or_else(|_| String::new(), |code| format!(" {code}")))
+        (Some("temporarily_unavailable" | "server_error" | "slow_down"), _) => FailureKind::OutcomeUnknown,
+        (Some(_), 400 | 401 | 403) => FailureKind::UnknownRejection,
+        (Some(_) | None, _) => FailureKind::OutcomeUnknown,
+    }
 }
 
 /// `Retry-After` (RFC 9110 section 10.2.3): seconds or a date, 15 min at most.

@@ -4,19 +4,17 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
-use crate::{
-    api::Authentication,
-    domain::{
-        failure::Outcome,
-        spec::Server,
-        token::{AuthorizationGrant, ClientCredentials},
-    },
+use crate::domain::{
+    failure::Outcome,
+    ledger::authentication::Method,
+    spec::Server,
+    token::{AuthorizationGrant, ClientCredentials},
 };
 
 /// One token request. It cannot be cloned: sending it moves the token, so a used token cannot be sent.
 pub struct TokenRequest {
     pub server: Server,
-    pub authentication: Authentication,
+    pub method: Method,
     /// As whom.
     pub client: ClientCredentials,
     pub presented: AuthorizationGrant,

@@ -22,13 +22,13 @@ use super::{
     endpoint::{Fence, TokenEndpoint, TokenRequest},
 };
 use crate::{
-    api::Authentication,
     clock::Clock,
     domain::{
         failure::{Failure, FailureKind, Outcome},
+        ledger::authentication::Method,
         plan::schedule::{Pace, SEND_WITHIN},
         spec::Server,
-        token::AuthorizationGrant,
+        token::{AuthorizationGrant, ClientSecret},
     },
 };
 
@@ -61,7 +61,8 @@ impl HttpTokenEndpoint {
             Ok(prepared) => prepared,
             Err(error) => return not_sent(&error),
         };
-        // The token is in the request now and nowhere else.
+        let secrets = Secrets::of(&exchange);
+        // The token is in the request now, and only there to be sent.
         drop(exchange);
         let too_late = async {
             connection.made.notified().await;
@@ -92,6 +93,10 @@ impl HttpTokenEndpoint {
         });
         let (status, retry_after) = (response.status().as_u16(), retry_after(&response));
         let answer = interpret(status, retry_after.as_deref(), &decoded.body, self.clock.now());
+        let answer = match answer {
+            Outcome::Failed(failure) => Outcome::Failed(secrets.show_code(failure)),
+            Outcome::Issued(issued) => Outcome::Issued(issued),
+        };
         match (end, answer) {
             // An object of JSON says itself where it ends: a pair that arrived whole is one, however its connection ended.
             (Ok(()), answer) | (Err(_), answer @ Outcome::Issued(_)) => answer,
@@ -107,11 +112,38 @@ impl HttpTokenEndpoint {
     }
 }
 
+const SELF_SIGNED: &str = "the server's certificate is that of a CA (self-signed): let the CA issue a certificate for the server, and put the CA's own into spec.server.caBundle";
 const BROKEN: &str = "the connection broke before the answer was complete";
 const TOO_LATE: &str = "the server did not answer in time";
 const DAMAGED: &str = "the server's answer was compressed and could not be decompressed: turn compression off in the gateway before the server";
 const UNSUPPORTED: &str = "the server's answer has a Content-Encoding that is not supported: turn compression off in the gateway before the server";
 const TOO_LONG: &str = "the server's answer is too long to be one";
+
+/// The secrets of a request, which a server may echo.
+struct Secrets(Vec<Zeroizing<String>>);
+
+impl Secrets {
+    fn of(exchange: &TokenRequest) -> Self {
+        let client = exchange.client.secret.as_ref().map(ClientSecret::expose);
+        let all = [Some(exchange.presented.expose()), client].into_iter().flatten();
+        Self(all.map(|secret| Zeroizing::new(secret.to_owned())).collect())
+    }
+
+    /// The failure with an unknown error code in words, where that is short and plain, and no part of a secret.
+    fn show_code(&self, failure: Failure) -> Failure {
+        let is_unknown = matches!(failure.kind, FailureKind::UnknownRejection | FailureKind::OutcomeUnknown);
+        let code = failure.code.as_ref().filter(|_| is_unknown).map(|code| code.expose().to_owned());
+        match code.filter(|code| is_code(code) && !self.0.iter().any(|secret| secret.contains(code.as_str()))) {
+            Some(code) => Failure { detail: format!("{} {code}", failure.detail), ..failure },
+            None => failure,
+        }
+    }
+}
+
+fn is_code(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    (1..=40).contains(&text.len()) && text.chars().all(plain)
+}
 
 fn unknown(why: &str) -> Outcome {
     Outcome::Failed(Failure::new(FailureKind::OutcomeUnknown, why))
@@ -177,15 +209,15 @@ fn request(client: &Client, exchange: &TokenRequest) -> Result<Request, reqwest:
     };
     let url: Result<Url, _> = exchange.server.token_url.as_str().parse();
     let mut post = client.post(url.map_or_else(|_| exchange.server.token_url.as_str().to_owned(), String::from));
-    match (exchange.authentication, &exchange.client.secret) {
-        (Authentication::Basic, Some(secret)) => {
+    match (exchange.method, &exchange.client.secret) {
+        (Method::Basic, Some(secret)) => {
             let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
             post = post.basic_auth(encoded(&exchange.client.id), Some(encoded(secret.expose())));
         }
-        (Authentication::Body, Some(secret)) => {
+        (Method::Body, Some(secret)) => {
             form.extend([("client_id", exchange.client.id.as_str()), ("client_secret", secret.expose())]);
         }
-        (Authentication::Basic | Authentication::Body, None) => form.push(("client_id", &exchange.client.id)),
+        (Method::Basic | Method::Body, None) => form.push(("client_id", &exchange.client.id)),
     }
     post.header(header::ACCEPT, "application/json").header(header::ACCEPT_ENCODING, "identity").form(&form).build()
 }
@@ -230,6 +262,11 @@ fn in_our_words(cause: &(dyn Error + 'static)) -> String {
             error.downcast_ref()
         {
             "the server's certificate is for another host".clone_into(&mut text);
+        }
+        if let Some(rustls::Error::InvalidCertificate(CertificateError::Other(other))) = error.downcast_ref()
+            && other.to_string().contains("CaUsedAsEndEntity")
+        {
+            SELF_SIGNED.clone_into(&mut text);
         }
         let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         inner = wrapped.map(|wrapped| wrapped as &(dyn Error + 'static));

@@ -10,10 +10,7 @@ use std::{
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
-use tokio::{
-    task::spawn_blocking,
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::{
@@ -29,16 +26,18 @@ use crate::{
         failure::Outcome,
         ledger::{
             authorization::{AuthorizationLink, AuthorizationSession, SessionId},
+            grant::{Grant, Which},
             known_token::Verdict,
             record,
         },
+        plan::authentication::{Methods, is_unauthenticated, methods},
         spec::{AllowedServers, ResolvedSpec, Server},
         token::{
             AuthorizationCode, AuthorizationGrant, ClientCredentials, Fingerprint, LinkKey, RefreshToken, read_input,
         },
     },
     pleo::{Fence, HttpTokenEndpoint, TokenEndpoint, TokenRequest},
-    web::{authorize::is_same_origin, words},
+    web::words,
 };
 
 /// How long the answer of the authorization server is awaited.
@@ -68,7 +67,8 @@ pub async fn connect(cluster: &Cluster, args: &ConnectArgs) -> Result<String, Cl
     let port = Loopback::open(&args.redirect_uri).await?;
     eprintln!("Authorize in a browser on this machine:\n\n  {}\n", flow.address);
     if !args.no_browser {
-        open(&flow.address).await;
+        let address = flow.address.clone();
+        drop(std::thread::spawn(move || open(&address)));
     }
     let (known, redirect_uri) = (flow.known.clone(), args.redirect_uri.clone());
     let code = port.wait(args.timeout, move |query| known.handle_callback(query)).await?.map_err(CliError::Message)?;
@@ -141,8 +141,7 @@ impl Known {
         if !is_ours {
             return (words::other_browser(), None);
         }
-        let asked = self.server.authorization_url.as_deref().unwrap_or_default();
-        if query.get("iss").is_some_and(|issuer| !is_same_origin(issuer, asked)) {
+        if query.get("iss").is_some_and(|iss| !self.server.is_named(iss)) {
             return (words::other_server(), None);
         }
         if let Some(error) = query.get("error") {
@@ -158,13 +157,12 @@ impl Known {
     }
 }
 
-/// Whichever program opens addresses here; if none does, the address was printed.
-async fn open(address: &str) {
+/// Whichever program opens addresses here; if none does, the address was printed. A browser that it starts may run for hours.
+fn open(address: &str) {
     for program in ["xdg-open", "open", "wslview"] {
         let mut command = Command::new(program);
         command.arg(address).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let opened = spawn_blocking(move || command.status()).await;
-        if opened.is_ok_and(|status| status.is_ok_and(|status| status.success())) {
+        if command.status().is_ok_and(|status| status.success()) {
             return;
         }
     }
@@ -177,9 +175,22 @@ async fn exchange_code(
     presented: AuthorizationGrant,
 ) -> Result<RefreshToken, CliError> {
     let endpoint = HttpTokenEndpoint::new(Arc::new(SystemClock), RESPONSE_TIMEOUT);
-    let fence = Fence::new(|| true);
-    let exchange = TokenRequest { server, authentication: spec.authentication, client, presented, fence };
-    match endpoint.exchange(exchange).await {
+    let unknown = Grant::new(&spec.uid, 0);
+    let Methods { first, fallback, .. } = methods(spec.authentication, &client, &server.token_url, &unknown, false);
+    let request = |method| TokenRequest {
+        server: server.clone(),
+        method,
+        client: client.clone(),
+        presented: presented.clone(),
+        fence: Fence::new(|| true),
+    };
+    let mut outcome = endpoint.exchange(request(first)).await;
+    if let (Outcome::Failed(failure), Some(second)) = (&outcome, fallback)
+        && is_unauthenticated(failure, Which::Code)
+    {
+        outcome = endpoint.exchange(request(second)).await;
+    }
+    match outcome {
         Outcome::Issued(issued) => issued.refresh.ok_or_else(|| {
             CliError::Message("the server gave no refresh token: the client must be allowed to have one".to_owned())
         }),

@@ -70,7 +70,7 @@ impl Loopback {
         // The page must still reach the browser.
         tokio::time::sleep(Duration::from_millis(500)).await;
         serving.abort();
-        find.ok().flatten().ok_or_else(|| CliError::Message("no one authorized in time: nothing was changed. If the server rejected the redirect URI, register it with your client, or name one that is: --redirect-uri".to_owned()))
+        find.ok().flatten().ok_or_else(|| CliError::Message("no one authorized in time: nothing was changed. If the server rejected the redirect URI, register it with your client, or name one that is: --redirect-uri. A server may allow http://localhost during development only: then open the link in status.authorizationURL instead".to_owned()))
     }
 }
 

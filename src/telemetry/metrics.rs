@@ -92,7 +92,8 @@ impl Metrics {
             Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
         );
         registry.register_collector(Box::new(ConnectionGauges(Arc::clone(&views))));
-        for outcome in ["success", "not_sent", "throttled", "unknown", "misconfigured", "rejected"] {
+        for outcome in ["success", "not_sent", "throttled", "unknown", "unknown_rejection", "misconfigured", "rejected"]
+        {
             // So that a rate is 0 and not missing before the first.
             drop(Family::get_or_create(&attempts, &OutcomeLabel { outcome }));
         }

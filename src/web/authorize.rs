@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
-use url::{Url, form_urlencoded};
+use url::form_urlencoded;
 use uuid::Uuid;
 
 use super::{
@@ -294,8 +294,7 @@ fn accept_response(
         return Err(page(words::too_slow(again)));
     }
     // RFC 9207: an answer that has another server's name was meant for someone else.
-    let asked = server.authorization_url.as_deref().unwrap_or_default();
-    if query.get("iss").is_some_and(|issuer| !is_same_origin(issuer, asked)) {
+    if query.get("iss").is_some_and(|iss| !server.is_named(iss)) {
         return Err(page(words::other_server()));
     }
     if let Some(error) = query.get("error") {
@@ -320,12 +319,6 @@ fn accept_response(
         redirect_uri: site.address.callback(),
     };
     Ok(Box::new(link::accept(grant, arrival, now)))
-}
-
-/// RFC 9207: whether an issuer is the server that was asked.
-pub fn is_same_origin(issuer: &str, asked: &str) -> bool {
-    let origin = |text: &str| Url::parse(text).ok().map(|url| url.origin().ascii_serialization());
-    origin(issuer).is_some() && origin(issuer) == origin(asked)
 }
 
 /// How the visit ended. The page waits for it for a while, and then looks again automatically.

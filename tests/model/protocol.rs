@@ -21,7 +21,7 @@ use crate::{
     world::{
         books::{Fault, Mark},
         exchange::Fate,
-        state::{Context_, State, UID},
+        state::{Doing, State, UID},
         tokens::Side,
         users::Deed,
     },
@@ -256,7 +256,7 @@ impl Model for World {
                 self.look(&mut state, pod);
             }
             Action::Decide(pod) => {
-                let Context_::Looked(snapshot) = &before.pods[pod].doing else { return None };
+                let Doing::Looked(snapshot) = &before.pods[pod].doing else { return None };
                 self.decide(&mut state, pod, Snapshot::clone(snapshot));
             }
             Action::Act(pod, fate) => self.act(&mut state, pod, fate),

@@ -10,7 +10,7 @@ use crate::{
         books::{Books, Mark},
         memory::Memory,
         shared::Shared,
-        state::{Context_, Initial, Pod, Spec, State, Versions},
+        state::{Doing, Initial, Pod, Spec, State, Versions},
         tokens::{Client, Side},
     },
 };
@@ -118,7 +118,7 @@ impl World {
             memory: Memory::default(),
             cached,
             is_frozen: false,
-            doing: Context_::Idle,
+            doing: Doing::Idle,
         });
         let mut state = State {
             tick: 0,
@@ -158,7 +158,7 @@ impl World {
 
     /// Nothing goes wrong until the first pair is stored and published, and pod A has come to rest.
     fn first_pair(&self, mut state: State) -> State {
-        while state.pods[0].doing != Context_::Idle || self.is_due(&state, 0) {
+        while state.pods[0].doing != Doing::Idle || self.is_due(&state, 0) {
             let mut steps = Vec::new();
             self.steps_of(&state, 0, &mut steps);
             if let Some(request) = state.requests.first() {

@@ -16,7 +16,7 @@ use crate::{
     protocol::Action,
     world::{
         exchange::Fate,
-        state::{Answer, Context_, State},
+        state::{Answer, Doing, State},
         tokens::{self, Side},
     },
 };
@@ -87,14 +87,14 @@ fn lost(fate: Fate) -> &'static str {
 
 fn seen(state: &State, pod: usize) -> &'static str {
     match &state.pods[pod].doing {
-        Context_::Idle => ": nothing to do",
-        Context_::Looking(look) => match (&look.token, &look.grant, &look.connection) {
+        Doing::Idle => ": nothing to do",
+        Doing::Looking(look) => match (&look.token, &look.grant, &look.connection) {
             (_, None, None) => " at the token Secret",
             (_, Some(_), None) => " at the grant",
             _ => " at the connection",
         },
-        Context_::Looked(_) => " at all",
-        Context_::Decided(decided) => match &decided.1 {
+        Doing::Looked(_) => " at all",
+        Doing::Decided(decided) => match &decided.1 {
             Decision::Publish(_) => ": the token Secret is to be written",
             Decision::Adopt(_) => ": the consent is to be adopted",
             Decision::Rotate(rotation) => match rotation.which {
@@ -107,12 +107,12 @@ fn seen(state: &State, pod: usize) -> &'static str {
             Decision::CreateLink => ": a link is to be made",
             Decision::Ignore | Decision::DeleteOldSecret(_) | Decision::Restart(_) | Decision::Wait(_) => "",
         },
-        Context_::Claiming(_) | Context_::Claimed(_) | Context_::Sent(..) | Context_::Ended { .. } => "",
+        Doing::Claiming(_) | Doing::Claimed(_) | Doing::Sent(..) | Doing::Ended { .. } => "",
     }
 }
 
 fn deed(state: &State, pod: usize) -> &'static str {
-    let Context_::Decided(decided) = &state.pods[pod].doing else { return "acts" };
+    let Doing::Decided(decided) = &state.pods[pod].doing else { return "acts" };
     match decided.1 {
         Decision::Publish(_) => "writes the token Secret",
         Decision::Adopt(_) => "adopts the consent",
@@ -151,7 +151,7 @@ fn changes(before: &State, after: &State) -> Vec<String> {
     };
     let hands = |state: &State| {
         let hand = |pod: usize| match &state.pods[pod].doing {
-            Context_::Ended { job, ending, .. } => Some(format!("{} has {}", job.name, outcome(&ending.outcome))),
+            Doing::Ended { job, ending, .. } => Some(format!("{} has {}", job.name, outcome(&ending.outcome))),
             _ => None,
         };
         (0..2).filter_map(hand).collect::<Vec<_>>().join(", ")

@@ -11,7 +11,7 @@ use crate::domain::{
         grant::{Claim, Grant, Holder, Which},
         held::{AttemptId, Attempts, StoredToken},
     },
-    plan::{decide::Rotation, schedule::Pace},
+    plan::{authentication::Methods, decide::Rotation, schedule::Pace},
     spec::TokenUrl,
     time::later,
     token::{AuthorizationGrant, Fingerprint},
@@ -38,6 +38,8 @@ pub struct Terms {
     pub client: Fingerprint,
     /// The client itself: what it is given belongs to it.
     pub client_id: Fingerprint,
+    /// How the client authenticates.
+    pub methods: Methods,
     /// The generation of the spec, in case the server calls the request wrong.
     pub generation: i64,
     /// How long transient failures are retried.
@@ -52,6 +54,8 @@ pub struct Claiming {
     pub attempt: Attempt,
     /// To be sent once: sending moves it. From here on, a code is stored nowhere else.
     pub token: AuthorizationGrant,
+    /// The same, where the server may not authenticate the client: sent only then, and only once.
+    pub fallback: Option<AuthorizationGrant>,
 }
 
 /// Claims the token that was decided on. None if the grant does not hold it.
@@ -101,5 +105,6 @@ pub fn claim(grant: &Grant, rotation: &Rotation, id: AttemptId, now: Timestamp, 
         client_id: Some(terms.client_id.clone()),
     });
     let attempt = Attempt { id, which: rotation.which, fingerprint, server, claimed, terms };
-    Some(Claiming { attempt, token })
+    let fallback = attempt.terms.methods.fallback.map(|_| token.clone());
+    Some(Claiming { attempt, token, fallback })
 }

@@ -10,11 +10,15 @@ use crate::domain::{
     ledger::{
         authorization::SessionEnd,
         grant::{FailureRecord, Grant, Rejection, RejectionReason, Which},
-        held::{Attempts, Halt, HaltReason, NextAttempt, Retry},
+        held::{Attempts, Halt, HaltReason, NextAttempt, Retry, UnknownRejections},
         known_token::{KnownToken, Verdict},
     },
-    plan::schedule::{MAX_BACKOFF, backoff},
+    plan::schedule::{MAX_BACKOFF, MAX_PROBE, backoff, probe_after},
+    token::ErrorCode,
 };
+
+/// So many rejections in a row with one unknown code, and the token is believed to be rejected.
+const MOST_UNKNOWN_REJECTIONS: u32 = 3;
 
 /// What became of the grant.
 pub(super) enum Settled {
@@ -61,14 +65,18 @@ pub(super) fn release(grant: &mut Grant, attempt: &Attempt, failure: &Failure, a
                 grant.bind(which, &attempt.terms.client_id);
             }
         }
-        FailureKind::Misconfigured(whose) => {
-            attempts.failures = attempts.failures.saturating_add(1);
-            let reason = match whose {
-                Misconfiguration::Client => HaltReason::InvalidClient,
-                Misconfiguration::Request => HaltReason::InvalidRequest,
-            };
-            attempts.next = NextAttempt::Halted(halt(reason, attempt, None));
+        FailureKind::UnknownRejection => {
+            attempts.outcome_unknown = true;
+            let settle = pace.settle_time();
+            match attempt.terms.methods.is_proved && reject_unknown(attempts, failure) >= MOST_UNKNOWN_REJECTIONS {
+                true => halt(attempts, HaltReason::UnknownRejection, attempt, at, MAX_PROBE),
+                false => try_again(attempts, attempt, at, wait.max(asked_for).max(settle), settle),
+            }
+            if which == Which::Candidate {
+                grant.bind(which, &attempt.terms.client_id);
+            }
         }
+        FailureKind::Misconfigured(whose) => misconfigured(attempts, whose, attempt, at, &uid),
         FailureKind::Rejected(how) => {
             let reason = match (attempts.outcome_unknown, how) {
                 (true, _) => RejectionReason::RotationLost,
@@ -90,12 +98,14 @@ pub(super) fn end_of_code(grant: &mut Grant, attempt: &Attempt, failure: &Failur
     let end = match failure.kind {
         FailureKind::Rejected(_) => SessionEnd::Rejected,
         FailureKind::Misconfigured(_) => SessionEnd::Misconfigured,
-        FailureKind::NotSent | FailureKind::Throttled | FailureKind::OutcomeUnknown => SessionEnd::Failed,
+        FailureKind::NotSent | FailureKind::Throttled | FailureKind::OutcomeUnknown | FailureKind::UnknownRejection => {
+            SessionEnd::Failed
+        }
     };
     for old in grant.history.iter_mut().filter(|old| old.fingerprint == attempt.fingerprint) {
         match failure.kind {
             FailureKind::Rejected(_) => old.note(Verdict::RejectedForAll),
-            FailureKind::OutcomeUnknown => old.note(Verdict::OutcomeUnknown),
+            FailureKind::OutcomeUnknown | FailureKind::UnknownRejection => old.note(Verdict::OutcomeUnknown),
             FailureKind::Misconfigured(_) | FailureKind::NotSent | FailureKind::Throttled => {}
         }
     }
@@ -133,10 +143,38 @@ pub(super) fn try_again(attempts: &mut Attempts, attempt: &Attempt, at: Timestam
     let failed = Failed { attempt: &attempt.id, at, wait, settle };
     if attempts.fails(&failed, attempt.terms.retry_timeout, attempt.terms.pace) {
         let retry = attempts.retry().cloned();
-        attempts.next = NextAttempt::Halted(halt(HaltReason::RetriesExhausted, attempt, retry));
+        attempts.next = NextAttempt::Halted(halted(HaltReason::RetriesExhausted, attempt, retry, 1));
     }
 }
 
-fn halt(reason: HaltReason, attempt: &Attempt, retry: Option<Retry>) -> Halt {
-    Halt { reason, client: attempt.terms.client.clone(), generation: attempt.terms.generation, retry }
+/// The client or the request is wrong. Whose fault that is may change without a trace, so the token is probed.
+fn misconfigured(attempts: &mut Attempts, whose: Misconfiguration, attempt: &Attempt, at: Timestamp, uid: &str) {
+    let reason = match whose {
+        Misconfiguration::Client => HaltReason::InvalidClient,
+        Misconfiguration::Request => HaltReason::InvalidRequest,
+    };
+    let times = attempts.halt().filter(|halt| halt.reason == reason).map_or(0, |halt| halt.times);
+    halt(attempts, reason, attempt, at, probe_after(times.saturating_add(1), uid));
+}
+
+/// Counts rejections with one code in a row.
+fn reject_unknown(attempts: &mut Attempts, failure: &Failure) -> u32 {
+    let Some(code) = failure.code.as_ref().map(ErrorCode::fingerprint) else { return 0 };
+    let before = attempts.unknown_rejections.as_ref().filter(|before| before.code == code);
+    let times = before.map_or(0, |before| before.times).saturating_add(1);
+    attempts.unknown_rejections = Some(UnknownRejections { code, times });
+    times
+}
+
+/// The token is not tried any more, but for a probe after this wait.
+fn halt(attempts: &mut Attempts, reason: HaltReason, attempt: &Attempt, at: Timestamp, wait: Duration) {
+    let times = attempts.halt().filter(|halt| halt.reason == reason).map_or(0, |halt| halt.times);
+    attempts.failures = attempts.failures.saturating_add(1);
+    let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    let retry = Retry { attempt: attempt.id.clone(), failed_at: at, wait_ms, settle_ms: 0 };
+    attempts.next = NextAttempt::Halted(halted(reason, attempt, Some(retry), times.saturating_add(1)));
+}
+
+fn halted(reason: HaltReason, attempt: &Attempt, retry: Option<Retry>, times: u32) -> Halt {
+    Halt { reason, client: attempt.terms.client.clone(), generation: attempt.terms.generation, retry, times }
 }

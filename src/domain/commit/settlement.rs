@@ -6,18 +6,19 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    attempt::Attempt,
+    attempt::{Attempt, Terms},
     release::{Settled, end_of_code, record_failure, release, try_again},
 };
 use crate::domain::{
     failure::{Failure, FailureKind, Misconfiguration, Outcome, TokenResponse},
     ledger::{
+        authentication::{Experience, KnownMethod, Method},
         authorization::{Code, SessionEnd},
         grant::{Grant, Which},
         held::{Attempts, Issue, Pair, StoredToken},
         known_token::{KnownToken, Verdict},
     },
-    plan::schedule::backoff,
+    plan::{authentication::is_unauthenticated, schedule::backoff},
     token::RefreshToken,
 };
 
@@ -26,6 +27,10 @@ use crate::domain::{
 pub struct AttemptResult {
     /// What the server said, or did not say.
     pub outcome: Outcome,
+    /// How the client authenticated, the last time if it did so in two ways.
+    pub method: Method,
+    /// It was the second request: the server had not authenticated the client in the first.
+    pub fell_back: bool,
     /// When the request was started: a token's life counts from here.
     pub started_at: Timestamp,
     /// When its first byte may have left: the next exchange keeps its distance from here.
@@ -59,6 +64,7 @@ pub fn settle(now_stored: &Grant, attempt: &Attempt, ending: &AttemptResult) -> 
         // A start that lies ahead is a clock's mistake, not a start.
         grant.last_sent_at = grant.last_sent_at.filter(|before| *before <= ending.ended_at).max(Some(ending.sent_at));
     }
+    note_rejected_method(&mut grant, attempt, ending);
     let settled = match &ending.outcome {
         Outcome::Issued(issued) => commit(&mut grant, attempt, issued, ending),
         Outcome::Failed(failure) => release(&mut grant, attempt, failure, ending.ended_at),
@@ -70,6 +76,20 @@ pub fn settle(now_stored: &Grant, attempt: &Attempt, ending: &AttemptResult) -> 
         Settled::StoredBefore | Settled::SomebodyElse if was_put_back => Settlement::Write(Box::new(grant)),
         Settled::StoredBefore => Settlement::AlreadyStored,
         Settled::SomebodyElse => Settlement::Superseded,
+    }
+}
+
+/// The server did not authenticate the client, and there was no time for the other method: the next attempt begins with that.
+fn note_rejected_method(grant: &mut Grant, attempt: &Attempt, ending: &AttemptResult) {
+    let Outcome::Failed(failure) = &ending.outcome else { return };
+    let Terms { methods, client_id, .. } = &attempt.terms;
+    if !methods.is_proved && !ending.fell_back && is_unauthenticated(failure, attempt.which) {
+        grant.authentication = Some(KnownMethod {
+            server: attempt.server.clone(),
+            client_id: client_id.clone(),
+            method: ending.method,
+            experience: Experience::Rejected,
+        });
     }
 }
 
@@ -108,6 +128,12 @@ fn commit(grant: &mut Grant, attempt: &Attempt, issued: &TokenResponse, ending: 
         // The pair is kept, but pods have nothing to call with: try again, with the new token.
         None => without_access(grant, before.unwrap_or_default(), attempt, ending.ended_at),
     };
+    grant.authentication = Some(KnownMethod {
+        server: attempt.server.clone(),
+        client_id: attempt.terms.client_id.clone(),
+        method: ending.method,
+        experience: Experience::Works,
+    });
     grant.current = Some(Pair {
         refresh: StoredToken {
             attempts,

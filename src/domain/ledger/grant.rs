@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
+    authentication::KnownMethod,
     authorization::{LinkAuthorization, SessionEnd},
     held::{AttemptId, Attempts, Pair, StoredToken},
     known_token::KnownToken,
@@ -38,6 +39,8 @@ pub struct Grant {
     pub handled_request: Option<String>,
     /// When the last request was started of which a byte may have been sent.
     pub last_sent_at: Option<Timestamp>,
+    /// How the client authenticated to the server when that was found out last.
+    pub authentication: Option<KnownMethod>,
     /// An authorization by link, in progress or the last one.
     pub by_link: LinkAuthorization,
     /// For which rotation each workload was restarted last.
@@ -156,6 +159,7 @@ impl Grant {
             last_failure: None,
             handled_request: None,
             last_sent_at: None,
+            authentication: None,
             by_link: LinkAuthorization::default(),
             restarts: Vec::new(),
             unknown: Map::new(),

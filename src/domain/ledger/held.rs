@@ -80,7 +80,19 @@ pub struct Attempts {
     pub failing_since: Option<Timestamp>,
     /// A token request may have used it. Stays until a clean success.
     pub outcome_unknown: bool,
+    /// Rejections in a row with one error code that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown_rejections: Option<UnknownRejections>,
     pub next: NextAttempt,
+}
+
+/// Rejections with an error code that is not known.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnknownRejections {
+    /// Of the code, which is the server's text.
+    pub code: Fingerprint,
+    pub times: u32,
 }
 
 /// What is waited for before a token is sent.
@@ -91,7 +103,7 @@ pub enum NextAttempt {
     WhenDue,
     /// The end of a wait after a failure.
     Retry(Retry),
-    /// A change: of the spec, of the client's credentials, or a refresh request.
+    /// A change: of the spec, of the client's credentials, or a refresh request; or the time of a probe.
     Halted(Halt),
 }
 
@@ -134,9 +146,22 @@ pub struct Halt {
     pub client: Fingerprint,
     /// The generation of the spec at that time.
     pub generation: i64,
-    /// The wait after the last failure, kept also when something changes.
+    /// The wait after the last failure: until the next probe, where the reason may pass without a change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
+    /// How often it was halted for this reason in a row, probes included.
+    #[serde(default)]
+    pub times: u32,
+}
+
+impl HaltReason {
+    /// Whether it may pass without a change, so that the token is sent again from time to time.
+    pub fn is_probed(self) -> bool {
+        match self {
+            Self::InvalidClient | Self::InvalidRequest | Self::UnknownRejection => true,
+            Self::RetriesExhausted => false,
+        }
+    }
 }
 
 /// Why a token is not tried any more.
@@ -145,6 +170,8 @@ pub enum HaltReason {
     InvalidClient,
     /// The server calls the request wrong.
     InvalidRequest,
+    /// The server rejects the token with a code that is not known.
+    UnknownRejection,
     /// Transient failures went on for longer than `spec.retryTimeout`.
     RetriesExhausted,
 }

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | [`held`] | the tokens that are held, and what was tried with them |
 //! | [`known_token`] | one token that was seen before |
+//! | [`authentication`] | how the client authenticates to the server, as far as that is known |
 //! | [`authorization`] | an authorization by link: link, code, session of a browser |
 //! | [`grant`] | all of it in one value |
 //! | [`history`] | the order of authorizations, and which is the newest |
 //! | [`record`] | how it is stored in its Secret |
 //! | `format_1` | how it was stored before |
 
+pub mod authentication;
 pub mod authorization;
 mod format_1;
 pub mod grant;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use super::{
+    authentication::KnownMethod,
     authorization::{AuthorizationLink, Code, CodeRecord, LinkAuthorization, Session},
     format_1,
     grant::{Claim, FailureRecord, Grant, Rejection, Restarted},
@@ -68,6 +69,8 @@ struct Stored {
     handled_request: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_sent_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "understood")]
+    authentication: Option<KnownMethod>,
     #[serde(default, skip_serializing_if = "ByLinkRecord::is_empty")]
     by_link: ByLinkRecord,
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "known")]
@@ -140,6 +143,7 @@ pub fn encode(grant: &Grant) -> Data {
         last_failure,
         handled_request,
         last_sent_at,
+        authentication,
         by_link: LinkAuthorization { link, code, session },
         restarts,
         unknown,
@@ -170,6 +174,7 @@ pub fn encode(grant: &Grant) -> Data {
         last_failure,
         handled_request,
         last_sent_at,
+        authentication,
         by_link: ByLinkRecord { link_made_at, code, session },
         restarts,
         unknown,
@@ -220,6 +225,7 @@ pub fn decode(mut data: Data) -> Result<Grant, Unreadable> {
         last_failure: stored.last_failure,
         handled_request: stored.handled_request,
         last_sent_at: stored.last_sent_at,
+        authentication: stored.authentication,
         by_link: LinkAuthorization { link, code, session: stored.by_link.session },
         restarts: stored.restarts,
         unknown: stored.unknown,

@@ -54,6 +54,8 @@ pub struct Rotation {
     pub which: Which,
     /// Consecutive failures are counted from zero: a halt was lifted.
     pub resumes: bool,
+    /// A halted token is sent, though nothing has changed.
+    pub is_probe: bool,
     /// The claim that is taken over was never used: so its outcome is known.
     pub claim_unused: bool,
     /// The refresh request that this answers.
@@ -212,14 +214,18 @@ pub fn next_refresh(snapshot: &Snapshot, now: Timestamp, pace: Pace) -> NextRefr
     let look = Look { snapshot, grant: &grant.value, client, over, asked: request.is_some(), now };
     let choices = [look.code(), look.candidate(), look.current()].into_iter().flatten();
     let spaced = choices.map(|choice| Choice { at: choice.at.max(look.spaced()), ..choice });
-    // The newest authorization comes first: `min_by_key` keeps the first of equals, and whatever is due counts as due now.
-    let Some(choice) = spaced.min_by_key(|choice| choice.at.max(now)) else { return NextRefresh::Never };
+    // A probe gives way. Else the newest authorization comes first: `min_by_key` keeps the first of equals, and whatever is due counts
+    // as due now.
+    let Some(choice) = spaced.min_by_key(|choice| (choice.at.max(now), choice.is_probe)) else {
+        return NextRefresh::Never;
+    };
     if choice.at > now {
         return NextRefresh::At(choice.at, choice.reason);
     }
     NextRefresh::Now(Rotation {
         which: choice.which,
         resumes: choice.resumes,
+        is_probe: choice.is_probe,
         claim_unused: snapshot.local.claim_owner == Some(ClaimOwner::NeverSentHere),
         request: request.cloned(),
     })
@@ -263,6 +269,7 @@ struct Choice {
     at: Timestamp,
     reason: WaitReason,
     resumes: bool,
+    is_probe: bool,
 }
 
 struct Look<'a> {
@@ -278,7 +285,13 @@ impl Look<'_> {
     fn code(&self) -> Option<Choice> {
         let code = self.grant.by_link.code.as_ref()?;
         let is_ours = Ownership::of_code(code, self.snapshot) == Ownership::Ours;
-        is_ours.then_some(Choice { which: Which::Code, at: self.now, reason: WaitReason::Retry, resumes: false })
+        is_ours.then_some(Choice {
+            which: Which::Code,
+            at: self.now,
+            reason: WaitReason::Retry,
+            resumes: false,
+            is_probe: false,
+        })
     }
 
     fn candidate(&self) -> Option<Choice> {
@@ -318,22 +331,26 @@ impl Look<'_> {
             self.asked || halt.generation != spec.generation || halt.client != self.client.fingerprint(&spec.uid)
         });
         if !changed {
-            return None;
+            let probe = halted.filter(|halt| halt.reason.is_probed()).and_then(|halt| halt.retry.as_ref())?;
+            let at = retry_at(probe, false, self.now, self.failure_seen_for(which));
+            return Some(Choice { which, at, reason: WaitReason::Retry, resumes: false, is_probe: true });
         }
         let skip_backoff = self.asked || halted.is_some();
         let (at, reason) = match (attempts.retry(), halted) {
             (Some(retry), _) => {
-                let local = &self.snapshot.local;
-                let seen_for = match which {
-                    Which::Candidate => local.candidate_failure_seen_for,
-                    Which::Current | Which::Code => local.current_failure_seen_for,
-                };
-                (retry_at(retry, skip_backoff, self.now, seen_for), WaitReason::Retry)
+                (retry_at(retry, skip_backoff, self.now, self.failure_seen_for(which)), WaitReason::Retry)
             }
             (None, Some(_)) => (self.now, WaitReason::Retry),
             (None, None) => (due, WaitReason::NextRefresh),
         };
-        Some(Choice { which, at, reason, resumes: halted.is_some() })
+        Some(Choice { which, at, reason, resumes: halted.is_some(), is_probe: false })
+    }
+
+    fn failure_seen_for(&self, which: Which) -> Duration {
+        match which {
+            Which::Candidate => self.snapshot.local.candidate_failure_seen_for,
+            Which::Current | Which::Code => self.snapshot.local.current_failure_seen_for,
+        }
     }
 
     /// The earliest instant that keeps two exchanges apart.

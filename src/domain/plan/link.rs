@@ -13,6 +13,7 @@ use crate::{
         ledger::{
             authorization::{AuthorizationLink, Code, CodeRecord, Session, SessionEnd},
             grant::Grant,
+            held::{HaltReason, StoredToken},
         },
         snapshot::{GrantSecret, Snapshot},
         spec::TokenUrl,
@@ -45,28 +46,42 @@ pub struct AuthorizationResponse {
 /// Whether a link is to be created: a user must authorize, and there is none or it is too old.
 pub fn is_due(snapshot: &Snapshot, now: Timestamp) -> bool {
     let stands = snapshot.grant.ours().and_then(|grant| grant.value.by_link.link.as_ref());
-    is_wanted(snapshot) && stands.is_none_or(|link| link.ends_at() <= now)
+    is_wanted(snapshot, now) && stands.is_none_or(|link| link.ends_at() <= now)
 }
 
 /// When the link is to be replaced, or a code is too old.
 pub fn next(snapshot: &Snapshot, now: Timestamp) -> Option<Timestamp> {
     let grant = &snapshot.grant.ours()?.value;
-    let links = grant.by_link.link.as_ref().filter(|_| is_wanted(snapshot)).map(AuthorizationLink::ends_at);
+    let links = grant.by_link.link.as_ref().filter(|_| is_wanted(snapshot, now)).map(AuthorizationLink::ends_at);
     let code =
         grant.by_link.code.as_ref().map(|_| later(now, CODE_LIFETIME.saturating_sub(snapshot.local.code_seen_for)));
     [links, code].into_iter().flatten().min()
 }
 
 /// Whether a user must authorize, and a link could help.
-fn is_wanted(snapshot: &Snapshot) -> bool {
-    snapshot.can_have_link() && reauth::reauth(snapshot).reason.status() == ConditionStatus::True
+fn is_wanted(snapshot: &Snapshot, now: Timestamp) -> bool {
+    let is_required = || reauth::reauth(snapshot).reason.status() == ConditionStatus::True;
+    snapshot.can_have_link() && (is_required() || is_stopped(snapshot, now))
+}
+
+/// Whether the server rejects the client or the request, and pods have no token any more. Some servers say so of a token that has
+/// expired: then an authorization helps.
+fn is_stopped(snapshot: &Snapshot, now: Timestamp) -> bool {
+    let Some(grant) = snapshot.grant.ours().map(|grant| &grant.value) else { return false };
+    let held = grant.current.as_ref().map(|pair| &pair.refresh).into_iter().chain(&grant.candidate);
+    let is_halted = |held: &StoredToken| {
+        let reason = held.attempts.halt().map(|halt| halt.reason);
+        matches!(reason, Some(HaltReason::InvalidClient | HaltReason::InvalidRequest))
+    };
+    let usable = snapshot.token.published().and_then(|published| published.usable(now));
+    usable.is_none() && held.into_iter().any(is_halted)
 }
 
 /// The link of a connection that needs a user, as long as it is valid.
 pub fn url(snapshot: &Snapshot, now: Timestamp) -> Option<String> {
     let base = snapshot.links.as_ref()?;
     let link = snapshot.grant.ours()?.value.by_link.link.as_ref()?;
-    is_wanted(snapshot).then(|| link.link(base, &snapshot.spec, now))?
+    is_wanted(snapshot, now).then(|| link.link(base, &snapshot.spec, now))?
 }
 
 /// The grant with an invitation, and the version of the Secret to replace (none: create it). None where there is nothing

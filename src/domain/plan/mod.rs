@@ -14,6 +14,7 @@
 
 pub mod adoption;
 pub mod aging;
+pub mod authentication;
 pub mod decide;
 pub mod link;
 pub mod ownership;

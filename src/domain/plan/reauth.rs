@@ -5,7 +5,10 @@ use crate::{
     api::{ReauthReason, names},
     domain::{
         finding::Finding,
-        ledger::grant::{Grant, Rejection},
+        ledger::{
+            grant::{Grant, Rejection},
+            held::{HaltReason, StoredToken},
+        },
         snapshot::{GrantSecret, InitialGrant, InitialToken, Sharing, Snapshot},
         spec::{ResolvedSpec, Server},
     },
@@ -39,7 +42,9 @@ fn reauth_of_grant(grant: &Grant, snapshot: &Snapshot, news: bool) -> Finding<Re
         .current
         .as_ref()
         .map(|current| (Ownership::of_current(current, snapshot), current.refresh.server.as_str()));
-    if current.is_some_and(|(ownership, _)| ownership == Ownership::Ours) {
+    let is_rejected = |held: Option<&StoredToken>| held.is_some_and(is_rejected_by_unknown_code);
+    let rejected_pair = is_rejected(grant.current.as_ref().map(|pair| &pair.refresh));
+    if current.is_some_and(|(ownership, _)| ownership == Ownership::Ours) && !rejected_pair {
         let message = "the server accepted the grant when it was last asked".to_owned();
         return Finding { reason: ReauthReason::GrantValid, message };
     }
@@ -47,7 +52,8 @@ fn reauth_of_grant(grant: &Grant, snapshot: &Snapshot, news: bool) -> Finding<Re
     let candidate = candidate.map(|held| (Ownership::of_candidate(held, snapshot), held.server.as_str()));
     let code = grant.by_link.code.as_ref().map(|code| Ownership::of_code(code, snapshot));
     let waits = grant.by_link.session.as_ref().is_some_and(|visit| visit.end.is_none());
-    let is_ours = candidate.is_some_and(|(ownership, _)| ownership == Ownership::Ours);
+    let rejected_candidate = is_rejected(grant.candidate.as_ref());
+    let is_ours = candidate.is_some_and(|(ownership, _)| ownership == Ownership::Ours) && !rejected_candidate;
     if code == Some(Ownership::OtherClient) && !is_ours && !news {
         return client_changed("the code that a browser brought was issued to", snapshot);
     }
@@ -65,11 +71,26 @@ fn reauth_of_grant(grant: &Grant, snapshot: &Snapshot, news: bool) -> Finding<Re
             ),
         },
         Some((Ownership::OtherClient, _)) => client_changed(whose, snapshot),
+        Some((Ownership::Ours, _)) if rejected_pair || rejected_candidate => unknown_rejection(snapshot),
         Some((Ownership::Ours | Ownership::Rejected, _)) | None => match &grant.last_rejection {
             Some(refused) => rejected(refused, snapshot),
             None => not_authorized(snapshot),
         },
     }
+}
+
+/// Whether the server rejected it repeatedly with a code that is not known.
+fn is_rejected_by_unknown_code(held: &StoredToken) -> bool {
+    held.attempts.halt().is_some_and(|halt| halt.reason == HaltReason::UnknownRejection)
+}
+
+fn unknown_rejection(snapshot: &Snapshot) -> Finding<ReauthReason> {
+    let message = format!(
+        "the server rejected the refresh token three times, with an error code that is not known here (see status.lastFailure); it is kept and tried hourly, or when the annotation {} is changed: {}",
+        names::REFRESH_REQUESTED_ANNOTATION,
+        way_back(snapshot)
+    );
+    Finding { reason: ReauthReason::UnknownRejection, message }
 }
 
 fn client_changed(whose: &str, snapshot: &Snapshot) -> Finding<ReauthReason> {
@@ -91,6 +112,7 @@ fn rejected(refused: &Rejection, snapshot: &Snapshot) -> Finding<ReauthReason> {
         | ReauthReason::GrantValid
         | ReauthReason::NotTried
         | ReauthReason::NotAuthorized
+        | ReauthReason::UnknownRejection
         | ReauthReason::ServerChanged
         | ReauthReason::ClientChanged
         | ReauthReason::GrantRestored => {
@@ -157,7 +179,9 @@ fn in_a_browser(snapshot: &Snapshot) -> Result<String, Option<&str>> {
 /// There is a link only where no grant lives.
 fn is_required(snapshot: &Snapshot) -> bool {
     let current = snapshot.grant.ours().and_then(|grant| grant.value.current.as_ref());
-    current.is_none_or(|current| Ownership::of_current(current, snapshot) != Ownership::Ours)
+    current.is_none_or(|current| {
+        Ownership::of_current(current, snapshot) != Ownership::Ours || is_rejected_by_unknown_code(&current.refresh)
+    })
 }
 
 /// The token in the initial grant that is about to be adopted.

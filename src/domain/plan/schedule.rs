@@ -22,6 +22,10 @@ pub const MAX_BACKOFF: Duration = Duration::from_secs(15 * 60);
 /// How far apart the clocks of two nodes may be before a time that lies ahead means that a clock was wrong.
 pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(10);
 
+/// The longest wait between two probes of a token that is halted.
+pub const MAX_PROBE: Duration = Duration::from_secs(3600);
+
+const FIRST_PROBE: Duration = Duration::from_secs(60);
 const MAX_SETTLE: Duration = Duration::from_secs(30);
 const SPACING: Duration = Duration::from_secs(5);
 const MIN_SPACING: Duration = Duration::from_secs(1);
@@ -64,6 +68,12 @@ pub fn spacing(lifetime: Option<Duration>) -> Duration {
 pub fn backoff(failures: u32, uid: &str, rotation: u64) -> Duration {
     let doubled = FIRST_BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(MAX_BACKOFF);
     doubled.mul_f64(1.0 - 0.25 * fraction(&["retry", uid, &rotation.to_string(), &failures.to_string()]))
+}
+
+/// The wait until a halted token is probed, after this many halts in a row: doubled from a minute to an hour, less up to a quarter.
+pub fn probe_after(times: u32, uid: &str) -> Duration {
+    let doubled = FIRST_PROBE.saturating_mul(1 << times.saturating_sub(1).min(6)).min(MAX_PROBE);
+    doubled.mul_f64(1.0 - 0.25 * fraction(&["probe", uid, &times.to_string()]))
 }
 
 /// When a failed token may be tried again. `asked` skips the backoff, not the settle time. A failure that lies ahead

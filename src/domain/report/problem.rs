@@ -166,26 +166,28 @@ fn attempts(snapshot: &Snapshot) -> impl Iterator<Item = &Attempts> {
 
 fn halted(snapshot: &Snapshot) -> Option<Problem> {
     let halts = attempts(snapshot).filter_map(|attempts| attempts.halt());
-    let problems = halts.map(|halt| halt_problem(halt.reason, snapshot));
+    let problems = halts.filter_map(|halt| halt_problem(halt.reason, snapshot));
     problems.min_by_key(|problem| problem.reason)
 }
 
-fn halt_problem(halt: HaltReason, snapshot: &Snapshot) -> Problem {
+fn halt_problem(halt: HaltReason, snapshot: &Snapshot) -> Option<Problem> {
     let (reason, message) = match halt {
         HaltReason::InvalidClient => (
             ReadyReason::InvalidClient,
             format!(
-                "the server rejects the client; the grant is kept: fix the Secret {} or spec.client",
+                "the server rejects the client; the grant is kept: fix the Secret {} or spec.client. It is tried again after a minute, and then ever more rarely, hourly at last",
                 snapshot.spec.client_secret_name
             ),
         ),
         HaltReason::InvalidRequest => (
             ReadyReason::InvalidRequest,
             format!(
-                "the server rejects the request as malformed; the grant is kept: fix the spec or the Secret {}",
+                "the server rejects the request as malformed; the grant is kept: fix the spec or the Secret {}. It is tried again after a minute, and then ever more rarely, hourly at last",
                 snapshot.spec.client_secret_name
             ),
         ),
+        // Said by `ReauthRequired`, and so by an earlier reason of `Ready`.
+        HaltReason::UnknownRejection => return None,
         HaltReason::RetriesExhausted => (
             ReadyReason::RetriesExhausted,
             format!(
@@ -194,7 +196,7 @@ fn halt_problem(halt: HaltReason, snapshot: &Snapshot) -> Problem {
             ),
         ),
     };
-    Problem { reason, message }
+    Some(Problem { reason, message })
 }
 
 fn suspended(snapshot: &Snapshot) -> Option<Problem> {

@@ -9,8 +9,10 @@ use crate::{
     api::{ConditionStatus, ConditionType, LastFailure, PleoConnectionStatus, ReadyReason, Reason, ReauthReason},
     domain::{
         finding::Finding,
+        ledger::grant::Grant,
         plan::{
             aging::{aging, aging_unseen},
+            authentication::proved,
             decide::{NextRefresh, next_refresh},
             link,
             projection::{self, whole_seconds},
@@ -161,8 +163,15 @@ fn history(snapshot: &Snapshot, previous: &PleoConnectionStatus) -> PleoConnecti
             message: failure.message.clone(),
         }),
         last_handled_refresh_request: grant.handled_request.clone(),
+        client_authentication: authentication(snapshot, grant),
         ..PleoConnectionStatus::default()
     }
+}
+
+/// The method that worked last for this server and client.
+fn authentication(snapshot: &Snapshot, grant: &Grant) -> Option<String> {
+    let ClientSecretState::Present(client) = &snapshot.client else { return None };
+    proved(client, snapshot.spec.token_url()?, grant).map(|method| method.as_str().to_owned())
 }
 
 /// True as long as there is a usable token, whatever else is wrong; otherwise the first reason that applies.

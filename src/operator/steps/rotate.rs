@@ -22,7 +22,11 @@ use crate::{
         },
         failure::{Failure, FailureKind, Outcome},
         ledger::grant::{Grant, Which},
-        plan::{decide::Rotation, schedule::SEND_WITHIN},
+        plan::{
+            authentication::{Methods, is_unauthenticated, methods},
+            decide::Rotation,
+            schedule::SEND_WITHIN,
+        },
         snapshot::{GrantSecret, Versioned},
         spec::{ResolvedSpec, Server},
         token::ClientCredentials,
@@ -61,17 +65,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 /// If the claim could not be made. Nothing was sent then.
 pub async fn rotate(ctx: Arc<Context>, job: Job) -> Result<Rotated, ReconcileError> {
     let stopwatch = Stopwatch::start(&ctx.clock);
-    let terms = Terms {
-        holder: ctx.policy.holder.clone(),
-        client: job.client.fingerprint(&job.spec.uid),
-        client_id: job.client.id_fingerprint(),
-        generation: job.spec.generation,
-        retry_timeout: job.spec.retry_timeout,
-        pace: ctx.policy.pace,
-    };
     let id = ctx.memory.next_attempt(&ctx.policy.holder);
-    let Some(Claiming { attempt, token: presented }) =
-        attempt::claim(&job.grant.value, &job.rotation, id, stopwatch.started_at(), terms)
+    let Some(Claiming { attempt, token, fallback }) =
+        attempt::claim(&job.grant.value, &job.rotation, id, stopwatch.started_at(), terms(&ctx, &job))
     else {
         return Ok(Rotated::Reobserve);
     };
@@ -85,16 +81,37 @@ pub async fn rotate(ctx: Arc<Context>, job: Job) -> Result<Rotated, ReconcileErr
         ctx.memory.sends_code(&job.spec.uid, &attempt.fingerprint);
     }
     let sent_at = SentAt::default();
-    let exchange = TokenRequest {
-        server: job.server,
-        authentication: job.spec.authentication,
-        client: job.client,
-        presented,
-        fence: fence(&ctx, stopwatch, &sent_at),
+    let fence = fence(&ctx, stopwatch, &sent_at);
+    let request = |method, presented| {
+        let (server, client) = (job.server.clone(), job.client.clone());
+        TokenRequest { server, method, client, presented, fence: fence.clone() }
     };
-    let ending = send(&ctx, exchange, &sent_at).await;
+    let Methods { first, fallback: second, .. } = attempt.terms.methods;
+    let mut ending = send(&ctx, request(first, token), &sent_at).await;
     log_outcome(&attempt, &ending);
+    // The one exception to one request for each attempt: the server did not look at the token.
+    if let (Outcome::Failed(failure), Some(second), Some(token)) = (&ending.outcome, second, fallback)
+        && is_unauthenticated(failure, attempt.which)
+        && fence.is_open()
+    {
+        ending = AttemptResult { fell_back: true, ..send(&ctx, request(second, token), &sent_at).await };
+        log_outcome(&attempt, &ending);
+    }
     Ok(store(&ctx, &job.spec, &attempt, &ending, claimed).await)
+}
+
+fn terms(ctx: &Context, job: &Job) -> Terms {
+    let Job { spec, server, client, grant, rotation } = job;
+    let methods = methods(spec.authentication, client, &server.token_url, &grant.value, rotation.is_probe);
+    Terms {
+        holder: ctx.policy.holder.clone(),
+        client: client.fingerprint(&spec.uid),
+        client_id: client.id_fingerprint(),
+        methods,
+        generation: spec.generation,
+        retry_timeout: spec.retry_timeout,
+        pace: ctx.policy.pace,
+    }
 }
 
 /// The instant of sending must lie within 10 s of the claim's beginning, by both clocks, and within our lease.
@@ -149,7 +166,7 @@ async fn claim(
 
 /// Send: one POST, or none if it has become too late.
 async fn send(ctx: &Context, exchange: TokenRequest, sent_at: &SentAt) -> AttemptResult {
-    let (started_at, stopwatch) = (ctx.now(), Instant::now());
+    let (started_at, stopwatch, method) = (ctx.now(), Instant::now(), exchange.method);
     let outcome = if exchange.fence.is_open() {
         ctx.endpoint.exchange(exchange).await
     } else {
@@ -158,7 +175,7 @@ async fn send(ctx: &Context, exchange: TokenRequest, sent_at: &SentAt) -> Attemp
     };
     ctx.metrics.attempt(&outcome, stopwatch.elapsed());
     let sent_at = sent_at.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(started_at);
-    AttemptResult { outcome, started_at, sent_at, ended_at: ctx.now() }
+    AttemptResult { outcome, method, fell_back: false, started_at, sent_at, ended_at: ctx.now() }
 }
 
 /// A line for every attempt: its outcome and, where there is one, the reason.
@@ -234,6 +251,7 @@ fn gives_up(ctx: &Context, ending: &AttemptResult, answered: Instant) -> bool {
             FailureKind::NotSent
             | FailureKind::Throttled
             | FailureKind::OutcomeUnknown
+            | FailureKind::UnknownRejection
             | FailureKind::Misconfigured(_) => false,
         },
     };

@@ -9,7 +9,7 @@ use crate::{
     attacks,
     support::{
         hunt::{ACCESS, PAIR, REFRESH},
-        siege::{Attack, Misconfigured, NO_TOKEN, Pair, Refused, Tokens, Unknown, answers, answers_with},
+        siege::{Attack, Coded, Misconfigured, NO_TOKEN, Pair, Refused, Tokens, Unknown, answers, answers_with},
     },
 };
 
@@ -113,7 +113,8 @@ attacks! {
     a_refusal_as_a_page_is_none:
         answers_with("400 Bad Request", "content-type: text/html\r\n", "<p>invalid_grant</p>")
         => UNKNOWN_400;
-    a_refusal_in_capitals_is_none: refuses(r#"{"error":"INVALID_GRANT"}"#) => UNKNOWN_400;
+    a_refusal_in_capitals_is_none: refuses(r#"{"error":"INVALID_GRANT"}"#)
+        => Coded("the server answered 400 INVALID_GRANT");
     a_refusal_under_another_name_is_none: refuses(r#"{"Error":"invalid_grant"}"#) => UNKNOWN_400;
     a_refusal_with_a_byte_order_mark_is_none: refuses("\u{feff}{\"error\":\"invalid_grant\"}") => UNKNOWN_400;
     a_refusal_in_utf_16_is_none: refuses(utf_16(r#"{"error":"invalid_grant"}"#)) => UNKNOWN_400;
@@ -130,7 +131,17 @@ attacks! {
         => UNKNOWN_400;
     a_list_of_refusals_is_none: refuses(r#"{"error":["invalid_grant"]}"#) => UNKNOWN_400;
     a_number_is_no_refusal: refuses(r#"{"error":400}"#) => UNKNOWN_400;
-    a_refusal_with_a_nul_is_none: refuses("{\"error\":\"invalid_grant\\u0000\"}") => UNKNOWN_400;
+    a_refusal_with_a_nul_is_none: refuses("{\"error\":\"invalid_grant\\u0000\"}")
+        => Coded("the server answered 400");
+    a_code_of_forty_letters_is_shown: refuses(format!("{{\"error\":\"{}\"}}", "x".repeat(40)))
+        => Coded("the server answered 400 xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+    a_longer_code_is_not_shown: refuses(format!("{{\"error\":\"{}\"}}", "x".repeat(41)))
+        => Coded("the server answered 400");
+    a_code_with_markup_is_not_shown: refuses(r#"{"error":"<b>invalid</b>"}"#) => Coded("the server answered 400");
+    a_code_that_is_a_part_of_the_token_is_not_shown: refuses(r#"{"error":"spent0f3a"}"#)
+        => Coded("the server answered 400");
+    a_code_that_is_a_part_of_the_client_secret_is_not_shown: refuses(r#"{"error":"secret0d27"}"#)
+        => Coded("the server answered 400");
     a_letter_of_another_encoding_beside_a_refusal_changes_nothing:
         refuses(b"{\"error\":\"invalid_grant\",\"error_description\":\"ung\xfcltig\"}")
         => Refused(InvalidGrant);

@@ -1,6 +1,6 @@
 //! Whole answers with a status line or headers that are strange, misplaced or plainly wrong.
 
-use pleo_operator::domain::failure::RejectionCode::InvalidGrant;
+use pleo_operator::domain::failure::{Misconfiguration, RejectionCode::InvalidGrant};
 
 use crate::{
     attacks,
@@ -8,8 +8,8 @@ use crate::{
         hunt::PAIR,
         server::reply,
         siege::{
-            Attack, BROKEN, NO_TOKEN, Pair, Refused, TOO_LATE, Throttled, Unknown, answers, answers_with, says,
-            says_and_closes,
+            Attack, BROKEN, Coded, Misconfigured, NO_TOKEN, Pair, Refused, TOO_LATE, Throttled, Unknown, answers,
+            answers_with, says, says_and_closes,
         },
     },
 };
@@ -53,7 +53,7 @@ attacks! {
     a_304_is_no_success: says(b"HTTP/1.1 304 Not Modified\r\n\r\n") => Unknown("the server answered 304");
     a_401_that_asks_for_a_password_is_no_refusal:
         answers_with("401 Unauthorized", "www-authenticate: Basic realm=\"invalid_grant\"\r\n", "")
-        => Unknown("the server answered 401 with nothing that we know");
+        => Misconfigured(Misconfiguration::Client);
     a_407_is_not_answered_with_anything:
         answers_with("407 Proxy Authentication Required", "proxy-authenticate: Basic realm=\"x\"\r\n", PAGE)
         => Unknown("the server answered 407 with nothing that we know");
@@ -148,7 +148,7 @@ attacks! {
         => Unknown("the server answered 500");
     a_token_in_an_error_is_not_told:
         answers("400 Bad Request", r#"{"error":"refresh0spent0f3a9c1","error_description":"client0secret0d27b44"}"#)
-        => Unknown("the server answered 400 with nothing that we know");
+        => Coded("the server answered 400");
     a_token_beside_a_refusal_is_not_told:
         answers("400 Bad Request", r#"{"error":"invalid_grant","error_description":"refresh0spent0f3a9c1 is expired"}"#)
         => Refused(InvalidGrant);

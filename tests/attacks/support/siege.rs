@@ -16,7 +16,7 @@ use pleo_operator::{
     domain::{
         commit::settlement::settle,
         failure::{Failure, FailureKind, Misconfiguration, Outcome, RejectionCode},
-        ledger::grant::Grant,
+        ledger::{authentication::Method, grant::Grant},
         snapshot::LocalObservations,
         spec::Server as Target,
         token::{AuthorizationGrant, ClientCredentials, ClientSecret, RefreshToken},
@@ -58,11 +58,13 @@ pub enum Expected {
     Throttled(Option<u64>),
     /// With the words that say why.
     Unknown(&'static str),
+    /// An error code that is not known, with these words.
+    Coded(&'static str),
     Misconfigured(Misconfiguration),
     Refused(RejectionCode),
 }
 
-pub use Expected::{Misconfigured, NotSent, Pair, Refused, Throttled, Tokens, Unknown};
+pub use Expected::{Coded, Misconfigured, NotSent, Pair, Refused, Throttled, Tokens, Unknown};
 
 pub const BROKEN: Expected = Unknown("the connection broke before the answer was complete");
 pub const TOO_LONG: Expected = Unknown("the server's answer is too long to be one");
@@ -209,7 +211,10 @@ async fn send(scene: &Scene, fence: Fence, request_timeout: Duration) -> Outcome
     let (token, _) = scene.sent.last().expect("a claimed token");
     let exchange = TokenRequest {
         server: spec.server.clone().expect("a server"),
-        authentication: spec.authentication,
+        method: match spec.authentication {
+            Authentication::Basic => Method::Basic,
+            Authentication::Auto | Authentication::Body => Method::Body,
+        },
         client: ClientCredentials { id: CLIENT_ID.into(), secret: Some(ClientSecret::new(CLIENT_SECRET)) },
         presented: AuthorizationGrant::Refresh(RefreshToken::new(token.clone())),
         fence,
@@ -225,6 +230,7 @@ fn due(url: &str, token: &str, authentication: Authentication) -> Scene {
     let server = Target {
         token_url: token_url(url),
         authorization_url: Err("nobody consents here".into()),
+        issuer: None,
         ca_bundle: Some(TRUSTED.pem()),
     };
     let scene = Scene::new().with_spec(|spec| {
@@ -301,7 +307,9 @@ impl Expected {
         match (self, failure.kind) {
             (NotSent, FailureKind::NotSent) => true,
             (Throttled(wait), FailureKind::Throttled) => failure.retry_after == wait.map(secs),
-            (Unknown(why), FailureKind::OutcomeUnknown) => failure.detail == *why,
+            (Unknown(why), FailureKind::OutcomeUnknown) | (Coded(why), FailureKind::UnknownRejection) => {
+                failure.detail == *why
+            }
             (Misconfigured(whose), FailureKind::Misconfigured(blamed)) => *whose == blamed,
             (Refused(how), FailureKind::Rejected(refusal)) => *how == refusal,
             _ => false,
@@ -313,7 +321,7 @@ impl Expected {
         match self {
             Pair => Some(REFRESH),
             Tokens(_, refresh) => Some(refresh),
-            NotSent | Throttled(_) | Unknown(_) | Misconfigured(_) => Some(SPENT),
+            NotSent | Throttled(_) | Unknown(_) | Coded(_) | Misconfigured(_) => Some(SPENT),
             Refused(_) => None,
         }
     }
@@ -324,9 +332,9 @@ impl Expected {
         let (usable, valid) = (("True", "Refreshed"), ("False", "GrantValid"));
         match (self, is_over) {
             (Pair | Tokens(..), _) => (usable, valid, None),
-            (NotSent | Throttled(_) | Unknown(_), false) => (usable, valid, None),
+            (NotSent | Throttled(_) | Unknown(_) | Coded(_), false) => (usable, valid, None),
             (NotSent | Throttled(_), true) => (("False", "RefreshFailing"), valid, None),
-            (Unknown(_), true) => (("Unknown", "RefreshInDoubt"), valid, None),
+            (Unknown(_) | Coded(_), true) => (("Unknown", "RefreshInDoubt"), valid, None),
             (Misconfigured(Misconfiguration::Client), false) => (usable, valid, Some("InvalidClient")),
             (Misconfigured(Misconfiguration::Client), true) => {
                 (("False", "InvalidClient"), valid, Some("InvalidClient"))

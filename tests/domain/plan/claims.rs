@@ -165,7 +165,7 @@ fn taking_over_a_claim_raises_doubt_for_the_claimed_token_only() {
 fn a_token_that_the_grant_does_not_hold_cannot_be_claimed() {
     let empty = Grant::new(crate::scenes::UID, 0);
     for which in [Which::Candidate, Which::Current] {
-        let rotation = Rotation { which, resumes: false, claim_unused: false, request: None };
+        let rotation = Rotation { request: None, ..crate::scenes::rotation(which) };
         assert!(claim(&empty, &rotation, AttemptId("here-1".into()), at(0), terms()).is_none());
     }
 }
@@ -173,9 +173,9 @@ fn a_token_that_the_grant_does_not_hold_cannot_be_claimed() {
 #[test]
 fn a_claim_says_what_it_answers_and_gives_the_token_away_once() {
     let scene = Scene::living().at(100).with_spec(|spec| spec.refresh_request = Some("monday".into()));
-    let Claiming { attempt, token } =
+    let Claiming { attempt, token, fallback } =
         claim(scene.grant(), &scene.sends(), AttemptId("here-1".into()), at(100), terms()).unwrap();
-    assert_eq!(token.expose(), "refresh-7");
+    assert_eq!((token.expose(), fallback), ("refresh-7", None));
     assert_eq!(attempt.claimed.handled_request.as_deref(), Some("monday"));
 }
 

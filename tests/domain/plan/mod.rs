@@ -1,6 +1,7 @@
 //! What is done next, and when.
 
 pub mod adoptions;
+pub mod authentication;
 pub mod claims;
 pub mod codes;
 pub mod links;

@@ -7,8 +7,6 @@ use jiff::{SignedDuration, Timestamp};
 use pleo_operator::{
     api::FailureReason,
     domain::{
-        commit::settlement::AttemptResult,
-        failure::{Failure, FailureKind, Misconfiguration, Outcome, RejectionCode, TokenResponse},
         ledger::{
             grant::{Claim, FailureRecord, Grant, Rejection, RejectionReason, Restarted},
             held::{AttemptId, Attempts, Halt, HaltReason, NextAttempt, Pair, Retry},
@@ -20,7 +18,7 @@ use pleo_operator::{
             Sharing, Snapshot, TokenSecret, Versioned, repair::Repairs,
         },
         spec::{ResolvedSpec, SpecProblem, TokenUrl},
-        token::{AccessToken, Fingerprint, RefreshToken},
+        token::{AccessToken, Fingerprint},
     },
 };
 use proptest::{option, prelude::*, sample::select};
@@ -67,6 +65,7 @@ fn halt() -> BoxedStrategy<Halt> {
             client: client(id).fingerprint(UID),
             generation,
             retry,
+            times: 1,
         })
         .boxed()
 }
@@ -85,6 +84,7 @@ pub fn attempts() -> BoxedStrategy<Attempts> {
             failures,
             failing_since,
             outcome_unknown,
+            unknown_rejections: None,
             next
         })
     ]
@@ -356,45 +356,4 @@ fn with_token_secret(mut scene: Scene, token: &str) -> Scene {
         _ => {}
     }
     scene
-}
-
-/// Anything that a server may answer, or a network do.
-pub fn outcome() -> BoxedStrategy<Outcome> {
-    let issued = (option::weighted(0.9, token()), option::weighted(0.9, token()), 1_u64..2_000_000).prop_filter_map(
-        "an answer that bears a token",
-        |(access, refresh, life_ms)| {
-            (access.is_some() || refresh.is_some()).then(|| {
-                Outcome::Issued(TokenResponse {
-                    access: access.map(|name| AccessToken::new(format!("access of {name}"))),
-                    refresh: refresh.map(RefreshToken::new),
-                    token_type: "Bearer".into(),
-                    lifetime: Duration::from_millis(life_ms),
-                })
-            })
-        },
-    );
-    let kind = select(&[
-        FailureKind::NotSent,
-        FailureKind::Throttled,
-        FailureKind::OutcomeUnknown,
-        FailureKind::Misconfigured(Misconfiguration::Client),
-        FailureKind::Misconfigured(Misconfiguration::Request),
-        FailureKind::Rejected(RejectionCode::InvalidGrant),
-        FailureKind::Rejected(RejectionCode::InvalidToken),
-    ]);
-    let failed = (kind, option::of(0_u64..2000)).prop_map(|(kind, seconds)| {
-        Outcome::Failed(Failure { kind, detail: "it failed".into(), retry_after: seconds.map(Duration::from_secs) })
-    });
-    prop_oneof![issued, failed].boxed()
-}
-
-pub fn ending() -> BoxedStrategy<AttemptResult> {
-    (outcome(), time(), 0_i64..70)
-        .prop_map(|(outcome, started_at, seconds)| AttemptResult {
-            outcome,
-            started_at,
-            sent_at: started_at,
-            ended_at: started_at + SignedDuration::from_secs(seconds),
-        })
-        .boxed()
 }

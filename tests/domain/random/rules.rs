@@ -119,9 +119,10 @@ fn forbidden(scene: &Scene, rotation: &Rotation) -> Vec<&'static str> {
     let lifted = halt.is_none_or(|halt| {
         asked || halt.generation != seen.spec.generation || halt.client != client.fingerprint(&seen.spec.uid)
     });
-    rule(lifted, "a halted token waits for a change");
+    let probes = halt.is_some_and(|halt| halt.reason.is_probed() && halt.retry.is_some());
+    rule(lifted || probes, "a halted token waits for a change, or for its probe");
     if let Some(retry) = held.attempts.retry().filter(|retry| retry.failed_at <= now + TOLERANCE) {
-        let skips = asked || halt.is_some();
+        let skips = asked || halt.is_some() && lifted;
         let wait = if skips { retry.settle_ms.min(retry.wait_ms) } else { retry.wait_ms };
         rule(now >= plus(retry.failed_at, Duration::from_millis(wait)), "a failed try is waited for");
     }
@@ -287,7 +288,7 @@ proptest! {
         meanwhile in arbitrary::grant(),
         same in any::<bool>(),
         which in prop::sample::select(&[Which::Candidate, Which::Current]),
-        ending in arbitrary::ending(),
+        ending in super::outcomes::ending(),
     ) {
         if held(&before, which).is_none() {
             return Ok(());

@@ -64,7 +64,13 @@ fn of_several_reasons_the_first_is_told() {
 #[test]
 fn of_two_halts_the_first_in_the_table_is_told() {
     let halt = |reason| {
-        NextAttempt::Halted(Halt { reason, client: client("acme-client").fingerprint(UID), generation: 1, retry: None })
+        NextAttempt::Halted(Halt {
+            reason,
+            client: client("acme-client").fingerprint(UID),
+            generation: 1,
+            retry: None,
+            times: 1,
+        })
     };
     let scene = halted(HaltReason::InvalidClient)
         .with_grant(|grant| grant.candidate = Some(candidate("consent-2", PRODUCTION)))
@@ -82,7 +88,13 @@ fn a_candidate_of_another_server_is_not_under_way() {
 #[test]
 fn a_usable_token_is_ready_whatever_else_is_wrong() {
     let halt = |reason| {
-        NextAttempt::Halted(Halt { reason, client: client("acme-client").fingerprint(UID), generation: 1, retry: None })
+        NextAttempt::Halted(Halt {
+            reason,
+            client: client("acme-client").fingerprint(UID),
+            generation: 1,
+            retry: None,
+            times: 1,
+        })
     };
     for (scene, problem, stalls) in [
         (without_client(Scene::living()), "pleo-client", Some("ClientSecretMissing")),

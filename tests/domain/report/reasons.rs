@@ -59,7 +59,7 @@ pub(super) fn expired(change: impl FnOnce(&mut pleo_operator::domain::ledger::he
 }
 
 pub(super) fn halted(reason: HaltReason) -> Scene {
-    let halt = Halt { reason, client: client("acme-client").fingerprint(UID), generation: 1, retry: None };
+    let halt = Halt { reason, client: client("acme-client").fingerprint(UID), generation: 1, retry: None, times: 1 };
     expired(|tried| (tried.failures, tried.next) = (3, NextAttempt::Halted(halt)))
 }
 
@@ -281,6 +281,7 @@ fn every_reason_of_reauth_required_is_told_with_its_status_and_its_way_back() {
         (R::GrantRefused, Scene::dead(RejectionReason::GrantRefused), "True", put),
         (R::TokenInvalid, Scene::dead(RejectionReason::TokenInvalid), "True", put),
         (R::RotationLost, Scene::dead(RejectionReason::RotationLost), "True", put),
+        (R::UnknownRejection, halted(HaltReason::UnknownRejection), "True", "tried hourly"),
         (R::ServerChanged, moved, "True", "change the spec back"),
         (R::ServerChanged, unproved_and_moved, "True", "change the spec back"),
         (R::ClientChanged, Scene::living().client("another"), "True", "put the old client_id back"),
@@ -307,6 +308,7 @@ fn every_reason_of_reauth_required_is_told_with_its_status_and_its_way_back() {
             "GrantRefused",
             "TokenInvalid",
             "RotationLost",
+            "UnknownRejection",
             "ServerChanged",
             "ClientChanged",
             "GrantRestored"
@@ -321,6 +323,7 @@ fn every_reason_for_a_new_consent_but_the_first_makes_ready_say_so() {
         Scene::dead(RejectionReason::GrantRefused),
         Scene::dead(RejectionReason::TokenInvalid),
         Scene::dead(RejectionReason::RotationLost),
+        halted(HaltReason::UnknownRejection),
         moved,
         pending(predecessor(Scene::new())),
     ] {

@@ -223,9 +223,40 @@ fn nothing_else_is_a_rejection() {
         "<h1>invalid_grant</h1>",
         "",
     ] {
+        let is_coded = body.contains("INVALID_GRANT") || body.contains("invalid_grant ");
         for status in [400, 401, 403] {
-            assert_eq!(kind(status, body), FailureKind::OutcomeUnknown, "{status} {body}");
+            let expected = match (is_coded, status) {
+                (true, _) => FailureKind::UnknownRejection,
+                (false, 401) => FailureKind::Misconfigured(Misconfiguration::Client),
+                (false, _) => FailureKind::OutcomeUnknown,
+            };
+            assert_eq!(kind(status, body), expected, "{status} {body}");
         }
+    }
+}
+
+/// 401 without a code is about the credentials of the request (RFC 9110 section 15.5.2), whatever a gateway writes.
+#[test]
+fn a_401_without_a_code_is_about_the_client() {
+    for body in ["", "{}", "<html/>", r#"{"error":7}"#, r#"{"access_token":"a"}"#] {
+        assert_eq!(kind(401, body), FailureKind::Misconfigured(Misconfiguration::Client), "{body}");
+    }
+}
+
+/// Servers extend the list of RFC 6749 section 5.2. A code that says "later" is no rejection.
+#[test]
+fn a_code_that_is_not_known_may_be_a_rejection() {
+    for code in ["access_denied", "invalid_refresh_token", "token_expired", "INVALID_GRANT"] {
+        let body = format!(r#"{{"error":"{code}"}}"#);
+        for status in [400, 401, 403] {
+            assert_eq!(kind(status, &body), FailureKind::UnknownRejection, "{status} {code}");
+        }
+        for status in [404, 409, 422, 500, 503] {
+            assert_eq!(kind(status, &body), FailureKind::OutcomeUnknown, "{status} {code}");
+        }
+    }
+    for code in ["temporarily_unavailable", "server_error", "slow_down"] {
+        assert_eq!(kind(400, &format!(r#"{{"error":"{code}"}}"#)), FailureKind::OutcomeUnknown, "{code}");
     }
 }
 
@@ -248,8 +279,8 @@ fn a_wrong_client_or_a_wrong_request_is_told_from_a_dead_token() {
 
 #[test]
 fn whatever_says_nothing_we_know_leaves_the_outcome_unknown() {
-    for status in [100, 199, 300, 302, 307, 308, 400, 401, 403, 404, 408, 422, 500, 501, 503, 504, 599, 999] {
-        for body in ["", "{}", "<html/>", r#"{"error":"access_denied"}"#, r#"{"error":7}"#, r#"{"access_token":"a"}"#] {
+    for status in [100, 199, 300, 302, 307, 308, 400, 403, 404, 408, 422, 500, 501, 503, 504, 599, 999] {
+        for body in ["", "{}", "<html/>", r#"{"error":7}"#, r#"{"access_token":"a"}"#] {
             assert_eq!(kind(status, body), FailureKind::OutcomeUnknown, "{status} {body}");
         }
     }

@@ -4,16 +4,20 @@
 use pleo_operator::{
     api::FailureReason,
     domain::{
-        ledger::{grant::RejectionReason, held::HaltReason},
-        plan::decide::{Decision, WaitReason},
+        ledger::{
+            grant::RejectionReason,
+            held::HaltReason,
+            held::{Attempts, Halt, NextAttempt},
+        },
+        plan::decide::{Decision, NextRefresh, WaitReason},
         snapshot::ClientSecretState,
         token::AccessToken,
     },
 };
 
 use crate::scenes::{
-    PACE, Scene, at, first_warning, invalid_client, invalid_grant, no_connection, pair, reply, reply_after, secs,
-    silence, with_secret,
+    PACE, Scene, UID, at, client, first_warning, invalid_client, invalid_grant, no_connection, pair, reply,
+    reply_after, secs, silence, with_secret,
 };
 
 /// A quarter of an hour after noon the token of [`Scene::living`] is over, and its refresh long due.
@@ -203,9 +207,7 @@ fn a_wrong_client_stops_everything_and_keeps_the_grant() {
         assert_eq!(current.refresh.attempts.halt().unwrap().reason, reason, "{code}");
         assert!(!current.refresh.attempts.outcome_unknown);
         assert_eq!(scene.grant().last_failure.as_ref().unwrap().reason, FailureReason::Misconfigured);
-        let mut a_month_later = scene.at(30 * 86_400);
-        let Decision::Wait(wait) = a_month_later.rest() else { panic!("{code}: nothing to do") };
-        assert_eq!(wait.until, Some(first_warning()), "{code}");
+        assert!((45.0..=60.0).contains(&next_try(&scene)), "{code}: probed after a minute, less up to a quarter");
     }
 }
 
@@ -214,7 +216,7 @@ fn a_wrong_client_stops_everything_and_keeps_the_grant() {
 fn a_mended_client_secret_or_spec_goes_on_by_itself() {
     let mut halted = due();
     halted.exchange(invalid_client());
-    let halted = halted.at(1000);
+    let halted = halted.at(880);
     assert!(!halted.is_sending());
 
     let client_mended = halted.clone().seeing(|seen| seen.client = ClientSecretState::Present(with_secret("mended")));
@@ -232,10 +234,48 @@ fn a_mended_client_secret_or_spec_goes_on_by_itself() {
 fn a_client_that_was_mended_wrongly_halts_again() {
     let mut scene = due();
     scene.exchange(invalid_client());
-    scene = scene.at(1000).seeing(|seen| seen.client = ClientSecretState::Present(with_secret("still wrong")));
+    scene = scene.at(880).seeing(|seen| seen.client = ClientSecretState::Present(with_secret("still wrong")));
     scene.exchange(invalid_client());
-    assert!(!scene.clone().at(5000).is_sending(), "these credentials were refused as well");
-    assert!(scene.seeing(|seen| seen.client = ClientSecretState::Present(with_secret("mended"))).at(5000).is_sending());
+    assert!(!scene.clone().at(920).is_sending(), "these credentials were refused as well");
+    assert!(scene.seeing(|seen| seen.client = ClientSecretState::Present(with_secret("mended"))).at(920).is_sending());
+}
+
+/// X2, I7: after a minute, then ever more rarely, hourly at last; and one success ends it. A server whose database is down may call
+/// every client invalid.
+#[test]
+fn a_halted_token_is_probed_ever_more_rarely() {
+    let mut scene = due();
+    let mut waits = Vec::new();
+    for _ in 0..10 {
+        scene.exchange(invalid_client());
+        let NextRefresh::At(probe, WaitReason::Retry) = scene.next_refresh() else { panic!("no probe") };
+        let wait = probe.duration_since(scene.now);
+        waits.push(wait.as_secs());
+        scene.go_to(scene.now + wait);
+        let Decision::Rotate(rotation) = scene.rest() else { panic!("no probe: {:?}", scene.decide()) };
+        assert!(rotation.is_probe);
+    }
+    let planned = [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600, 3600];
+    let is_close = |(wait, planned): (&i64, i64)| (planned * 3 / 4 - 1..=planned).contains(wait);
+    assert!(waits.iter().zip(planned).all(is_close), "{waits:?}");
+    assert_eq!(scene.sent.len(), 10);
+    scene.exchange(pair("8"));
+    assert_eq!(scene.grant().current.as_ref().unwrap().refresh.attempts, Attempts::default());
+}
+
+/// A probe is not what the current token waits for, and nothing else is probed before its time.
+#[test]
+fn retries_that_are_exhausted_are_not_probed() {
+    let halt = Halt {
+        reason: HaltReason::RetriesExhausted,
+        client: client("acme-client").fingerprint(UID),
+        generation: 1,
+        retry: None,
+        times: 1,
+    };
+    let mut scene = Scene::living().at(1000).with_current_tried(|tried| tried.next = NextAttempt::Halted(halt));
+    let Decision::Wait(wait) = scene.rest() else { panic!("nothing to do") };
+    assert_eq!(wait.until, Some(first_warning()));
 }
 
 /// X1, X3, I3, I4: stop, wipe, never send it again.

@@ -14,7 +14,7 @@ use pleo_operator::domain::{
 
 use crate::{
     world::shared::Shared,
-    world::state::{Context_, Job, Name, PACE, PATIENCE, State, since},
+    world::state::{Doing, Job, Name, PACE, PATIENCE, State, since},
     world::tokens::{self, Client, Side, Token},
 };
 
@@ -123,7 +123,7 @@ impl State {
         let is_claimed = claim.is_some_and(|claim| claim.attempt == job.attempt.id);
         let was_bereft = |name: &Name| self.books.bereft.contains(name);
         let overlaps = self.pods.iter().any(|pod| match &pod.doing {
-            Context_::Sent(other, at) => {
+            Doing::Sent(other, at) => {
                 other.token.family == token.family
                     && since(*at, tick) < PACE.request_timeout
                     && !was_bereft(&other.name)
@@ -292,7 +292,7 @@ impl State {
         for pod in 0..2 {
             let Some(job) = self.pods[pod].doing.job() else { continue };
             let (name, token) = (job.name, job.token);
-            let holds = matches!(self.pods[pod].doing, Context_::Sent(..) | Context_::Ended { .. });
+            let holds = matches!(self.pods[pod].doing, Doing::Sent(..) | Doing::Ended { .. });
             if holds && !self.api_is_down && since(job.begun, self.tick) >= patience(job) {
                 self.family(token).excused = true;
                 self.keep_books(|books| books.settle(name, Known::May));
@@ -317,8 +317,8 @@ impl State {
 
     fn is_held(&self, token: Token) -> bool {
         let stored = self.grant.as_ref().is_some_and(|grant| tokens::current(&grant.value) == Some(token));
-        let in_hand = |doing: &Context_| match doing {
-            Context_::Ended { ending, .. } => pair_in(&ending.outcome) == Some(token),
+        let in_hand = |doing: &Doing| match doing {
+            Doing::Ended { ending, .. } => pair_in(&ending.outcome) == Some(token),
             _ => false,
         };
         let on_the_wire = |request: &crate::world::state::Request| {

@@ -11,9 +11,10 @@ use pleo_operator::domain::{
         settlement::AttemptResult,
     },
     failure::{Failure, FailureKind, Outcome, RejectionCode, TokenResponse},
-    ledger::{authorization::SessionEnd, grant::Grant},
+    ledger::{authentication::Method, authorization::SessionEnd, grant::Grant},
     plan::{
         adoption::{Adoption, TokenRemoval},
+        authentication::Methods,
         decide::{Decision, Rotation},
         link, projection,
         schedule::SEND_WITHIN,
@@ -29,7 +30,7 @@ use crate::{
     protocol::World,
     world::books::Mark,
     world::shared::Shared,
-    world::state::{Answer, Context_, Job, LateWrite, Name, PACE, Request, State, Stored, at, since},
+    world::state::{Answer, Doing, Job, LateWrite, Name, PACE, Request, State, Stored, at, since},
     world::tokens::{Side, Token},
 };
 
@@ -49,14 +50,14 @@ pub enum Fate {
 impl World {
     /// The write that was decided on.
     pub fn act(&self, state: &mut State, pod: usize, fate: Fate) {
-        let Context_::Decided(decided) = &state.pods[pod].doing else { return };
+        let Doing::Decided(decided) = &state.pods[pod].doing else { return };
         let (snapshot, decision) = <(Snapshot, Decision)>::clone(decided);
         match decision {
             Decision::Publish(content) => self.publish(state, pod, snapshot, &content, fate),
             Decision::Adopt(adoption) => self.adopt(state, pod, &snapshot, *adoption, fate),
             Decision::RemoveAdoptedToken(token_removal) => self.tidy(state, pod, snapshot, &token_removal, fate),
             Decision::Rotate(rotation) => {
-                state.goes_on(pod, Context_::Idle);
+                state.goes_on(pod, Doing::Idle);
                 self.begin(state, pod, snapshot, &rotation);
                 if !self.scenario.fine {
                     self.claim(state, pod, fate);
@@ -161,7 +162,7 @@ impl World {
             Fate::Answered => {}
             Fate::AnswerLost | Fate::Silence | Fate::Late => self.outage(state, pod),
         }
-        state.goes_on(pod, Context_::Idle);
+        state.goes_on(pod, Doing::Idle);
     }
 
     pub fn outage(&self, state: &mut State, pod: usize) {
@@ -202,12 +203,14 @@ impl World {
             holder: process.holder(pod),
             client: client.fingerprint(&scene.spec.uid),
             client_id: client.id_fingerprint(),
+            methods: Methods { first: Method::Body, fallback: None, is_proved: true },
             generation: scene.spec.generation,
             retry_timeout: scene.spec.retry_timeout,
             pace: PACE,
         };
         let now = at(state.tick, self.scenario.skew[pod]);
-        let Some(Claiming { attempt, token }) = attempt::claim(&grant.value, rotation, name.id(), now, terms) else {
+        let Some(Claiming { attempt, token, .. }) = attempt::claim(&grant.value, rotation, name.id(), now, terms)
+        else {
             return;
         };
         if grant.value.claim.is_some() {
@@ -216,12 +219,12 @@ impl World {
         }
         let (token, version) = (Token::read(token.expose()), grant.version.parse().unwrap());
         let begun = state.tick;
-        state.goes_on(pod, Context_::Claiming(Shared::new(Job { name, attempt, token, scene, version, begun })));
+        state.goes_on(pod, Doing::Claiming(Shared::new(Job { name, attempt, token, scene, version, begun })));
     }
 
     /// Step 1. A claim that may be stored and cannot be read is never used.
     pub fn claim(&self, state: &mut State, pod: usize, fate: Fate) {
-        let Context_::Claiming(job) = &state.pods[pod].doing else { return };
+        let Doing::Claiming(job) = &state.pods[pod].doing else { return };
         let mut job = Job::clone(job);
         let written = self.write(state, job.attempt.claimed.clone(), Some(job.version), fate);
         let is_known = match fate {
@@ -232,13 +235,13 @@ impl World {
             job.version = state.versions.grant;
             state.change(pod, |pod| {
                 pod.attempts = job.name.number;
-                pod.doing = Context_::Claimed(Shared::new(job));
+                pod.doing = Doing::Claimed(Shared::new(job));
             });
         } else {
             // A claim that was surely not stored leaves no trace: its name may be used again.
             let may_be_stored = fate != Fate::Answered;
             state.change(pod, |pod| {
-                pod.doing = Context_::Idle;
+                pod.doing = Doing::Idle;
                 if may_be_stored {
                     pod.attempts = job.name.number;
                     pod.memory.never_sent(&job.attempt.id);
@@ -252,7 +255,7 @@ impl World {
 
     /// Step 2. The fence is asked last: nothing leaves later than 10 s after the claim was begun.
     pub fn send(&self, state: &mut State, pod: usize, connects: bool) {
-        let Context_::Claimed(job) = &state.pods[pod].doing else { return };
+        let Doing::Claimed(job) = &state.pods[pod].doing else { return };
         let job = job.clone();
         if !connects || since(job.begun, state.tick) >= SEND_WITHIN {
             if connects {
@@ -274,14 +277,14 @@ impl World {
             is_excused: false,
         });
         let tick = state.tick;
-        state.goes_on(pod, Context_::Sent(job, tick));
+        state.goes_on(pod, Doing::Sent(job, tick));
     }
 
     /// The answer arrives.
     pub fn deliver(&self, state: &mut State, index: usize) {
         let request = state.requests.remove(index);
         let (Some(pod), Some(answer)) = (state.awaited_by(&request), request.answer) else { return };
-        let Context_::Sent(job, sent) = &state.pods[pod].doing else { return };
+        let Doing::Sent(job, sent) = &state.pods[pod].doing else { return };
         let (job, sent) = (job.clone(), *sent);
         self.ends(state, pod, job, sent, self.outcome(answer));
     }
@@ -303,7 +306,7 @@ impl World {
 
     /// Nobody waits any longer for an answer.
     pub fn time_out(&self, state: &mut State, pod: usize) {
-        let Context_::Sent(job, sent) = &state.pods[pod].doing else { return };
+        let Doing::Sent(job, sent) = &state.pods[pod].doing else { return };
         let (job, sent) = (job.clone(), *sent);
         let whole = since(sent, state.tick) >= PACE.request_timeout;
         // Who hangs up early has no excuse.
@@ -315,7 +318,7 @@ impl World {
     /// The connection breaks while the answer is awaited. The server may be at work all the same.
     pub fn reset(&self, state: &mut State, index: usize) {
         let Some(pod) = state.awaited_by(&state.requests[index]) else { return };
-        let Context_::Sent(job, sent) = &state.pods[pod].doing else { return };
+        let Doing::Sent(job, sent) = &state.pods[pod].doing else { return };
         let (job, sent) = (job.clone(), *sent);
         state.abandon(job.name, true);
         let failure = Failure::new(FailureKind::OutcomeUnknown, "the connection was reset");
@@ -325,8 +328,15 @@ impl World {
     fn ends(&self, state: &mut State, pod: usize, job: Shared<Job>, sent: u16, outcome: Outcome) {
         let (skew, tick, version) = (self.scenario.skew[pod], state.tick, job.version);
         let started_at = at(sent, skew);
-        let ending = Shared::new(AttemptResult { outcome, started_at, sent_at: started_at, ended_at: at(tick, skew) });
-        state.goes_on(pod, Context_::Ended { job, ending, over: Some(version), since: tick });
+        let ending = Shared::new(AttemptResult {
+            outcome,
+            method: Method::Body,
+            fell_back: false,
+            started_at,
+            sent_at: started_at,
+            ended_at: at(tick, skew),
+        });
+        state.goes_on(pod, Doing::Ended { job, ending, over: Some(version), since: tick });
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     protocol::World,
     world::{
         shared::Shared,
-        state::{Context_, Look, PACE, Spec, State, UID, at},
+        state::{Doing, Look, PACE, Spec, State, UID, at},
     },
 };
 
@@ -21,7 +21,7 @@ impl World {
     /// The next read; all of them at once where the scenario does not tell them apart.
     pub fn look(&self, state: &mut State, pod: usize) {
         let mut look = match &state.pods[pod].doing {
-            Context_::Looking(look) => look.clone(),
+            Doing::Looking(look) => look.clone(),
             _ => Look::default(),
         };
         loop {
@@ -29,7 +29,7 @@ impl World {
                 return self.goes_over(state, pod, snapshot);
             }
             if self.scenario.fine {
-                return state.goes_on(pod, Context_::Looking(look));
+                return state.goes_on(pod, Doing::Looking(look));
             }
         }
     }
@@ -104,7 +104,7 @@ impl World {
     /// A pass has seen all there is, or has made a step and goes on with what it knows.
     pub fn goes_over(&self, state: &mut State, pod: usize, snapshot: Snapshot) {
         if self.scenario.fine {
-            return state.goes_on(pod, Context_::Looked(Shared::new(snapshot)));
+            return state.goes_on(pod, Doing::Looked(Shared::new(snapshot)));
         }
         self.decide(state, pod, snapshot);
     }
@@ -113,12 +113,12 @@ impl World {
     pub fn decide(&self, state: &mut State, pod: usize, snapshot: Snapshot) {
         let now = at(state.tick, self.scenario.skew[pod]);
         match decide(&snapshot, now, PACE) {
-            Decision::Ignore => state.goes_on(pod, Context_::Idle),
+            Decision::Ignore => state.goes_on(pod, Doing::Idle),
             Decision::Wait(_) => {
                 self.tell(state, &snapshot);
-                state.goes_on(pod, Context_::Idle);
+                state.goes_on(pod, Doing::Idle);
             }
-            decision => state.goes_on(pod, Context_::Decided(Shared::new((snapshot, decision)))),
+            decision => state.goes_on(pod, Doing::Decided(Shared::new((snapshot, decision)))),
         }
     }
 

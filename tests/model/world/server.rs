@@ -8,7 +8,7 @@ use pleo_operator::domain::{
 
 use crate::world::{
     books::{Fault, Known, pair_in},
-    state::{Answer, Context_, Family, Initial, Name, Pod, Request, State, at},
+    state::{Answer, Doing, Family, Initial, Name, Pod, Request, State, at},
     tokens::{self, Token},
 };
 
@@ -70,7 +70,7 @@ impl State {
     pub fn crash(&mut self, pod: usize) {
         if let Some(job) = self.pods[pod].doing.job() {
             let (name, token) = (job.name, job.token);
-            if let Context_::Ended { ending, .. } = &self.pods[pod].doing
+            if let Doing::Ended { ending, .. } = &self.pods[pod].doing
                 && let Some(pair) = pair_in(&ending.outcome)
                 && self.grant.as_ref().and_then(|grant| tokens::current(&grant.value)) != Some(pair)
             {
@@ -86,7 +86,7 @@ impl State {
                 memory: Default::default(),
                 cached: pod.cached,
                 is_frozen: false,
-                doing: Context_::Idle,
+                doing: Doing::Idle,
             };
         });
     }

@@ -196,7 +196,7 @@ pub struct Pod {
     pub cached: Option<Spec>,
     /// It takes no step, and time passes without it.
     pub is_frozen: bool,
-    pub doing: Context_,
+    pub doing: Doing,
 }
 
 impl Pod {
@@ -208,7 +208,7 @@ impl Pod {
 /// Where a process stands.
 #[allow(clippy::large_enum_variant, reason = "one of these for each pod")]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Context_ {
+pub enum Doing {
     /// Between two passes.
     Idle,
     /// In the middle of its reads.
@@ -257,7 +257,7 @@ impl Job {
     }
 }
 
-impl Context_ {
+impl Doing {
     /// The attempt, where one is under way.
     pub fn job(&self) -> Option<&Job> {
         match self {
@@ -291,7 +291,7 @@ impl State {
     }
 
     /// What a process does next. Not by way of `change`, which would copy what it did before.
-    pub fn goes_on(&mut self, pod: usize, doing: Context_) {
+    pub fn goes_on(&mut self, pod: usize, doing: Doing) {
         let Pod { process, attempts, ref memory, cached, is_frozen, .. } = *self.pods[pod];
         self.pods[pod] = Shared::new(Pod { process, attempts, memory: memory.clone(), cached, is_frozen, doing });
     }
@@ -308,7 +308,7 @@ impl State {
     pub fn awaited_by(&self, request: &Request) -> Option<usize> {
         let by = request.by;
         match &self.pods[by.pod].doing {
-            Context_::Sent(job, _) if job.name == by => Some(by.pod),
+            Doing::Sent(job, _) if job.name == by => Some(by.pod),
             _ => None,
         }
     }

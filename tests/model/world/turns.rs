@@ -10,7 +10,7 @@ use crate::{
     world::{
         books::{Known, Presented, known_by},
         exchange::Fate,
-        state::{Context_, Look, PACE, Request, State, at, since, tick_of},
+        state::{Doing, Look, PACE, Request, State, at, since, tick_of},
         tokens::{self, Side, Token},
     },
 };
@@ -43,26 +43,26 @@ impl World {
                 .extend(fates.iter().filter(|fate| loses || **fate == Fate::Answered).map(|fate| action(pod, *fate)));
         };
         match &process.doing {
-            Context_::Idle if state.api_is_down => {}
-            Context_::Idle | Context_::Looking(_) => actions.push(Action::Look(pod)),
-            Context_::Looked(_) => actions.push(Action::Decide(pod)),
-            Context_::Decided(decided) => match &decided.1 {
+            Doing::Idle if state.api_is_down => {}
+            Doing::Idle | Doing::Looking(_) => actions.push(Action::Look(pod)),
+            Doing::Looked(_) => actions.push(Action::Decide(pod)),
+            Doing::Decided(decided) => match &decided.1 {
                 Decision::Rotate(_) if self.scenario.fine => may(&[Fate::Answered], Action::Act),
                 Decision::Rotate(_) => may(&[Fate::Answered, Fate::AnswerLost, Fate::Silence, Fate::Late], Action::Act),
                 Decision::Adopt(_) => may(&[Fate::Answered, Fate::AnswerLost, Fate::Late], Action::Act),
                 _ => may(&[Fate::Answered, Fate::AnswerLost], Action::Act),
             },
-            Context_::Claiming(_) => may(&[Fate::Answered, Fate::AnswerLost, Fate::Silence, Fate::Late], Action::Claim),
-            Context_::Claimed(_) => {
+            Doing::Claiming(_) => may(&[Fate::Answered, Fate::AnswerLost, Fate::Silence, Fate::Late], Action::Claim),
+            Doing::Claimed(_) => {
                 actions.push(Action::Send(pod));
                 actions.extend((state.left.unsent > 0).then_some(Action::CannotSend(pod)));
             }
-            Context_::Sent(job, sent) => {
+            Doing::Sent(job, sent) => {
                 let hangs_up = self.scenario.mistakes.hangs_up_early && state.tick > job.begun;
                 let is_over = since(*sent, state.tick) >= PACE.request_timeout;
                 actions.extend((is_over || hangs_up).then_some(Action::TimeOut(pod)));
             }
-            Context_::Ended { ending, since: ended, .. } => {
+            Doing::Ended { ending, since: ended, .. } => {
                 if !state.api_is_down {
                     may(&[Fate::Answered, Fate::AnswerLost, Fate::Late], Action::Settle);
                 }
@@ -72,12 +72,11 @@ impl World {
                 actions.extend((!is_worth_more).then_some(Action::GiveUp(pod)));
             }
         }
-        let may_freeze =
-            process.doing.job().is_some() || self.scenario.looks_grow_old && process.doing != Context_::Idle;
+        let may_freeze = process.doing.job().is_some() || self.scenario.looks_grow_old && process.doing != Doing::Idle;
         if state.left.freezes > 0 && may_freeze {
             actions.push(Action::Freeze(pod));
         }
-        if state.left.crashes > 0 && (process.doing != Context_::Idle || !process.memory.is_empty()) {
+        if state.left.crashes > 0 && (process.doing != Doing::Idle || !process.memory.is_empty()) {
             actions.push(Action::Crash(pod));
         }
         if self.scenario.mistakes.decides_on_cached_spec && process.cached.is_some_and(|cached| cached != state.spec) {
@@ -104,7 +103,7 @@ impl World {
 
     /// What both would do, where both are between two passes and can look.
     fn rest(&self, state: &State) -> Option<Rest> {
-        let is_idle = |pod: usize| state.pods[pod].doing == Context_::Idle;
+        let is_idle = |pod: usize| state.pods[pod].doing == Doing::Idle;
         if state.api_is_down || !is_idle(0) || !is_idle(1) {
             return None;
         }
@@ -207,11 +206,11 @@ impl World {
         state.api_is_down = true;
         for pod in 0..2 {
             match state.pods[pod].doing {
-                Context_::Looking(_) | Context_::Looked(_) | Context_::Decided(_) | Context_::Claiming(_) => {
+                Doing::Looking(_) | Doing::Looked(_) | Doing::Decided(_) | Doing::Claiming(_) => {
                     self.outage(state, pod);
-                    state.goes_on(pod, Context_::Idle);
+                    state.goes_on(pod, Doing::Idle);
                 }
-                Context_::Idle | Context_::Claimed(_) | Context_::Sent(..) | Context_::Ended { .. } => {}
+                Doing::Idle | Doing::Claimed(_) | Doing::Sent(..) | Doing::Ended { .. } => {}
             }
         }
     }
@@ -223,17 +222,13 @@ fn is_busy(state: &State, pod: usize) -> bool {
         return false;
     }
     match &state.pods[pod].doing {
-        Context_::Idle => false,
-        Context_::Looking(_)
-        | Context_::Looked(_)
-        | Context_::Decided(_)
-        | Context_::Claiming(_)
-        | Context_::Claimed(_) => true,
-        Context_::Sent(job, sent) => {
+        Doing::Idle => false,
+        Doing::Looking(_) | Doing::Looked(_) | Doing::Decided(_) | Doing::Claiming(_) | Doing::Claimed(_) => true,
+        Doing::Sent(job, sent) => {
             let is_answered = state.requests.iter().any(|request| request.by == job.name && request.answer.is_some());
             is_answered || since(*sent, state.tick) >= PACE.request_timeout
         }
-        Context_::Ended { .. } => !state.api_is_down,
+        Doing::Ended { .. } => !state.api_is_down,
     }
 }
 

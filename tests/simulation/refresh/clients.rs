@@ -98,9 +98,9 @@ async fn a_new_authorization_replaces_the_grant_of_another_client() {
 /// that of another client.
 #[tokio::test(start_paused = true)]
 async fn a_mistyped_id_costs_no_consent() {
-    for (id, secret, told) in [
-        ("sandbox-clietn", CLIENT_SECRET, "False InvalidClient"),
-        (OTHER_CLIENT_ID, OTHER_CLIENT_SECRET, "False ReauthRequired"),
+    for (id, secret, told, expected) in [
+        ("sandbox-clietn", CLIENT_SECRET, "False InvalidClient", 3),
+        (OTHER_CLIENT_ID, OTHER_CLIENT_SECRET, "False ReauthRequired", 2),
     ] {
         let world = World::new().await;
         put_client(&world, id, secret).await;
@@ -109,7 +109,7 @@ async fn a_mistyped_id_costs_no_consent() {
         world.until("it is told", |world| world.condition("acme", "Ready") == told).await;
         put_client(&world, CLIENT_ID, CLIENT_SECRET).await;
         world.until_within(minutes(1), "it works", |world| world.is_ready("acme") && world.token_works("acme")).await;
-        assert_eq!(world.pleo.exchanged(), 2, "once for each client");
+        assert_eq!(world.pleo.exchanged(), expected, "once for each client, and method that was tried");
     }
 }
 

@@ -39,8 +39,8 @@ impl People {
     pub async fn set_up(&mut self, world: &World, connection: &Connection) {
         let name = connection.name;
         self.consent(world, name).await;
-        world.pleo.connection_exists(name, connection.life);
-        world.pleo.connection_exists(&account(name, "staging"), connection.life);
+        world.pleo.lives(name, connection.life);
+        world.pleo.lives(&account(name, "staging"), connection.life);
         world.declare(name).await;
         let initial = json!({"keep": connection.keep});
         edit(world, name, json!({"initialGrant": initial, "retryTimeout": connection.retry_timeout})).await;

@@ -12,11 +12,11 @@ use std::{
 
 use futures::future::{BoxFuture, pending};
 use pleo_operator::{
-    api::Authentication,
     clock::Clock,
     domain::{
         self,
         failure::{Failure, FailureKind, Outcome},
+        ledger::authentication::Method,
         ledger::grant::Holder,
         token::RefreshToken,
     },
@@ -162,9 +162,15 @@ impl Pleo {
     }
 
     /// How long the access tokens live that this connection gets from now on.
-    pub fn connection_exists(&self, connection: &str, access: Duration) {
+    pub fn lives(&self, connection: &str, access: Duration) {
         let lifetimes = Lifetimes { access, ..Lifetimes::default() };
         self.state().authority.set_lifetimes(connection, lifetimes);
+    }
+
+    /// The ways in which clients may authenticate from now on.
+    pub fn accept_only(&self, authentication: authority::Authentication) {
+        let client = Client { authentications: vec![authentication], ..Client::new(Some(CLIENT_SECRET.into())) };
+        self.state().authority.set_client(CLIENT_ID, client);
     }
 
     /// The client has another secret from now on.
@@ -358,9 +364,9 @@ async fn send(
 
 fn request(exchange: &TokenRequest) -> authority::TokenRequest {
     let secret = exchange.client.secret.as_ref().map(|secret| secret.expose().to_owned());
-    let authentication = match exchange.authentication {
-        Authentication::Body => authority::Authentication::Body,
-        Authentication::Basic => authority::Authentication::Basic,
+    let authentication = match exchange.method {
+        Method::Body => authority::Authentication::Body,
+        Method::Basic => authority::Authentication::Basic,
     };
     let credentials = Credentials { client_id: exchange.client.id.clone(), client_secret: secret, authentication };
     let presented = match &exchange.presented {

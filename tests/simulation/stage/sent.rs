@@ -6,6 +6,7 @@ use std::time::Duration;
 use pleo_operator::{
     api::names,
     domain::{
+        ledger::authentication::Method,
         ledger::grant::{Claim, Holder},
         snapshot::GrantSecret,
         token::Fingerprint,
@@ -29,6 +30,8 @@ pub struct Sent {
     pub token_url: String,
     /// The client that presented it.
     pub client_id: String,
+    /// How it authenticated.
+    pub method: Method,
     /// The refresh token in it.
     pub token: Fingerprint,
     /// The claims that stood in all grants at that moment, by connection.
@@ -56,6 +59,7 @@ impl Sent {
             process: process.clone(),
             token_url: exchange.server.token_url.as_str().to_owned(),
             client_id: exchange.client.id.clone(),
+            method: exchange.method,
             token: exchange.presented.fingerprint(),
             claims: Vec::new(),
             exchange: None,

@@ -161,7 +161,7 @@ impl World {
 
     /// A connection with a consent, whose access tokens live that long.
     pub async fn connect(&self, name: &str, life: Duration) {
-        self.pleo.connection_exists(name, life);
+        self.pleo.lives(name, life);
         self.consent(name).await;
         self.declare(name).await;
     }

@@ -151,7 +151,8 @@ impl Scene {
             retry_timeout: spec.retry_timeout,
             ..terms()
         };
-        let Claiming { attempt, token } = claim(self.grant(), &rotation, id, self.now, terms).expect("a token");
+        let Claiming { attempt, token, fallback: _ } =
+            claim(self.grant(), &rotation, id, self.now, terms).expect("a token");
         self.store(attempt.claimed.clone());
         self.sent.push((token.expose().to_owned(), attempt.server.clone()));
         self.done.push("send");

@@ -12,11 +12,12 @@ use pleo_operator::{
         },
         failure::{Failure, FailureKind, Outcome},
         ledger::{
+            authentication::Method,
             grant::{Claim, Grant, Holder, Rejection, RejectionReason, Which},
             held::{AttemptId, Issue, Pair, StoredToken},
             known_token::{KnownToken, Verdict},
         },
-        plan::{decide::Rotation, schedule::Pace},
+        plan::{authentication::Methods, decide::Rotation, schedule::Pace},
         spec::{Server, TokenUrl},
         token::{AccessToken, ClientCredentials, ClientSecret, Fingerprint, RefreshToken},
     },
@@ -50,7 +51,12 @@ pub fn token_url(url: &str) -> TokenUrl {
 }
 
 pub fn server(url: &str) -> Server {
-    Server { token_url: token_url(url), authorization_url: Ok(url.replace("/token", "/authorize")), ca_bundle: None }
+    Server {
+        token_url: token_url(url),
+        authorization_url: Ok(url.replace("/token", "/authorize")),
+        issuer: None,
+        ca_bundle: None,
+    }
 }
 
 pub fn fingerprint(token: &str) -> Fingerprint {
@@ -168,6 +174,7 @@ pub fn terms() -> Terms {
         holder: holder("this pod"),
         client: client("acme-client").fingerprint(UID),
         client_id: our_id(),
+        methods: Methods { first: Method::Body, fallback: None, is_proved: true },
         generation: 1,
         retry_timeout: secs(72 * 3600),
         pace: PACE,
@@ -175,19 +182,19 @@ pub fn terms() -> Terms {
 }
 
 pub fn rotation(which: Which) -> Rotation {
-    Rotation { which, resumes: false, claim_unused: false, request: None }
+    Rotation { which, resumes: false, is_probe: false, claim_unused: false, request: None }
 }
 
 /// Claims a token of this grant: the grant as it is stored then, and the attempt.
 pub fn claimed(grant: &Grant, which: Which, id: &str, now: Timestamp) -> (Grant, Attempt) {
-    let Claiming { attempt, token: _ } =
+    let Claiming { attempt, token: _, fallback: _ } =
         claim(grant, &rotation(which), AttemptId(id.into()), now, terms()).expect("the grant holds that token");
     (attempt.claimed.clone(), attempt)
 }
 
 /// The request left as soon as it was started.
 pub fn ending(outcome: Outcome, started_at: Timestamp, ended_at: Timestamp) -> AttemptResult {
-    AttemptResult { outcome, started_at, sent_at: started_at, ended_at }
+    AttemptResult { outcome, method: Method::Body, fell_back: false, started_at, sent_at: started_at, ended_at }
 }
 
 /// The grant that is to be written.

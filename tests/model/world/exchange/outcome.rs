@@ -16,7 +16,7 @@ use crate::{
     world::{
         books::{Known, Mark, known_by, pair_in},
         look::grant_secret,
-        state::{Context_, Job, PATIENCE, State, since},
+        state::{Doing, Job, PATIENCE, State, since},
         tokens,
     },
 };
@@ -24,7 +24,7 @@ use crate::{
 impl World {
     /// Steps 3 and 4: one round of storing the outcome. After a conflict or a lost answer the next one reads anew.
     pub fn settle(&self, state: &mut State, pod: usize, fate: Fate) {
-        let Context_::Ended { job, ending, over, since } = &state.pods[pod].doing else { return };
+        let Doing::Ended { job, ending, over, since } = &state.pods[pod].doing else { return };
         let (job, ending, over, tick) = (job.clone(), ending.clone(), *over, *since);
         let stored_now = match over {
             Some(version) => Some(Versioned { value: job.attempt.claimed.clone(), version: version.to_string() }),
@@ -50,7 +50,7 @@ impl World {
                     let version = state.versions.grant.to_string();
                     return self.has_stored(state, pod, &job, &ending, Versioned { value: *grant, version });
                 }
-                state.goes_on(pod, Context_::Ended { job, ending, over: None, since: tick });
+                state.goes_on(pod, Doing::Ended { job, ending, over: None, since: tick });
                 if fate != Fate::Answered {
                     self.outage(state, pod);
                 }
@@ -79,7 +79,7 @@ impl World {
         state.keep_books(|books| books.settle(job.name, known_by(&ending.outcome)));
         let before = job.scene.grant.ours().map(|grant| grant.value.rotation);
         if Some(stored.value.rotation) == before {
-            return state.goes_on(pod, Context_::Idle);
+            return state.goes_on(pod, Doing::Idle);
         }
         let mut scene = job.scene.clone();
         scene.grant = GrantSecret::Ours(stored);
@@ -93,15 +93,15 @@ impl World {
             state.note_dropped(job, pair);
         }
         state.keep_books(|books| books.settle(job.name, known_by(&ending.outcome)));
-        state.goes_on(pod, Context_::Idle);
+        state.goes_on(pod, Doing::Idle);
     }
 
     /// A failure that could not be stored for so long is not worth more: the claim that stays leads to the same doubt.
     pub fn gives_up(&self, state: &mut State, pod: usize) {
-        let Context_::Ended { job, .. } = &state.pods[pod].doing else { return };
+        let Doing::Ended { job, .. } = &state.pods[pod].doing else { return };
         let name = job.name;
         state.keep_books(|books| books.settle(name, Known::May));
-        state.goes_on(pod, Context_::Idle);
+        state.goes_on(pod, Doing::Idle);
     }
 }
 

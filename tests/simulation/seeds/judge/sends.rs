@@ -14,6 +14,8 @@ use crate::{
 
 /// How long a sender listens.
 const LISTENS: Duration = seconds(60);
+/// Requests of one connection are so far apart, but for the two of one attempt.
+const SPACING: Duration = seconds(1);
 /// How long a server may still be at work.
 const SETTLES: Duration = seconds(30);
 /// Within this time of its claim's beginning a request leaves.
@@ -110,6 +112,8 @@ fn sent_again(judge: &Judge, stage: &Stage, this: &Sent, earlier: &[Arc<Sent>]) 
         Some("rejected") if before.token_url != this.token_url || before.client_id != this.client_id => true,
         Some("success" | "rejected") => died || unwell,
         Some("unknown") => heard.is_some_and(|heard| this.at + SLACK >= heard.at + SETTLES),
+        // At once only by the other method, where the server had not authenticated the client.
+        Some("misconfigured") => before.method != this.method || apart + SLACK >= SPACING,
         Some(_) => true,
         None if died || unwell => apart + SLACK >= SETTLES,
         None => apart + SLACK >= LISTENS,
@@ -125,7 +129,9 @@ fn code(judge: &Judge, stage: &Stage, this: &Sent, earlier: &[Arc<Sent>]) -> Opt
     let home = given.consented_at.split("/oauth/").next().is_some_and(|home| this.token_url.starts_with(home));
     let again = earlier.iter().any(|before| {
         let was_put_back = before.process != this.process && judge.meddled_between(before.at, this.at);
-        before.token == this.token && !was_put_back
+        // The server did not authenticate the client, so it did not look at the code.
+        let fell_back = before.method != this.method && heard(before) == Some("misconfigured");
+        before.token == this.token && !was_put_back && !fell_back
     });
     let asked_for = url::Url::parse(&given.consented_at).ok()?;
     let is_ours = asked_for.query_pairs().any(|(key, value)| key == "client_id" && value == this.client_id);
@@ -136,6 +142,11 @@ fn code(judge: &Judge, stage: &Stage, this: &Sent, earlier: &[Arc<Sent>]) -> Opt
         }
         (false, true) => None,
     }
+}
+
+/// What the sender heard.
+fn heard(sent: &Sent) -> Option<&'static str> {
+    sent.heard.as_ref().map(|heard| heard.outcome)
 }
 
 /// A token that one server gave to a client, or accepted from it, and that went to the other, or was presented by another.

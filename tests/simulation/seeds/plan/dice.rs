@@ -133,7 +133,12 @@ impl Dice {
             8 => Step::status(503).retry_after(RetryAfter::Seconds(self.rng.below(200))),
             9 => Step::status(429).retry_after(RetryAfter::Seconds(self.rng.below(200))),
             10 => Step::error(self.pick(&["invalid_grant", "invalid_token"])),
-            11 => Step::error(self.pick(&["invalid_client", "invalid_request", "temporarily_unavailable"])),
+            11 => Step::error(self.pick(&[
+                "invalid_client",
+                "invalid_request",
+                "temporarily_unavailable",
+                "invalid_refresh_token",
+            ])),
             12 => Step::malformed(self.pick(&[Malformed::NotJson, Malformed::Html, Malformed::Empty])),
             13 => Step::malformed(self.pick(&[Malformed::Truncated, Malformed::WrongTypes])).not_rotating(),
             14 => Step::malformed(self.pick(&[Malformed::NoAccessToken, Malformed::DuplicateKeys])),
