@@ -88,15 +88,15 @@ pub async fn rotate(ctx: Arc<Context>, job: Job) -> Result<Rotated, ReconcileErr
     };
     let Methods { first, fallback: second, .. } = attempt.terms.methods;
     let mut ending = send(&ctx, request(first, token), &sent_at).await;
-    log_outcome(&attempt, &ending);
     // The one exception to one request for each attempt: the server did not look at the token.
     if let (Outcome::Failed(failure), Some(second), Some(token)) = (&ending.outcome, second, fallback)
         && is_unauthenticated(failure, attempt.which)
         && fence.is_open()
     {
+        info!(method = first.as_str(), "the server did not authenticate the client; trying the other method");
         ending = AttemptResult { fell_back: true, ..send(&ctx, request(second, token), &sent_at).await };
-        log_outcome(&attempt, &ending);
     }
+    log_outcome(&attempt, &ending);
     Ok(store(&ctx, &job.spec, &attempt, &ending, claimed).await)
 }
 

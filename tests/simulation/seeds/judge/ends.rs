@@ -126,7 +126,7 @@ impl Judge {
                 continue;
             }
             self.figures.connected += 1;
-            let bought = sent.iter().find(|sent| sent.token == given.code).and_then(|sent| sent.issued.clone());
+            let bought = sent.iter().filter(|sent| sent.token == given.code).find_map(|sent| sent.issued.clone());
             if !bought.is_some_and(|pair| self.is_committed(&pair)) {
                 self.object(stage, "a page said that all is well, and no pair is stored (I2)");
             }
