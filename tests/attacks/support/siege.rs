@@ -148,6 +148,11 @@ impl Attack {
             Sent::Once => assert_eq!(times, 1, "the token leaves once"),
             Sent::AtMostOnce => assert!(times <= 1, "the token has left {times} times"),
         }
+        if times == 1 {
+            let received = String::from_utf8_lossy(&siege.tally.received).to_lowercase();
+            let methods = ["authorization: basic ", "client_secret="].map(|method| received.matches(method).count());
+            assert_eq!(methods.iter().sum::<usize>(), 1, "one method (RFC 6749 section 2.3): {methods:?}");
+        }
         assert_eq!(siege.tally.connections, 1, "nobody comes a second time");
         assert!(siege.asked <= 1, "the fence was asked {} times", siege.asked);
         if self_paced {

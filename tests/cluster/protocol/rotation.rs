@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kube::api::{DeleteParams, Patch, PatchParams};
+use pleo_sandbox::authority::{Authentication, Client};
 use serde_json::json;
 
 use crate::harness::{Flags, World, condition, finish, many_rotating, told};
@@ -195,6 +196,27 @@ async fn every_way_of_declaring_a_client_and_a_grant_works() {
     }
     assert!(world.value("basic-grant", "other").await.is_some(), "keep: true leaves the token in place");
     finish(world).await;
+}
+
+/// A connection that names no method finds the one that the server takes, once, and goes on with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_method_that_the_server_takes_is_found_once() {
+    for (accepts, method, requests) in [(Authentication::Basic, "Basic", 1), (Authentication::Body, "Body", 2)] {
+        let world = World::new(&format!("takes-{}", method.to_lowercase())).await;
+        let client = Client { authentications: vec![accepts], ..Client::new(Some("sandbox-secret".into())) };
+        world.sandbox.replace_client("sandbox-client", client);
+        let _operator = world.operator(&Flags::identity("a"));
+        world.connected("acme").await;
+        let status = world.until_rotation("acme", 1).await;
+        assert_eq!(status.client_authentication.as_deref(), Some(method));
+        assert_eq!(world.sandbox.exchanges().len(), requests, "{method}");
+
+        world.request_refresh("acme", "please").await;
+        world.until_rotation("acme", 2).await;
+        assert_eq!(world.sandbox.exchanges().len(), requests + 1, "{method}: the other one is not tried again");
+        assert!(world.published_token_is_good("acme").await);
+        finish(world).await;
+    }
 }
 
 /// A rotation that is announced by the server's own clock: a token is replaced before it ends.
