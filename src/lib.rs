@@ -15,16 +15,16 @@
 //!                        status, events, requeue time <────────── report(now) <──────────────────┘
 //! ```
 //!
-//! 1. **Observe.** [`operator::steps::observe`] reads the token Secret, the grant Secret and the connection, live, into one
-//!    value: a [`domain::snapshot::Snapshot`].
-//! 2. **Decide.** [`domain::plan::decide::decide`] makes one decision. First the token Secret is created, still empty, so that
+//! 1. **Observe.** [`operator::steps::observe`] reads the token Secret, the grant Secret, the connection and the user's Secrets, live,
+//!    into one value: a [`domain::snapshot::Snapshot`].
+//! 2. **Decide.** [`domain::plan::decide::decide`] makes one decision. First the token Secret is created, still without a token, so that
 //!    a missing right shows before a token is used. Then the refresh token is *adopted* ([`domain::plan::adoption`]): it
 //!    becomes the *candidate* in the grant Secret, a private object that also has the *ledger* of all that was tried. No token
 //!    is adopted twice for one server and client, and the newest accepted authorization wins ([`domain::ledger::history`]).
 //! 3. **Rotate.** [`operator::steps::rotate`] is the central step. It **claims** the token by compare-and-swap on the grant Secret;
 //!    checks again that it may still send, once the connection to the server is established ([`pleo`]); **sends** the token,
 //!    once; and **commits** the new pair, in one write, however long that takes. A failure is recorded instead, by what it
-//!    means for the token ([`domain::failure`], [`domain::commit::settlement::settle`]).
+//!    means for the token ([`domain::failure`], [`domain::commit`]).
 //! 4. **Apply.** [`operator::steps::apply`] writes the token Secret, the one that pods mount: the access token, its expiry, and
 //!    a state. The used token is removed from where the user had put it. Then [`operator::steps::pods`] notifies the pods that
 //!    ask for it, so that the kubelet updates the file at once; programs that cannot read it again are restarted
@@ -61,7 +61,8 @@
 //! Tests name the one that they check. (Numbers like T3 or X5 are requirements, in `docs/requirements.md`.)
 //!
 //! - **I1** At most one token request is in flight per rotation, and no refresh token is sent twice, except the bounded
-//!   retries of an attempt that was certainly not sent, or whose outcome is unknown.
+//!   retries of an attempt that certainly did not use it, or whose outcome is unknown; and once more in the same attempt, by the
+//!   other authentication method, if the server certainly did not authenticate the client.
 //! - **I2** A pair that was received is committed, or the process ended between the two, or a newer authorization had replaced
 //!   its grant.
 //! - **I3** After a recorded rejection that token is never sent again, and nothing is sent until there is another token. (A
@@ -73,7 +74,8 @@
 //! - **I5** No secret leaves by log, error, event, status, metric or debug print.
 //! - **I6** Idle is quiet: nothing due means no write at all, and no reconciliation is later than the refresh time.
 //! - **I7** With a healthy server, `Ready` comes back automatically wherever no user is needed.
-//! - **I8** A refresh token is only ever sent to the server that issued it, and by the client it was issued to.
+//! - **I8** A refresh token is only ever sent to the server that issued it, and by the client it was issued to. (Of a token that a
+//!   user supplied, that is the server that accepted it, or may have; until one has, the spec says where it is tried.)
 //! - **I9** A working grant is never given up for one that was not accepted.
 //!
 //! ## What enforces the rules

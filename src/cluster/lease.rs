@@ -3,7 +3,7 @@
 //!
 //! - every write is a PUT with the resourceVersion that was read;
 //! - another holder's expiry is judged on our own monotonic clock, since we last saw its record change;
-//! - who leads stops at the renew deadline, two thirds of the lease, and no attempt outlives that;
+//! - who leads stops at the renew deadline, two thirds of the lease, and no attempt to renew it outlives that;
 //! - a holder with our identity and another process UUID is a process of this pod that has ended: no wait;
 //! - it is released only when all work is done.
 

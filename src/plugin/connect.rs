@@ -287,7 +287,7 @@ async fn put(cluster: &Cluster, place: &Place, token: &RefreshToken, dry_run: bo
     done.map(|_| ()).map_err(|error| cluster.trouble(error, "write the Secret", "create and patch", "secrets"))
 }
 
-/// Waits until the operator has proved the new grant, or the server has rejected it. The ledger shows which: other tokens of
+/// Waits until the operator has used the new grant, or the server has rejected it. The ledger shows which: other tokens of
 /// this connection may be refreshed meanwhile.
 async fn follow(cluster: &Cluster, name: &str, token: &Fingerprint) -> Result<String, CliError> {
     let began = Instant::now();

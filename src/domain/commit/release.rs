@@ -30,7 +30,7 @@ pub(super) enum Settled {
     SomebodyElse,
 }
 
-/// The failure, by the table of failures: what it means for the token decides what follows.
+/// The failure, by the table of failures (docs/design.md): what it means for the token decides what follows.
 pub(super) fn release(grant: &mut Grant, attempt: &Attempt, failure: &Failure, at: Timestamp) -> Settled {
     if attempt.which == Which::Code {
         return end_of_code(grant, attempt, failure, at);

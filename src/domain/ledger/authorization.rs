@@ -93,7 +93,7 @@ pub enum SessionEnd {
     Failed,
     /// The process that sent it ended; the outcome is unknown.
     Lost,
-    /// A newer authorization was proved first.
+    /// A newer authorization was accepted first.
     Replaced,
     /// It was not exchanged in time: the connection was suspended, names another server now, or has no client Secret, or one of
     /// another client.

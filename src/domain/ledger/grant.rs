@@ -37,7 +37,7 @@ pub struct Grant {
     pub last_failure: Option<FailureRecord>,
     /// The last refresh request that was answered by an exchange.
     pub handled_request: Option<String>,
-    /// When the last request was started of which a byte may have been sent.
+    /// When the last request left of which a byte may have been sent.
     pub last_sent_at: Option<Timestamp>,
     /// How the client authenticated to the server when that was found out last.
     pub authentication: Option<KnownMethod>,

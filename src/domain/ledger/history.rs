@@ -9,12 +9,12 @@ use super::{
 use crate::domain::{spec::TokenUrl, token::Fingerprint};
 
 /// Where an authorization belongs. One that follows the spec to another server is older than those that were given there since it
-/// came and wait to be proved. Those that were accepted there before have no working grant, or it would not follow; it goes after them.
+/// came and wait to be accepted. Those that were accepted there before have no working grant, or it would not follow; it goes after them.
 fn place_for(token: &KnownToken, among: &[KnownToken]) -> usize {
     let came = among.iter().position(|old| old.fingerprint == token.fingerprint).unwrap_or(among.len());
-    let proved = among.iter().rposition(|old| old.is_proved() && old.server == token.server);
+    let proved = among.iter().rposition(|old| old.is_accepted() && old.server == token.server);
     let waits = |(_, old): &(usize, &KnownToken)| {
-        old.is_open() && old.server == token.server && old.fingerprint != token.fingerprint
+        old.is_undecided() && old.server == token.server && old.fingerprint != token.fingerprint
     };
     let mut later = among.iter().enumerate().skip(came.max(proved.unwrap_or_default()));
     later.find(waits).map_or(among.len(), |(place, _)| place)
@@ -64,7 +64,7 @@ impl Grant {
     pub fn has_newer_pair_than(&self, fingerprint: &Fingerprint, server: &TokenUrl) -> bool {
         let lives_there = self.current.as_ref().is_some_and(|pair| pair.refresh.server == *server);
         let mut since = self.history.iter().skip_while(|old| old.fingerprint != *fingerprint);
-        lives_there && since.any(|old| old.fingerprint != *fingerprint && old.server == *server && old.is_proved())
+        lives_there && since.any(|old| old.fingerprint != *fingerprint && old.server == *server && old.is_accepted())
     }
 
     /// Whether this authorization was accepted for another process, or a later one was. Where a backup was put back that does
@@ -75,7 +75,7 @@ impl Grant {
             Some(ours) => place >= ours,
             None => !claimed.has_seen(&other.fingerprint),
         };
-        self.history.iter().enumerate().filter(|(_, old)| old.is_proved()).any(is_newer)
+        self.history.iter().enumerate().filter(|(_, old)| old.is_accepted()).any(is_newer)
     }
 
     /// Whether the candidate is from an authorization before this one.

@@ -67,12 +67,12 @@ impl KnownToken {
     }
 
     /// Whether a server gave a pair for it that was not rejected since.
-    pub(super) fn is_proved(&self) -> bool {
+    pub(super) fn is_accepted(&self) -> bool {
         matches!(self.verdict, Verdict::Accepted { .. })
     }
 
     /// Whether the server has neither accepted nor rejected it.
-    pub(super) fn is_open(&self) -> bool {
+    pub(super) fn is_undecided(&self) -> bool {
         matches!(self.verdict, Verdict::Pending | Verdict::OutcomeUnknown)
     }
 

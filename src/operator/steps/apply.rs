@@ -1,4 +1,4 @@
-//! Apply: all writes to Secrets but those of a rotation: the token Secret, adoption, the removal of a used token. The only
+//! Apply: the token Secret, adoption, links, the removal of a used token, the deletion of an old Secret. The only
 //! writer of what pods mount. Each function carries out one decision and updates the snapshot, so that the next decision
 //! sees the result without a read.
 
