@@ -61,6 +61,7 @@ pub enum Action {
     Judge(usize),
     /// It answers 429.
     Throttle(usize),
+    Unauthenticate(usize),
     /// A request never arrives.
     LoseRequest(usize),
     /// The answer arrives.
@@ -96,7 +97,7 @@ impl World {
             generation: 1,
             deleting: false,
             server: Ok(Side::Production.server()),
-            authentication: Authentication::Body,
+            authentication: Authentication::Auto,
             client_secret_name: "pleo-client".into(),
             scopes: Vec::new(),
             initial_grant: Some(InitialGrantRef {
@@ -184,6 +185,7 @@ fn signs_of_life() -> Vec<(Mark, Property<World>)> {
         Mark::ByLink,
         Mark::CodeLost,
         Mark::ForAnotherClient,
+        Mark::FellBack,
     ];
     let properties = properties! {
         "two rotations" => sometimes(Mark::TwoRotations),
@@ -199,6 +201,7 @@ fn signs_of_life() -> Vec<(Mark, Property<World>)> {
         "a code brings a pair" => sometimes(Mark::ByLink),
         "a code is lost with its holder, and that is told" => sometimes(Mark::CodeLost),
         "a consent that the server refused from one client is proved by another" => sometimes(Mark::ForAnotherClient),
+        "a client that is not authenticated is shown in the other way" => sometimes(Mark::FellBack),
     };
     marks.into_iter().zip(properties).collect()
 }
@@ -227,6 +230,7 @@ impl Model for World {
             } else {
                 actions.push(Action::Judge(index));
                 actions.extend(may(left.throttles, Action::Throttle(index)));
+                actions.extend(may(left.unauthenticated, Action::Unauthenticate(index)));
                 actions.extend(may(left.lost_requests, Action::LoseRequest(index)));
             }
         }
@@ -271,6 +275,7 @@ impl Model for World {
             Action::Thaw(pod) => state.change(pod, |pod| pod.is_frozen = false),
             Action::Judge(index) => state.judge(index),
             Action::Throttle(index) => state.throttle(index),
+            Action::Unauthenticate(index) => state.unauthenticate(index),
             Action::LoseRequest(index) => drop(state.requests.remove(index)),
             Action::Deliver(index) => self.deliver(&mut state, index),
             Action::LoseAnswer(index) => state.lose_answer(index),

@@ -32,6 +32,8 @@ pub struct Budget {
     pub resets: u8,
     /// Answers 429.
     pub throttles: u8,
+    /// Answers 401 without a code: the server does not authenticate the client.
+    pub unauthenticated: u8,
     /// Connections to the server that cannot be made, or leases that are lost right before.
     pub unsent: u8,
     /// Writes whose answer is lost, or that are applied late.

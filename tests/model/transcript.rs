@@ -59,6 +59,7 @@ fn step(before: &State, action: &Action, after: &State) -> String {
         Action::Freeze(index) => format!("{} freezes", pod(index)),
         Action::Thaw(index) => format!("{} thaws", pod(index)),
         Action::Judge(index) => format!("the server gets {}", request(index)),
+        Action::Unauthenticate(index) => format!("the server does not authenticate {}", request(index)),
         Action::Throttle(index) => format!("the server answers 429 to {}", request(index)),
         Action::LoseRequest(index) => format!("the request is lost: {}", request(index)),
         Action::Deliver(index) => format!("the answer arrives: {}", request(index)),

@@ -3,7 +3,7 @@
 use crate::{
     explore::holds,
     scenarios::{Budget, Scenario, Start},
-    world::books::Mark::{ByLink, CodeLost, SecondProved},
+    world::books::Mark::{ByLink, CodeLost, FellBack, SecondProved},
 };
 
 #[test]
@@ -18,6 +18,14 @@ fn a_code_is_sent_once_whatever_is_lost() {
     let budget = Budget { visits: 2, lost_requests: 1, lost_answers: 1, lost_writes: 1, ..Budget::default() };
     let quick = Scenario::new(Start::Asked, 12, budget, &[ByLink]);
     holds(quick, |quick| Scenario { budget: Budget { resets: 1, throttles: 1, slow: 1, ..quick.budget }, ..quick });
+}
+
+/// A code goes twice only in one attempt, and only if the server did not look at it.
+#[test]
+fn a_code_whose_client_is_not_authenticated_is_sent_once_more() {
+    let budget = Budget { visits: 1, unauthenticated: 2, crashes: 1, slow: 1, ..Budget::default() };
+    let quick = Scenario::new(Start::Asked, 10, budget, &[ByLink, FellBack, CodeLost]);
+    holds(quick, |quick| Scenario { budget: Budget { lost_answers: 1, slow: 2, ..quick.budget }, ..quick });
 }
 
 /// Who thaws with what a code bought keeps it, unless a newer consent was proved meanwhile.

@@ -4,7 +4,7 @@ use crate::{
     explore::holds,
     scenarios::{Budget, Scenario, Start},
     world::books::Mark::{
-        FenceClosed, FoundStored, RefusedWiped, StoredLate, TakenOver, TwoRotations, UnusedTakenOver,
+        FellBack, FenceClosed, FoundStored, RefusedWiped, StoredLate, TakenOver, TwoRotations, UnusedTakenOver,
     },
 };
 
@@ -41,6 +41,18 @@ fn what_was_surely_not_spent_is_sent_again_and_nothing_is_lost() {
     let budget = Budget { throttles: 1, unsent: 2, slow: 1, ..Budget::default() };
     let quick = Scenario::new(Start::Living, 17, budget, &[TwoRotations]);
     holds(quick, |quick| Scenario { budget: Budget { throttles: 2, slow: 3, ..quick.budget }, horizon: 20, ..quick });
+}
+
+/// I1: two requests in one attempt, each looked at by the server or not, whoever dies between them.
+#[test]
+fn a_client_that_is_not_authenticated_is_shown_in_the_other_way() {
+    let budget = Budget { unauthenticated: 2, crashes: 1, lost_answers: 1, slow: 1, ..Budget::default() };
+    let quick = Scenario::new(Start::Consented, 12, budget, &[FellBack, TakenOver]);
+    holds(quick, |quick| Scenario {
+        budget: Budget { unauthenticated: 3, crashes: 2, slow: 2, ..quick.budget },
+        horizon: 16,
+        ..quick
+    });
 }
 
 #[test]

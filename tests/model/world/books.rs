@@ -147,9 +147,9 @@ impl State {
                 books.blame(Fault::SentAgain);
             }
             let is_bereft = books.bereft.contains(&job.name);
-            // A code is taken out of the grant by its claim: whatever became of it, it goes once.
+            // A code is taken out of the grant by its claim: whatever became of it, it goes once, or twice in one attempt.
             let is_code = family.by_link && token.number == 0;
-            if is_code && !is_bereft && books.presented.iter().any(|before| before.token == token) {
+            if is_code && !is_bereft && !job.fell_back && books.presented.iter().any(|before| before.token == token) {
                 books.blame(Fault::SentAgain);
             }
             if books.refused.contains(&(token, to, client)) {

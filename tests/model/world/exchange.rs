@@ -10,11 +10,11 @@ use pleo_operator::domain::{
         attempt::{self, Claiming, Terms},
         settlement::AttemptResult,
     },
-    failure::{Failure, FailureKind, Outcome, RejectionCode, TokenResponse},
-    ledger::{authentication::Method, authorization::SessionEnd, grant::Grant},
+    failure::{Failure, FailureKind, Misconfiguration, Outcome, RejectionCode, TokenResponse},
+    ledger::{authorization::SessionEnd, grant::Grant},
     plan::{
         adoption::{Adoption, TokenRemoval},
-        authentication::Methods,
+        authentication::{is_unauthenticated, methods},
         decide::{Decision, Rotation},
         link, projection,
         schedule::SEND_WITHIN,
@@ -28,7 +28,7 @@ use pleo_operator::domain::{
 
 use crate::{
     protocol::World,
-    world::books::Mark,
+    world::books::{Known, Mark},
     world::shared::Shared,
     world::state::{Answer, Doing, Job, LateWrite, Name, PACE, Request, State, Stored, at, since},
     world::tokens::{Side, Token},
@@ -197,13 +197,14 @@ impl World {
         let (GrantSecret::Ours(grant), ClientSecretState::Present(client)) = (&scene.grant, &scene.client) else {
             return;
         };
+        let Some(url) = scene.spec.token_url() else { return };
         let process = &state.pods[pod];
         let name = Name { pod, process: process.process, number: process.attempts + 1 };
         let terms = Terms {
             holder: process.holder(pod),
             client: client.fingerprint(&scene.spec.uid),
             client_id: client.id_fingerprint(),
-            methods: Methods { first: Method::Body, fallback: None, is_proved: true },
+            methods: methods(scene.spec.authentication, client, url, &grant.value, rotation.is_probe),
             generation: scene.spec.generation,
             retry_timeout: scene.spec.retry_timeout,
             pace: PACE,
@@ -218,8 +219,9 @@ impl World {
             state.keep_books(|books| books.mark(mark));
         }
         let (token, version) = (Token::read(token.expose()), grant.version.parse().unwrap());
-        let begun = state.tick;
-        state.goes_on(pod, Doing::Claiming(Shared::new(Job { name, attempt, token, scene, version, begun })));
+        let (begun, method) = (state.tick, attempt.terms.methods.first);
+        let job = Job { name, attempt, token, scene, version, begun, method, fell_back: false };
+        state.goes_on(pod, Doing::Claiming(Shared::new(job)));
     }
 
     /// Step 1. A claim that may be stored and cannot be read is never used.
@@ -257,6 +259,11 @@ impl World {
     pub fn send(&self, state: &mut State, pod: usize, connects: bool) {
         let Doing::Claimed(job) = &state.pods[pod].doing else { return };
         let job = job.clone();
+        if job.fell_back && since(job.begun, state.tick) >= SEND_WITHIN {
+            // The first answer stands.
+            let first = Job { method: job.method.other(), fell_back: false, ..Job::clone(&job) };
+            return self.ends(state, pod, Shared::new(first), state.tick, Outcome::Failed(unauthenticated()));
+        }
         if !connects || since(job.begun, state.tick) >= SEND_WITHIN {
             if connects {
                 state.keep_books(|books| books.mark(Mark::FenceClosed));
@@ -286,7 +293,15 @@ impl World {
         let (Some(pod), Some(answer)) = (state.awaited_by(&request), request.answer) else { return };
         let Doing::Sent(job, sent) = &state.pods[pod].doing else { return };
         let (job, sent) = (job.clone(), *sent);
-        self.ends(state, pod, job, sent, self.outcome(answer));
+        let second = job.attempt.terms.methods.fallback.filter(|_| answer == Answer::Unauthenticated && !job.fell_back);
+        match second.filter(|_| is_unauthenticated(&unauthenticated(), job.attempt.which)) {
+            Some(method) => {
+                state.keep_books(|books| books.settle(job.name, Known::May));
+                state.keep_books(|books| books.mark(Mark::FellBack));
+                state.goes_on(pod, Doing::Claimed(Shared::new(Job { method, fell_back: true, ..Job::clone(&job) })));
+            }
+            None => self.ends(state, pod, job, sent, self.outcome(answer)),
+        }
     }
 
     fn outcome(&self, answer: Answer) -> Outcome {
@@ -301,6 +316,7 @@ impl World {
                 Outcome::Failed(Failure::new(FailureKind::Rejected(RejectionCode::InvalidGrant), "refused"))
             }
             Answer::Throttled => Outcome::Failed(Failure::new(FailureKind::Throttled, "throttled")),
+            Answer::Unauthenticated => Outcome::Failed(unauthenticated()),
         }
     }
 
@@ -330,14 +346,19 @@ impl World {
         let started_at = at(sent, skew);
         let ending = Shared::new(AttemptResult {
             outcome,
-            method: Method::Body,
-            fell_back: false,
+            method: job.method,
+            fell_back: job.fell_back,
             started_at,
             sent_at: started_at,
             ended_at: at(tick, skew),
         });
         state.goes_on(pod, Doing::Ended { job, ending, over: Some(version), since: tick });
     }
+}
+
+/// 401 without a code.
+fn unauthenticated() -> Failure {
+    Failure::new(FailureKind::Misconfigured(Misconfiguration::Client), "the server answered 401")
 }
 
 impl State {

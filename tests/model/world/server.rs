@@ -40,6 +40,12 @@ impl State {
         self.answer(index, Answer::Throttled, awaited);
     }
 
+    /// The server does not authenticate the client, and does not look at the token.
+    pub fn unauthenticate(&mut self, index: usize) {
+        let awaited = self.awaited_by(&self.requests[index]).is_some();
+        self.answer(index, Answer::Unauthenticated, awaited);
+    }
+
     fn answer(&mut self, index: usize, answer: Answer, awaited: bool) {
         if awaited {
             self.requests[index].answer = Some(answer);

@@ -6,6 +6,7 @@ use std::{fmt, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use pleo_operator::domain::{
     commit::{attempt::Attempt, settlement::AttemptResult},
+    ledger::authentication::Method,
     ledger::{
         grant::{Grant, Holder},
         held::AttemptId,
@@ -151,6 +152,7 @@ pub enum Answer {
     Refused,
     /// 429: nothing was spent.
     Throttled,
+    Unauthenticated,
 }
 
 /// A write of the grant whose answer never comes.
@@ -248,6 +250,9 @@ pub struct Job {
     pub version: u16,
     /// When its claim was begun.
     pub begun: u16,
+    /// How it authenticates; and whether it did so in the other way before.
+    pub method: Method,
+    pub fell_back: bool,
 }
 
 impl Job {

@@ -243,6 +243,7 @@ impl State {
             Action::CannotSend(_) => &mut left.unsent,
             Action::Crash(_) => &mut left.crashes,
             Action::Throttle(_) => &mut left.throttles,
+            Action::Unauthenticate(_) => &mut left.unauthenticated,
             Action::Freeze(_) => &mut left.freezes,
             Action::LoseRequest(_) => &mut left.lost_requests,
             Action::LoseAnswer(_) => &mut left.lost_answers,

@@ -37,6 +37,7 @@ pub enum Mark {
     ByLink,
     CodeLost,
     ForAnotherClient,
+    FellBack,
 }
 
 /// A set of faults or marks.
