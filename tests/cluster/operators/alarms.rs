@@ -88,6 +88,8 @@ async fn whoever_writes_into_our_secrets_is_named() {
     world.sandbox.revoke("acme");
     world.request_refresh("acme", "twice").await;
     world.until_counted(&operator, r#"pleo_security_signals_total{signal="rejected_early"} 1"#).await;
+    // It is counted before it is sent.
+    world.until_event("RejectedEarly").await;
     assert_eq!(world.events("RejectedEarly").await.len(), 1);
     finish(world).await;
 }
