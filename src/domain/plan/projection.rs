@@ -24,7 +24,12 @@ use crate::{
 pub fn desired(snapshot: &Snapshot, now: Timestamp) -> Option<Content> {
     let own = snapshot.token.published().filter(|published| published.owner.as_deref() == Some(&snapshot.spec.uid));
     // Without a grant of ours, the token in the pods' hands is as good as before, until it ends.
-    let kept = own.and_then(|published| published.content.clone());
+    let kept = own.and_then(|published| {
+        let content = published.content.clone()?;
+        // A number that another program wrote would make the next grant look like an old backup.
+        let rotation = if published.is_edited { snapshot.reported.rotation } else { content.rotation };
+        Some(Content { rotation, ..content })
+    });
     let rotation = kept.as_ref().map_or(0, |content| content.rotation);
     let usable = kept.filter(|content| content.access.is_some()).map(|content| content.at(now));
     match &snapshot.grant {

@@ -129,7 +129,13 @@ fn client_secret_missing(snapshot: &Snapshot) -> Option<Problem> {
 
 fn reauth_required(snapshot: &Snapshot) -> Option<Problem> {
     let Finding { reason, message } = reauth(snapshot);
-    let required = reason.status() == ConditionStatus::True && reason != ReauthReason::NotAuthorized;
+    // A token that is missing, wrong or shared has a reason of its own; one that is there may have been rejected before.
+    let has_own_reason = match snapshot.initial {
+        InitialGrant::Missing(_) | InitialGrant::Invalid(_) => true,
+        InitialGrant::Present(_) => news(snapshot).is_some(),
+    };
+    let is_told_below = reason == ReauthReason::NotAuthorized && has_own_reason;
+    let required = reason.status() == ConditionStatus::True && !is_told_below;
     required.then_some(Problem { reason: ReadyReason::ReauthRequired, message })
 }
 

@@ -2,7 +2,7 @@
 //! stands in the client Secret presents nothing; and what the server said to the wrong one is not held against the right one.
 
 use pleo_operator::{
-    api::{PleoConnectionStatus, ReauthReason},
+    api::{ConditionType, PleoConnectionStatus, ReauthReason},
     domain::{
         commit::settlement::settle,
         ledger::grant::{Grant, Which},
@@ -128,6 +128,23 @@ fn a_consent_is_not_sent_again_by_the_client_that_it_was_refused_from() {
     assert_eq!(of_candidate(&scene), Ownership::Rejected);
     assert!(matches!(scene.rest(), Decision::Wait(_)));
     assert_eq!(reason(&scene), ReauthReason::GrantRefused);
+}
+
+/// A backup may not know of that rejection, and the token is still in the initial grant: a user has to authorize all the same.
+#[test]
+fn a_token_that_no_client_may_send_again_is_not_progress() {
+    let mut scene = Scene::new().client("another").consent("consent-1");
+    scene.exchange(invalid_grant());
+    let mut scene = scene.at(10).client("acme-client");
+    scene.rest();
+    let scene = scene.client("another").seeing(|seen| {
+        let GrantSecret::Ours(grant) = &mut seen.grant else { panic!("no grant") };
+        grant.value.last_rejection = None;
+    });
+    assert_eq!((of_candidate(&scene), reason(&scene)), (Ownership::Rejected, ReauthReason::NotAuthorized));
+    let status = scene.status();
+    let ready = status.condition(ConditionType::Ready).expect("Ready is always present");
+    assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "ReauthRequired"));
 }
 
 /// A token that a server accepted is no other client's, whatever the server says to that one later.

@@ -4,7 +4,7 @@
 use pleo_operator::domain::{
     plan::{adoption, decide::Decision, projection, restarts},
     snapshot::{
-        TokenSecret,
+        GrantSecret, TokenSecret,
         repair::{PATIENT, Repaired, Repairs, URGENT},
     },
     spec::SpecProblem,
@@ -129,4 +129,18 @@ fn an_old_token_secret_stays_while_there_is_no_new_one() {
     });
     assert!(matches!(scene.rest(), Decision::Wait(_)));
     assert!(scene.done.is_empty());
+}
+
+/// I4: a rotation that another program wrote into the token Secret would make every later grant look like an old backup.
+#[test]
+fn a_repair_does_not_take_over_a_rotation_that_another_program_wrote() {
+    let scene = Scene::living().at(100).seeing(|seen| {
+        seen.grant = GrantSecret::Absent;
+        seen.reported.rotation = 7;
+        let TokenSecret::Ours(published) = &mut seen.token else { panic!("a token Secret") };
+        published.value.is_edited = true;
+        published.value.content.as_mut().unwrap().rotation = 999;
+    });
+    let Decision::Publish(content) = scene.decide() else { panic!("{:?}", scene.decide()) };
+    assert_eq!(content.rotation, 7);
 }
