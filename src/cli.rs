@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, error::ErrorKind};
+use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use url::Url;
 
 use crate::{
@@ -56,6 +56,9 @@ pub struct RunArgs {
     /// How long to wait for a response of the token endpoint; 1s at least.
     #[arg(long, env = "PLEO_REQUEST_TIMEOUT", default_value = "60s", value_parser = at_least_a_second, value_name = "DURATION")]
     pub request_timeout: Duration,
+    /// Whether to ask a server's introspection endpoint (RFC 7662) about a token that may be used, before it is sent: auto or never.
+    #[arg(long, env = "PLEO_INTROSPECTION", value_enum, default_value_t = Introspection::Auto, value_name = "WHEN")]
+    pub introspection: Introspection,
     /// How many connections are reconciled at once.
     #[arg(long, env = "PLEO_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..), value_name = "N")]
     pub concurrency: u16,
@@ -97,6 +100,14 @@ pub struct RunArgs {
     /// Format of the log; RUST_LOG selects what is logged.
     #[arg(long, env = "PLEO_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json, value_name = "FORMAT")]
     pub log_format: LogFormat,
+}
+
+/// When introspection endpoints are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Introspection {
+    /// Where the server has one that proved to be right.
+    Auto,
+    Never,
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {

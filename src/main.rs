@@ -24,7 +24,7 @@ use anyhow::Context;
 use kube::CustomResourceExt;
 use pleo_operator::{
     api::PleoConnection,
-    cli::{self, Command, Refused, RunArgs, WebhookUrl},
+    cli::{self, Command, Introspection, Refused, RunArgs, WebhookUrl},
     clock::{Clock, SystemClock},
     cluster::{Store, client, lease::LeaseConfig},
     domain::{ledger::grant::Holder, plan::schedule::Pace, spec::AllowedServers},
@@ -179,6 +179,7 @@ fn operator(
             namespaces: args.namespaces.into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
             allowed: AllowedServers::new(args.allowed_servers),
             pace: Pace { request_timeout: args.request_timeout },
+            introspection: args.introspection == Introspection::Auto,
             links: args.public_url.map(|address| address.base().to_owned()),
             concurrency: args.concurrency,
             notify_pods_per_second: args.notify_pods_per_second,

@@ -125,6 +125,11 @@ pub struct ServerSpec {
     #[schemars(length(max = 2048))]
     #[x_kube(validation = Rule::new("self.startsWith('https://')").message("must be an https URL, such as https://auth.example.com/oauth/authorize"))]
     pub authorization_url: Option<String>,
+    /// The introspection endpoint (RFC 7662), of the same scheme, host and port as tokenURL. Default: the operator asks nothing.
+    #[serde(rename = "introspectionURL", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    #[x_kube(validation = Rule::new("self.startsWith('https://')").message("must be an https URL, such as https://auth.example.com/oauth/token/introspect"))]
+    pub introspection_url: Option<String>,
     /// As the server names itself in `iss` (RFC 9207), to the letter. Default: anything of the authorization URL's origin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]

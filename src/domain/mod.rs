@@ -19,6 +19,7 @@
 pub mod commit;
 pub mod failure;
 pub mod finding;
+pub mod introspection;
 pub mod ledger;
 pub mod plan;
 pub mod report;

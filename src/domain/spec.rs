@@ -63,12 +63,26 @@ impl TokenUrl {
     }
 }
 
+/// Where an introspection endpoint is: at the token URL's origin, so that a token goes nowhere else.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct IntrospectionUrl(String);
+
+impl IntrospectionUrl {
+    /// The URL, normalized.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// An authorization server that may be talked to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Server {
     pub token_url: TokenUrl,
     /// Where users are sent to authorize, or why they cannot be.
     pub authorization_url: Result<String, String>,
+    /// Where to ask whether a token is active (RFC 7662); none: nothing is asked.
+    pub introspection_url: Option<IntrospectionUrl>,
     /// What `iss` must be (RFC 9207); none: anything of the authorization URL's origin.
     pub issuer: Option<String>,
     /// Trusted for it beside the system's roots, in PEM.
@@ -109,6 +123,8 @@ pub enum SpecProblem {
 
 const PRODUCTION: &str = "https://auth.pleo.io/oauth/token";
 const STAGING: &str = "https://auth.staging.pleo.io/oauth/token";
+const PRODUCTION_INTROSPECT_URL: &str = "https://auth.pleo.io/oauth/token/introspect";
+const STAGING_INTROSPECT_URL: &str = "https://auth.staging.pleo.io/oauth/token/introspect";
 const PRODUCTION_AUTHORIZE_URL: &str = "https://auth.pleo.io/oauth/authorize";
 const STAGING_AUTHORIZE_URL: &str = "https://auth.staging.pleo.io/oauth/authorize";
 const DEFAULT_RETRY_TIMEOUT: Duration = Duration::from_secs(72 * 3600);
@@ -148,6 +164,12 @@ impl ResolvedSpec {
                 .cloned(),
             name,
         }
+    }
+
+    /// The same, without an introspection endpoint: the operator is not to ask.
+    pub fn without_introspection(self) -> Self {
+        let server = self.server.map(|server| Server { introspection_url: None, ..server });
+        Self { server, ..self }
     }
 
     /// The token endpoint, where the spec names a permitted one.
@@ -230,8 +252,28 @@ fn server(spec: &PleoConnectionSpec, allowed: &AllowedServers) -> Result<Server,
         return Err(SpecProblem::NotAllowed(origin(&url)));
     }
     let authorization_url = authorization_url(spec, allowed);
+    let introspection_url = introspection_url(spec, &url)?;
     let issuer = spec.server.as_ref().and_then(|server| server.issuer.clone());
-    Ok(Server { token_url: TokenUrl(url.into()), authorization_url, issuer, ca_bundle })
+    Ok(Server { token_url: TokenUrl(url.into()), authorization_url, introspection_url, issuer, ca_bundle })
+}
+
+/// A token is shown to no other host than the one that it is sent to.
+fn introspection_url(spec: &PleoConnectionSpec, token_url: &Url) -> Result<Option<IntrospectionUrl>, SpecProblem> {
+    let text = match (&spec.server, spec.environment) {
+        (Some(server), _) => server.introspection_url.as_deref(),
+        (None, Some(Environment::Staging)) => Some(STAGING_INTROSPECT_URL),
+        (None, Some(Environment::Production) | None) => Some(PRODUCTION_INTROSPECT_URL),
+    };
+    let Some(text) = text else { return Ok(None) };
+    let ours = origin(token_url);
+    let invalid = || {
+        SpecProblem::Invalid(format!(
+            "spec.server.introspectionURL: write a URL of the same server as spec.server.tokenURL, like {ours}/oauth/token/introspect, without a user or a fragment"
+        ))
+    };
+    let url = Url::parse(text).map_err(|_| invalid())?;
+    let is_plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+    if is_plain && origin(&url) == ours { Ok(Some(IntrospectionUrl(url.into()))) } else { Err(invalid()) }
 }
 
 /// A user is sent nowhere but to a server on the list: a user who may edit a connection must not be able to send people to a

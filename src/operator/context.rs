@@ -8,7 +8,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     clock::Clock,
     cluster::{Store, StoreError, lease::Leadership},
-    domain::{ledger::grant::Holder, plan::schedule::Pace, spec::AllowedServers},
+    domain::{
+        commit::attempt::Terms,
+        ledger::grant::{Grant, Holder},
+        plan::{authentication::methods, decide::Rotation, schedule::Pace},
+        spec::{AllowedServers, ResolvedSpec, Server},
+        token::ClientCredentials,
+    },
     notify::Outbox,
     operator::{memory::Memory, notifier::PodNotifier},
     pleo::TokenEndpoint,
@@ -50,6 +56,8 @@ pub struct Policy {
     pub namespaces: Vec<String>,
     /// The servers that may be talked to.
     pub allowed: AllowedServers,
+    /// Whether introspection endpoints are asked.
+    pub introspection: bool,
     pub pace: Pace,
     /// Where people reach this operator, for links; none: there are no links.
     pub links: Option<String>,
@@ -64,6 +72,26 @@ impl Context {
     pub fn forget(&self, uid: &str) {
         self.memory.forget(uid);
         self.notifier.forget(uid);
+    }
+
+    /// What an attempt depends on.
+    pub fn terms(
+        &self,
+        spec: &ResolvedSpec,
+        server: &Server,
+        client: &ClientCredentials,
+        grant: &Grant,
+        rotation: &Rotation,
+    ) -> Terms {
+        Terms {
+            holder: self.policy.holder.clone(),
+            client: client.fingerprint(&spec.uid),
+            client_id: client.id_fingerprint(),
+            methods: methods(spec.authentication, client, &server.token_url, grant, rotation.is_probe),
+            generation: spec.generation,
+            retry_timeout: spec.retry_timeout,
+            pace: self.policy.pace,
+        }
     }
 
     pub fn now(&self) -> Timestamp {

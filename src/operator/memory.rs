@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::{
     api::PleoConnectionStatus,
     domain::{
+        introspection::Introspected,
         ledger::{
             grant::{Claim, Grant, Holder},
             held::AttemptId,
@@ -60,6 +61,8 @@ struct Seen {
     current_failure: Option<(AttemptId, Instant)>,
     current: Option<(AttemptId, Instant)>,
     code: Option<(Fingerprint, Instant)>,
+    /// The token that was asked about last, and the answer.
+    introspected: Option<(Fingerprint, Introspected, Instant)>,
     /// The newest edit of each of our Secrets by each other program that was seen.
     edits: BTreeMap<(String, String), SeenEdit>,
     /// What was repaired last: the token removed from the initial grant, and what was written into the token Secret.
@@ -144,6 +147,10 @@ impl Memory {
             current_failure_seen_for: now.saturating_duration_since(current_failed),
             code_seen_for: if is_spent { Duration::MAX } else { now.saturating_duration_since(code_since) },
             current_seen_for: now.saturating_duration_since(current_since),
+            introspected: seen.introspected.as_ref().and_then(|(token, answer, at)| {
+                let is_current = grant.current.as_ref().is_some_and(|pair| pair.refresh.fingerprint == *token);
+                is_current.then(|| (*answer, now.saturating_duration_since(*at)))
+            }),
         }
     }
 
@@ -236,6 +243,12 @@ impl Memory {
     /// A code leaves. It never does so again, whatever is put back.
     pub fn sends_code(&self, uid: &str, code: &Fingerprint) {
         self.state().seen.entry(uid.to_owned()).or_default().sent_code = Some(code.clone());
+    }
+
+    /// What the introspection endpoint said about a token.
+    pub fn introspected(&self, uid: &str, token: &Fingerprint, answer: Introspected) {
+        let mut state = self.state();
+        state.seen.entry(uid.to_owned()).or_default().introspected = Some((token.clone(), answer, Instant::now()));
     }
 
     /// Forgets a connection that is gone.

@@ -22,6 +22,7 @@ use crate::{
         context::{Context, ReconcileError},
         steps::{
             apply::{self, StepResult},
+            introspect,
             observe::{Observation, ObserveResult, local_observations, observe},
             pods, restart,
             rotate::{Job, Rotated, rotate},
@@ -67,6 +68,7 @@ pub async fn reconcile(ctx: &Arc<Context>, connection: &PleoConnection) -> Resul
                 status::write_before_refresh(ctx, &mut observation).await;
                 refresh(ctx, &mut observation, rotation).await?
             }
+            Decision::ProveIntrospection => introspect::prove(ctx, &mut observation).await?,
             Decision::DropAuthorizationCode(grant) => drop_code(ctx, &mut observation, *grant).await?,
             Decision::CreateLink => apply::create_link(ctx, &mut observation).await?,
             Decision::Restart(restart) => restart::workloads(ctx, &mut observation, &restart).await?,
@@ -114,6 +116,9 @@ async fn refresh(
     observation: &mut Observation,
     rotation: Rotation,
 ) -> Result<StepResult, ReconcileError> {
+    if let Some(step) = introspect::before_sending(ctx, observation, &rotation).await? {
+        return Ok(step);
+    }
     if ctx.over.is_cancelled() || !ctx.leadership.is_held() {
         return Err(ReconcileError::NotLeading);
     }

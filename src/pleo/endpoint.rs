@@ -1,4 +1,5 @@
-//! The one request that is ever sent: a refresh token, or once a code, for a new pair (RFC 6749 sections 4.1.3 and 6).
+//! The requests that are sent: a refresh token, or once a code, for a new pair (RFC 6749 sections 4.1.3 and 6); and the question
+//! whether a refresh token is active (RFC 7662).
 
 use std::sync::Arc;
 
@@ -6,9 +7,10 @@ use futures::future::BoxFuture;
 
 use crate::domain::{
     failure::Outcome,
+    introspection::Introspected,
     ledger::authentication::Method,
-    spec::Server,
-    token::{AuthorizationGrant, ClientCredentials},
+    spec::{IntrospectionUrl, Server},
+    token::{AuthorizationGrant, ClientCredentials, RefreshToken},
 };
 
 /// One token request. It cannot be cloned: sending it moves the token, so a used token cannot be sent.
@@ -20,6 +22,15 @@ pub struct TokenRequest {
     pub presented: AuthorizationGrant,
     /// Asked once more when the connection stands, right before the first byte of the request leaves.
     pub fence: Fence,
+}
+
+/// A question about a refresh token, which does not use it (RFC 7662 section 2.1).
+pub struct IntrospectionRequest {
+    pub server: Server,
+    pub url: IntrospectionUrl,
+    /// As whom: only the client that the token was issued to may ask.
+    pub client: ClientCredentials,
+    pub token: RefreshToken,
 }
 
 /// Whether sending is still allowed at this instant. Asked last when the connection stands: from then on the request may
@@ -43,4 +54,7 @@ impl Fence {
 pub trait TokenEndpoint: Send + Sync {
     /// Sends once. Every way in which it can go wrong is an [`Outcome`].
     fn exchange(&self, exchange: TokenRequest) -> BoxFuture<'static, Outcome>;
+
+    /// Asks whether a token is active; for 5 s at most.
+    fn introspect(&self, question: IntrospectionRequest) -> BoxFuture<'static, Introspected>;
 }

@@ -1,33 +1,28 @@
 //! One POST to a token endpoint, over HTTPS only. No redirect, no silent retry: the HTTP client is kept from sending anything
 //! twice, and the claim is checked again once the connection is established.
 
-use std::{
-    error::Error,
-    io,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{error::Error, io, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
-use reqwest::{Certificate, Client, Request, Response, Url, header};
+use reqwest::{Client, Request, Response, Url, header};
 use rustls::CertificateError;
-use tokio::{sync::Notify, time::sleep};
-use tower::util::MapResultLayer;
-use url::form_urlencoded;
+use tokio::time::sleep;
 use zeroize::Zeroizing;
 
 use super::{
-    answer::{MAX_BODY, interpret},
+    answer::interpret,
     coding::{End, decode},
-    endpoint::{Fence, TokenEndpoint, TokenRequest},
+    connection::{BROKEN, Connection, TOO_LONG, basic, client, content_encoding, read},
+    endpoint::{IntrospectionRequest, TokenEndpoint, TokenRequest},
+    introspection,
 };
 use crate::{
     clock::Clock,
     domain::{
         failure::{Failure, FailureKind, Outcome},
+        introspection::Introspected,
         ledger::authentication::Method,
-        plan::schedule::{Pace, SEND_WITHIN},
-        spec::Server,
+        plan::schedule::Pace,
         token::{AuthorizationGrant, ClientSecret},
     },
 };
@@ -49,6 +44,10 @@ impl HttpTokenEndpoint {
 impl TokenEndpoint for HttpTokenEndpoint {
     fn exchange(&self, exchange: TokenRequest) -> BoxFuture<'static, Outcome> {
         Box::pin(self.clone().send(exchange))
+    }
+
+    fn introspect(&self, question: IntrospectionRequest) -> BoxFuture<'static, Introspected> {
+        Box::pin(introspection::ask(question, self.pace))
     }
 }
 
@@ -113,11 +112,9 @@ impl HttpTokenEndpoint {
 }
 
 const SELF_SIGNED: &str = "the server's certificate is that of a CA (self-signed): let the CA issue a certificate for the server, and put the CA's own into spec.server.caBundle";
-const BROKEN: &str = "the connection broke before the answer was complete";
 const TOO_LATE: &str = "the server did not answer in time";
 const DAMAGED: &str = "the server's answer was compressed and could not be decompressed: turn compression off in the gateway before the server";
 const UNSUPPORTED: &str = "the server's answer has a Content-Encoding that is not supported: turn compression off in the gateway before the server";
-const TOO_LONG: &str = "the server's answer is too long to be one";
 
 /// The secrets of a request, which a server may echo.
 struct Secrets(Vec<Zeroizing<String>>);
@@ -149,53 +146,6 @@ fn unknown(why: &str) -> Outcome {
     Outcome::Failed(Failure::new(FailureKind::OutcomeUnknown, why))
 }
 
-/// What is known about the connection. Until it was made, not a byte of the request can have left.
-#[derive(Default)]
-struct Connection {
-    made: Notify,
-    fenced: OnceLock<()>,
-}
-
-/// A client for one exchange: made for its server, and gone with it.
-fn client(server: &Server, pace: Pace, fence: Fence, connection: Arc<Connection>) -> Result<Client, reqwest::Error> {
-    let check = MapResultLayer::new(move |made: Result<_, Box<dyn Error + Send + Sync>>| {
-        let made = made?;
-        if !fence.is_open() {
-            return Err(TooLate.into());
-        }
-        // From here on the request may leave at any moment.
-        let _ = connection.fenced.set(());
-        connection.made.notify_one();
-        Ok(made)
-    });
-    let roots = server.ca_bundle.as_ref().map(|bundle| Certificate::from_pem_bundle(bundle.as_bytes())).transpose()?;
-    Client::builder()
-        .https_only(true)
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .pool_max_idle_per_host(0)
-        // In HTTP/2 a request can leave when its exchange is over, and a connection can outlive it.
-        .http1_only()
-        // A header that a gateway got wrong does not cost the pair.
-        .http1_ignore_invalid_headers_in_responses(true)
-        .http1_allow_obsolete_multiline_headers_in_responses(true)
-        .http1_allow_spaces_after_header_name_in_responses(true)
-        .http1_max_headers(1000)
-        .connect_timeout(SEND_WITHIN)
-        // The kernel goes on to deliver what a closed socket, or a process that ended, left behind. It stops before anybody
-        // may present the token again.
-        .tcp_user_timeout(pace.settle_time())
-        .tls_certs_merge(roots.unwrap_or_default())
-        .user_agent(concat!("pleo-operator/", env!("CARGO_PKG_VERSION")))
-        .connector_layer(check)
-        .build()
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("it took too long until the connection stood, or the lease was lost: nothing was sent")]
-struct TooLate;
-
 /// RFC 6749 sections 4.1.3 and 6, with the client in the body or in the header (section 2.3.1).
 fn request(client: &Client, exchange: &TokenRequest) -> Result<Request, reqwest::Error> {
     let mut form = match &exchange.presented {
@@ -210,10 +160,7 @@ fn request(client: &Client, exchange: &TokenRequest) -> Result<Request, reqwest:
     let url: Result<Url, _> = exchange.server.token_url.as_str().parse();
     let mut post = client.post(url.map_or_else(|_| exchange.server.token_url.as_str().to_owned(), String::from));
     match (exchange.method, &exchange.client.secret) {
-        (Method::Basic, Some(secret)) => {
-            let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-            post = post.basic_auth(encoded(&exchange.client.id), Some(encoded(secret.expose())));
-        }
+        (Method::Basic, Some(_)) => post = basic(post, &exchange.client),
         (Method::Body, Some(secret)) => {
             form.extend([("client_id", exchange.client.id.as_str()), ("client_secret", secret.expose())]);
         }
@@ -224,24 +171,6 @@ fn request(client: &Client, exchange: &TokenRequest) -> Result<Request, reqwest:
 
 fn retry_after(response: &Response) -> Option<String> {
     response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned)
-}
-
-/// The codings of the body in the order in which they were applied: repeated headers are one list (RFC 9110 section 5.3).
-fn content_encoding(response: &Response) -> String {
-    let codings = response.headers().get_all(header::CONTENT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    codings.collect::<Vec<_>>().join(",")
-}
-
-/// Reads the body to its end, or says why it could not. What came until then is kept, up to the length of any answer.
-async fn read(response: &mut Response, body: &mut Vec<u8>) -> Result<(), &'static str> {
-    while let Some(chunk) = response.chunk().await.map_err(|_| BROKEN)? {
-        let room = MAX_BODY - body.len();
-        body.extend(chunk.iter().take(room));
-        if chunk.len() > room {
-            return Err(TOO_LONG);
-        }
-    }
-    Ok(())
 }
 
 /// Before the connection stood, errors are about names, sockets and certificates: their last cause says which.

@@ -2,8 +2,10 @@
 
 pub mod answer;
 pub mod coding;
+mod connection;
 mod endpoint;
 mod http;
+pub mod introspection;
 
-pub use endpoint::{Fence, TokenEndpoint, TokenRequest};
+pub use endpoint::{Fence, IntrospectionRequest, TokenEndpoint, TokenRequest};
 pub use http::HttpTokenEndpoint;

@@ -24,7 +24,9 @@ use prometheus_client::{
 
 use crate::{
     api::{ConditionStatus, ConditionType, PleoConnection, ReauthReason, SecuritySignal},
-    domain::{failure::Outcome, ledger::authorization::SessionEnd, plan::aging::end_of_life},
+    domain::{
+        failure::Outcome, introspection::Introspected, ledger::authorization::SessionEnd, plan::aging::end_of_life,
+    },
 };
 
 /// Bounds of the histograms, in seconds: an exchange may take a minute, a commit should take a hundredth.
@@ -49,6 +51,7 @@ pub struct Metrics {
     attempts: Family<OutcomeLabel, Counter>,
     exchange: Histogram,
     commit: Histogram,
+    introspections: Family<OutcomeLabel, Counter>,
     pod_notifications: Family<OutcomeLabel, Counter>,
     restarts: Family<OutcomeLabel, Counter>,
     authorizations: Family<OutcomeLabel, Counter>,
@@ -57,6 +60,15 @@ pub struct Metrics {
     leader: Gauge<i64, AtomicI64>,
     views: Views,
     ready: AtomicBool,
+}
+
+fn introspections(registry: &mut Registry) -> Family<OutcomeLabel, Counter> {
+    let counted: Family<OutcomeLabel, Counter> = Family::default();
+    registry.register("introspections", "Questions whether a refresh token is active, by answer", counted.clone());
+    for answer in Introspected::ALL {
+        drop(Family::get_or_create(&counted, &OutcomeLabel { outcome: answer.label() }));
+    }
+    counted
 }
 
 impl Default for Metrics {
@@ -74,6 +86,7 @@ impl Metrics {
         registry.register("refresh_attempts", "Token requests by outcome", attempts.clone());
         registry.register("refresh_duration_seconds", "From sending a refresh token to its answer", exchange.clone());
         registry.register("commit_duration_seconds", "From the answer to the stored pair", commit.clone());
+        let introspections = introspections(&mut registry);
         let (pod_notifications, restarts) = (Family::default(), Family::default());
         registry.register(
             "pod_notifications",
@@ -114,6 +127,7 @@ impl Metrics {
             attempts,
             exchange,
             commit,
+            introspections,
             pod_notifications,
             restarts,
             authorizations,
@@ -132,6 +146,11 @@ impl Metrics {
 
     pub fn commit(&self, took: Duration) {
         self.commit.observe(took.as_secs_f64());
+    }
+
+    /// An introspection endpoint was asked.
+    pub fn introspection(&self, answer: Introspected) {
+        self.introspections.get_or_create(&OutcomeLabel { outcome: answer.label() }).inc();
     }
 
     /// A pod was notified of a rotation, or could not be.

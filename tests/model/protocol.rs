@@ -62,6 +62,8 @@ pub enum Action {
     /// It answers 429.
     Throttle(usize),
     Unauthenticate(usize),
+    /// The introspection endpoint calls the token that is about to be claimed inactive.
+    CalledInactive(usize),
     /// A request never arrives.
     LoseRequest(usize),
     /// The answer arrives.
@@ -186,6 +188,7 @@ fn signs_of_life() -> Vec<(Mark, Property<World>)> {
         Mark::CodeLost,
         Mark::ForAnotherClient,
         Mark::FellBack,
+        Mark::NotPresented,
     ];
     let properties = properties! {
         "two rotations" => sometimes(Mark::TwoRotations),
@@ -202,6 +205,7 @@ fn signs_of_life() -> Vec<(Mark, Property<World>)> {
         "a code is lost with its holder, and that is told" => sometimes(Mark::CodeLost),
         "a consent that the server refused from one client is proved by another" => sometimes(Mark::ForAnotherClient),
         "a client that is not authenticated is shown in the other way" => sometimes(Mark::FellBack),
+        "a used token is reported lost and not presented" => sometimes(Mark::NotPresented),
     };
     marks.into_iter().zip(properties).collect()
 }
@@ -276,6 +280,7 @@ impl Model for World {
             Action::Judge(index) => state.judge(index),
             Action::Throttle(index) => state.throttle(index),
             Action::Unauthenticate(index) => state.unauthenticate(index),
+            Action::CalledInactive(pod) => self.called_inactive(&mut state, pod),
             Action::LoseRequest(index) => drop(state.requests.remove(index)),
             Action::Deliver(index) => self.deliver(&mut state, index),
             Action::LoseAnswer(index) => state.lose_answer(index),

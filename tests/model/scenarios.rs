@@ -34,6 +34,8 @@ pub struct Budget {
     pub throttles: u8,
     /// Answers 401 without a code: the server does not authenticate the client.
     pub unauthenticated: u8,
+    /// Answers of the introspection endpoint that call a token in doubt inactive.
+    pub introspections: u8,
     /// Connections to the server that cannot be made, or leases that are lost right before.
     pub unsent: u8,
     /// Writes whose answer is lost, or that are applied late.

@@ -59,6 +59,7 @@ fn step(before: &State, action: &Action, after: &State) -> String {
         Action::Freeze(index) => format!("{} freezes", pod(index)),
         Action::Thaw(index) => format!("{} thaws", pod(index)),
         Action::Judge(index) => format!("the server gets {}", request(index)),
+        Action::CalledInactive(index) => format!("{} is told that the current token is inactive", pod(index)),
         Action::Unauthenticate(index) => format!("the server does not authenticate {}", request(index)),
         Action::Throttle(index) => format!("the server answers 429 to {}", request(index)),
         Action::LoseRequest(index) => format!("the request is lost: {}", request(index)),
@@ -106,7 +107,11 @@ fn seen(state: &State, pod: usize) -> &'static str {
             Decision::RemoveAdoptedToken(_) => ": the initial grant is to be tidied",
             Decision::DropAuthorizationCode(_) => ": the code is to be forgotten",
             Decision::CreateLink => ": a link is to be made",
-            Decision::Ignore | Decision::DeleteOldSecret(_) | Decision::Restart(_) | Decision::Wait(_) => "",
+            Decision::Ignore
+            | Decision::ProveIntrospection
+            | Decision::DeleteOldSecret(_)
+            | Decision::Restart(_)
+            | Decision::Wait(_) => "",
         },
         Doing::Claiming(_) | Doing::Claimed(_) | Doing::Sent(..) | Doing::Ended { .. } => "",
     }
@@ -121,7 +126,11 @@ fn deed(state: &State, pod: usize) -> &'static str {
         Decision::RemoveAdoptedToken(_) => "tidies the initial grant",
         Decision::DropAuthorizationCode(_) => "forgets the code",
         Decision::CreateLink => "makes a link",
-        Decision::Ignore | Decision::DeleteOldSecret(_) | Decision::Restart(_) | Decision::Wait(_) => "acts",
+        Decision::Ignore
+        | Decision::ProveIntrospection
+        | Decision::DeleteOldSecret(_)
+        | Decision::Restart(_)
+        | Decision::Wait(_) => "acts",
     }
 }
 

@@ -107,6 +107,7 @@
   "lease-duration" "leaderElection.leaseDuration"
   "identity" "nothing: it is the pod's name"
   "request-timeout" "requestTimeout"
+  "introspection" "introspection"
   "concurrency" "concurrency"
   "admin-address" "metrics.host and metrics.port"
   "public-url" "links.publicURL"

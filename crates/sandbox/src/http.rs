@@ -44,6 +44,8 @@ pub(crate) async fn handle(
     let method = request.method().clone();
     match (request.uri().path(), &method) {
         ("/oauth/token", &Method::POST) => token(shared, request).await,
+        ("/oauth/token/introspect", &Method::POST) => Ok(introspect(&shared, request).await),
+        ("/oauth/token/introspect", _) => Ok(not_allowed("POST")),
         ("/oauth/token", _) => Ok(not_allowed("POST")),
         ("/v1/me", &Method::GET) => Ok(me(&shared, request.headers())),
         ("/v1/me", _) => Ok(not_allowed("GET")),
@@ -76,23 +78,28 @@ async fn token(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respon
     Ok(response)
 }
 
+/// RFC 7662 section 2: a question about a token, which it does not use.
+async fn introspect(shared: &Shared, request: Request<Incoming>) -> Response<WireBody> {
+    let answer = match read_form(request).await {
+        Ok((credentials, mut form)) => match form.remove("token") {
+            Some(token) => {
+                let now = shared.now();
+                shared
+                    .read(|state| state.authority.introspect(now, &credentials, &token))
+                    .map_err(|refusal| Malformed(refusal.status(), refusal.code(), refusal.description()))
+            }
+            None => Err(Malformed::request("token is missing")),
+        },
+        Err(malformed) => Err(malformed),
+    };
+    match answer {
+        Ok(active) => json_response(200, &json!({ "active": active })),
+        Err(Malformed(status, code, description)) => plain(status, code, description),
+    }
+}
+
 async fn read(request: Request<Incoming>) -> Result<TokenRequest, Malformed> {
-    if request.uri().query().is_some() {
-        return Err(Malformed::request("Parameters belong into the body, not into the URL"));
-    }
-    let (parts, body) = request.into_parts();
-    if !is_form(&parts.headers) {
-        return Err(Malformed::request("The Content-Type must be application/x-www-form-urlencoded"));
-    }
-    let body = Limited::new(body, MOST_BYTES).collect().await.map_err(|error| {
-        if error.is::<http_body_util::LengthLimitError>() {
-            Malformed(413, "invalid_request", "The request is too large")
-        } else {
-            Malformed::request("The request ended early")
-        }
-    })?;
-    let mut form = form::parse(&body.to_bytes()).map_err(Malformed::request)?;
-    let credentials = credentials(&parts.headers, &mut form)?;
+    let (credentials, mut form) = read_form(request).await?;
     if form.contains_key("scope") {
         return Err(Malformed(400, "invalid_scope", "No scope was granted, so none can be asked for"));
     }
@@ -110,6 +117,27 @@ async fn read(request: Request<Incoming>) -> Result<TokenRequest, Malformed> {
         }
     };
     Ok(TokenRequest { credentials, presented })
+}
+
+/// The parameters of a request, and who sends it.
+async fn read_form(request: Request<Incoming>) -> Result<(Credentials, BTreeMap<String, String>), Malformed> {
+    if request.uri().query().is_some() {
+        return Err(Malformed::request("Parameters belong into the body, not into the URL"));
+    }
+    let (parts, body) = request.into_parts();
+    if !is_form(&parts.headers) {
+        return Err(Malformed::request("The Content-Type must be application/x-www-form-urlencoded"));
+    }
+    let body = Limited::new(body, MOST_BYTES).collect().await.map_err(|error| {
+        if error.is::<http_body_util::LengthLimitError>() {
+            Malformed(413, "invalid_request", "The request is too large")
+        } else {
+            Malformed::request("The request ended early")
+        }
+    })?;
+    let mut form = form::parse(&body.to_bytes()).map_err(Malformed::request)?;
+    let credentials = credentials(&parts.headers, &mut form)?;
+    Ok((credentials, form))
 }
 
 fn is_form(headers: &HeaderMap) -> bool {

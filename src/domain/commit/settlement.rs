@@ -6,19 +6,19 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    attempt::{Attempt, Terms},
+    attempt::{Attempt, Claiming, Terms, claim},
     release::{Settled, end_of_code, record_failure, release, try_again},
 };
 use crate::domain::{
-    failure::{Failure, FailureKind, Misconfiguration, Outcome, TokenResponse},
+    failure::{Failure, FailureKind, Misconfiguration, Outcome, RejectionCode, TokenResponse},
     ledger::{
         authentication::{Experience, KnownMethod, Method},
         authorization::{Code, SessionEnd},
         grant::{Grant, Which},
-        held::{Attempts, Issue, Pair, StoredToken},
+        held::{AttemptId, Attempts, Issue, Pair, StoredToken},
         known_token::{KnownToken, Verdict},
     },
-    plan::{authentication::is_unauthenticated, schedule::backoff},
+    plan::{authentication::is_unauthenticated, decide::Rotation, schedule::backoff},
     token::RefreshToken,
 };
 
@@ -79,6 +79,20 @@ pub fn settle(now_stored: &Grant, attempt: &Attempt, ending: &AttemptResult) -> 
     }
 }
 
+/// The grant without a token that the server calls inactive, as if it had rejected it: an earlier attempt that comes late with a pair
+/// still wins. It was not sent. None if the grant does not hold it.
+pub fn reject_unsent(grant: &Grant, rotation: &Rotation, id: AttemptId, now: Timestamp, terms: Terms) -> Option<Grant> {
+    let Claiming { mut attempt, .. } = claim(grant, rotation, id, now, terms)?;
+    attempt.claimed.claim = None;
+    let kind = FailureKind::Rejected(RejectionCode::InvalidGrant);
+    let failure = Failure::new(kind, "the server calls the refresh token inactive (introspection); it was not sent");
+    let mut rejected = attempt.claimed.clone();
+    match release(&mut rejected, &attempt, &failure, now) {
+        Settled::Changed => Some(rejected),
+        Settled::StoredBefore | Settled::SomebodyElse => None,
+    }
+}
+
 /// The server did not authenticate the client, and there was no time for the other method: the next attempt begins with that.
 fn note_rejected_method(grant: &mut Grant, attempt: &Attempt, ending: &AttemptResult) {
     let Outcome::Failed(failure) = &ending.outcome else { return };
@@ -115,6 +129,10 @@ fn commit(grant: &mut Grant, attempt: &Attempt, issued: &TokenResponse, ending: 
         grant.candidate = None;
     } else if grant.candidate_is_older(&attempt.fingerprint, &attempt.server) {
         grant.drop_candidate(None);
+    }
+    if attempt.which != Which::Current {
+        // A new authorization: whether its tokens may be asked about is not known.
+        grant.introspection = None;
     }
     grant.by_link.link = None;
     grant.end_session(&attempt.fingerprint, SessionEnd::Connected);

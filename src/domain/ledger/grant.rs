@@ -9,6 +9,7 @@ use super::{
     authentication::KnownMethod,
     authorization::{LinkAuthorization, SessionEnd},
     held::{AttemptId, Attempts, Pair, StoredToken},
+    introspection::KnownIntrospection,
     known_token::KnownToken,
 };
 use crate::{
@@ -41,6 +42,8 @@ pub struct Grant {
     pub last_sent_at: Option<Timestamp>,
     /// How the client authenticated to the server when that was found out last.
     pub authentication: Option<KnownMethod>,
+    /// What is known about the introspection endpoint, since this authorization's first refresh.
+    pub introspection: Option<KnownIntrospection>,
     /// An authorization by link, in progress or the last one.
     pub by_link: LinkAuthorization,
     /// For which rotation each workload was restarted last.
@@ -160,6 +163,7 @@ impl Grant {
             handled_request: None,
             last_sent_at: None,
             authentication: None,
+            introspection: None,
             by_link: LinkAuthorization::default(),
             restarts: Vec::new(),
             unknown: Map::new(),

@@ -5,6 +5,7 @@
 //! | [`held`] | the tokens that are held, and what was tried with them |
 //! | [`known_token`] | one token that was seen before |
 //! | [`authentication`] | how the client authenticates to the server, as far as that is known |
+//! | [`introspection`] | whether the introspection endpoint is believed |
 //! | [`authorization`] | an authorization by link: link, code, session of a browser |
 //! | [`grant`] | all of it in one value |
 //! | [`history`] | the order of authorizations, and which is the newest |
@@ -17,5 +18,6 @@ mod format_1;
 pub mod grant;
 pub mod held;
 pub mod history;
+pub mod introspection;
 pub mod known_token;
 pub mod record;

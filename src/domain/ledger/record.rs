@@ -13,6 +13,7 @@ use super::{
     format_1,
     grant::{Claim, FailureRecord, Grant, Rejection, Restarted},
     held::{Attempts, Issue, Pair, StoredToken},
+    introspection::KnownIntrospection,
     known_token::KnownToken,
 };
 use crate::domain::{
@@ -71,6 +72,8 @@ struct Stored {
     last_sent_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "understood")]
     authentication: Option<KnownMethod>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "understood")]
+    introspection: Option<KnownIntrospection>,
     #[serde(default, skip_serializing_if = "ByLinkRecord::is_empty")]
     by_link: ByLinkRecord,
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "known")]
@@ -144,6 +147,7 @@ pub fn encode(grant: &Grant) -> Data {
         handled_request,
         last_sent_at,
         authentication,
+        introspection,
         by_link: LinkAuthorization { link, code, session },
         restarts,
         unknown,
@@ -175,6 +179,7 @@ pub fn encode(grant: &Grant) -> Data {
         handled_request,
         last_sent_at,
         authentication,
+        introspection,
         by_link: ByLinkRecord { link_made_at, code, session },
         restarts,
         unknown,
@@ -226,6 +231,7 @@ pub fn decode(mut data: Data) -> Result<Grant, Unreadable> {
         handled_request: stored.handled_request,
         last_sent_at: stored.last_sent_at,
         authentication: stored.authentication,
+        introspection: stored.introspection,
         by_link: LinkAuthorization { link, code, session: stored.by_link.session },
         restarts: stored.restarts,
         unknown: stored.unknown,

@@ -6,13 +6,14 @@ use jiff::Timestamp;
 
 use super::{
     adoption::{self, Adoption, TokenRemoval},
-    aging, link,
+    aging, introspection, link,
     ownership::Ownership,
     projection,
     restarts::{self, Restart},
     schedule::{self, Pace, lies_ahead, refresh_due, retry_at},
 };
 use crate::domain::{
+    introspection::Introspected,
     ledger::{
         grant::{Claim, Grant, Which},
         held::{Attempts, Pair},
@@ -38,6 +39,8 @@ pub enum Decision {
     RemoveAdoptedToken(TokenRemoval),
     /// Send a refresh token, or a code.
     Rotate(Rotation),
+    /// Ask the introspection endpoint about the token that was just issued.
+    ProveIntrospection,
     /// Write the grant without a code, or a claim on one, that will not be used any more.
     DropAuthorizationCode(Box<Grant>),
     /// Create a new link by which a user can authorize.
@@ -142,6 +145,9 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp, pace: Pace) -> Decision {
     if let Some(restart) = restarts::due(snapshot, now) {
         return Decision::Restart(restart);
     }
+    if introspection::is_proof_due(snapshot, now) {
+        return Decision::ProveIntrospection;
+    }
     if link::is_due(snapshot, now) {
         return Decision::CreateLink;
     }
@@ -211,7 +217,7 @@ pub fn next_refresh(snapshot: &Snapshot, now: Timestamp, pace: Pace) -> NextRefr
         ClaimCheck::TakeOver(claim) => Some(claim),
     };
     let request = spec.refresh_request.as_ref().filter(|request| grant.value.handled_request.as_ref() != Some(request));
-    let look = Look { snapshot, grant: &grant.value, client, over, asked: request.is_some(), now };
+    let look = Look { snapshot, grant: &grant.value, client, over, asked: request.is_some(), now, pace };
     let choices = [look.code(), look.candidate(), look.current()].into_iter().flatten();
     let spaced = choices.map(|choice| Choice { at: choice.at.max(look.spaced()), ..choice });
     // A probe gives way. Else the newest authorization comes first: `min_by_key` keeps the first of equals, and whatever is due counts
@@ -279,6 +285,7 @@ struct Look<'a> {
     over: Option<&'a Claim>,
     asked: bool,
     now: Timestamp,
+    pace: Pace,
 }
 
 impl Look<'_> {
@@ -309,8 +316,7 @@ impl Look<'_> {
         }
         let Pair { refresh, issue, .. } = current;
         let spec = &self.snapshot.spec;
-        let claimed = self.over.is_some_and(|claim| claim.fingerprint == refresh.fingerprint);
-        let urgent = self.asked || claimed || refresh.attempts.outcome_unknown || lies_ahead(issue.issued_at, self.now);
+        let urgent = self.asked || self.is_in_doubt(current) || lies_ahead(issue.issued_at, self.now);
         let due = match urgent {
             true => self.now,
             false => {
@@ -320,7 +326,24 @@ impl Look<'_> {
                 due.min(later(self.now, between(issue.issued_at, due).saturating_sub(age)))
             }
         };
-        self.choice(Which::Current, &refresh.attempts, due)
+        let choice = self.choice(Which::Current, &refresh.attempts, due)?;
+        let until = self.waits_as_active(current);
+        Some(Choice { at: choice.at.max(until.unwrap_or(Timestamp::MIN)), ..choice })
+    }
+
+    /// A token in doubt that the server calls active is not sent yet.
+    fn waits_as_active(&self, current: &Pair) -> Option<Timestamp> {
+        match self.snapshot.local.introspected {
+            Some((Introspected::Active, ago)) if self.is_in_doubt(current) && !self.asked => {
+                introspection::wait_until(current, &self.snapshot.local, ago, self.now, self.pace)
+            }
+            Some(_) | None => None,
+        }
+    }
+
+    fn is_in_doubt(&self, current: &Pair) -> bool {
+        let is_claimed = self.over.is_some_and(|claim| claim.fingerprint == current.refresh.fingerprint);
+        is_claimed || current.refresh.attempts.outcome_unknown
     }
 
     /// When this token may be sent, given what was tried with it.

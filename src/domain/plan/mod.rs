@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`schedule`] | when to refresh and when to retry |
 //! | [`ownership`] | who may present a token, and where |
+//! | [`introspection`] | whether to ask about a token before it is sent |
 //! | [`adoption`] | whether a token in the initial grant is to be adopted, and removed there |
 //! | [`reauth`] | whether a user must authorize (again), and how |
 //! | [`link`] | whether a link is to be made, and when a code is too old |
@@ -16,6 +17,7 @@ pub mod adoption;
 pub mod aging;
 pub mod authentication;
 pub mod decide;
+pub mod introspection;
 pub mod link;
 pub mod ownership;
 pub mod projection;

@@ -17,6 +17,7 @@ use repair::Repairs;
 use crate::{
     api::PleoConnectionStatus,
     domain::{
+        introspection::Introspected,
         ledger::{grant::Grant, record::Unreadable},
         spec::{ResolvedSpec, Server},
         token::{ClientCredentials, Fingerprint, RefreshToken},
@@ -256,6 +257,8 @@ pub struct LocalObservations {
     pub code_seen_for: Duration,
     /// For how long the current pair has been seen: it is at least that old, whatever the wall clock says.
     pub current_seen_for: Duration,
+    /// What the introspection endpoint said about the current token, and how long ago.
+    pub introspected: Option<(Introspected, Duration)>,
 }
 
 /// Who made a claim, as far as this process can tell.

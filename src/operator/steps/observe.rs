@@ -73,6 +73,7 @@ async fn look(ctx: &Context, cached: &PleoConnection) -> Result<Option<Observati
             for edit in [token.edit, grant.edit].into_iter().flatten() {
                 ctx.memory.saw_edit(&spec.uid, edit);
             }
+            let spec = if ctx.policy.introspection { spec } else { spec.without_introspection() };
             let (grant, reported) = classify_grant(ctx, grant.what, &token.what, &connection, &spec).await?;
             let snapshot = complete(ctx, spec, token.what, grant, reported, &connection).await?;
             return Ok(Some(Observation { connection, snapshot }));

@@ -16,14 +16,14 @@ use crate::{
     cluster::StoreError,
     domain::{
         commit::{
-            attempt::{self, Attempt, Claiming, Terms},
+            attempt::{self, Attempt, Claiming},
             base::{Base, base},
             settlement::{AttemptResult, Settlement, settle},
         },
         failure::{Failure, FailureKind, Outcome},
         ledger::grant::{Grant, Which},
         plan::{
-            authentication::{Methods, is_unauthenticated, methods},
+            authentication::{Methods, is_unauthenticated},
             decide::Rotation,
             schedule::SEND_WITHIN,
         },
@@ -66,8 +66,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 pub async fn rotate(ctx: Arc<Context>, job: Job) -> Result<Rotated, ReconcileError> {
     let stopwatch = Stopwatch::start(&ctx.clock);
     let id = ctx.memory.next_attempt(&ctx.policy.holder);
+    let terms = ctx.terms(&job.spec, &job.server, &job.client, &job.grant.value, &job.rotation);
     let Some(Claiming { attempt, token, fallback }) =
-        attempt::claim(&job.grant.value, &job.rotation, id, stopwatch.started_at(), terms(&ctx, &job))
+        attempt::claim(&job.grant.value, &job.rotation, id, stopwatch.started_at(), terms)
     else {
         return Ok(Rotated::Reobserve);
     };
@@ -98,20 +99,6 @@ pub async fn rotate(ctx: Arc<Context>, job: Job) -> Result<Rotated, ReconcileErr
     }
     log_outcome(&attempt, &ending);
     Ok(store(&ctx, &job.spec, &attempt, &ending, claimed).await)
-}
-
-fn terms(ctx: &Context, job: &Job) -> Terms {
-    let Job { spec, server, client, grant, rotation } = job;
-    let methods = methods(spec.authentication, client, &server.token_url, &grant.value, rotation.is_probe);
-    Terms {
-        holder: ctx.policy.holder.clone(),
-        client: client.fingerprint(&spec.uid),
-        client_id: client.id_fingerprint(),
-        methods,
-        generation: spec.generation,
-        retry_timeout: spec.retry_timeout,
-        pace: ctx.policy.pace,
-    }
 }
 
 /// The instant of sending must lie within 10 s of the claim's beginning, by both clocks, and within our lease.

@@ -35,11 +35,11 @@ use crate::{
 };
 
 /// No attack takes so long; it only keeps a broken one from hanging.
-const GUARD: Duration = Duration::from_secs(60);
+pub(super) const GUARD: Duration = Duration::from_secs(60);
 /// The connection ends with the exchange; this only makes up for a slow machine.
-const FAREWELL: Duration = Duration::from_secs(10);
+pub(super) const FAREWELL: Duration = Duration::from_secs(10);
 /// Longer than the guard: an attack that is not about time must not end by it.
-const PATIENT: Duration = Duration::from_secs(600);
+pub(super) const PATIENT: Duration = Duration::from_secs(600);
 const IMPATIENT: Duration = Duration::from_secs(2);
 /// What a server may get rid of: the answer that is read, and what fits into the sockets' buffers.
 const MOST: usize = 8 << 20;
@@ -229,12 +229,13 @@ async fn send(scene: &Scene, fence: Fence, request_timeout: Duration) -> Outcome
 }
 
 /// A living connection whose refresh is due: its token ends 50 s from now.
-fn due(url: &str, token: &str, authentication: Authentication) -> Scene {
+pub(super) fn due(url: &str, token: &str, authentication: Authentication) -> Scene {
     let mut grant = Grant::new(UID, 7);
     grant.current = Some(current(token, url, at(0), secs(900)));
     let server = Target {
         token_url: token_url(url),
         authorization_url: Err("nobody consents here".into()),
+        introspection_url: None,
         issuer: None,
         ca_bundle: Some(TRUSTED.pem()),
     };
@@ -245,7 +246,7 @@ fn due(url: &str, token: &str, authentication: Authentication) -> Scene {
 }
 
 /// The scene's clock stands still: dates in answers are read against it.
-struct Standing(Timestamp);
+pub(super) struct Standing(pub Timestamp);
 
 impl WallClock for Standing {
     fn now(&self) -> Timestamp {

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use kube::api::{DeleteParams, Patch, PatchParams};
-use pleo_sandbox::authority::{Authentication, Client};
+use pleo_sandbox::{
+    authority::{Authentication, Client},
+    script::Step,
+};
 use serde_json::json;
 
 use crate::harness::{Flags, World, condition, finish, many_rotating, told};
@@ -217,6 +220,29 @@ async fn the_method_that_the_server_takes_is_found_once() {
         assert!(world.published_token_is_good("acme").await);
         finish(world).await;
     }
+}
+
+/// I3: an answer is lost after the server rotated. The introspection endpoint says so, and the used token is not presented.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_used_token_is_asked_about_and_not_presented() {
+    let world = World::new("asked").await;
+    let operator = world.operator(&Flags::identity("a"));
+    world.consent("acme").await;
+    let mut server = world.declaration("acme", json!({}))["spec"]["server"].clone();
+    server["introspectionURL"] = format!("{}/introspect", world.sandbox.token_url()).into();
+    world.connect("acme", json!({"server": server})).await;
+    world.until_rotation("acme", 1).await;
+    world.until_counted(&operator, r#"pleo_introspections_total{outcome="active"} 1"#).await;
+
+    world.sandbox.script("acme", vec![Step::answer_lost()]);
+    world.request_refresh("acme", "please").await;
+    let status = world.until_reauth_is("acme", "RotationLost").await;
+    let why = status.last_failure.expect("a failure").message;
+    assert!(why.contains("inactive") && why.contains("not sent"), "{why}");
+    let counters = world.sandbox.counters("acme");
+    assert_eq!((counters.exchanges, counters.resent, counters.families_killed), (2, 0, 0));
+    assert!(operator.get("/metrics").contains(r#"pleo_introspections_total{outcome="inactive"} 1"#));
+    finish(world).await;
 }
 
 /// A rotation that is announced by the server's own clock: a token is replaced before it ends.

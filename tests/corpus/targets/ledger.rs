@@ -65,6 +65,7 @@ pub fn run(bytes: &[u8]) -> &'static str {
         Decision::RemoveAdoptedToken(_) => "tidy",
         Decision::Rotate(_) => "rotate",
         Decision::Restart(_) => "restart",
+        Decision::ProveIntrospection => "prove",
         Decision::DropAuthorizationCode(_) => "forget",
         Decision::CreateLink => "invite",
         Decision::Wait(_) => "wait",

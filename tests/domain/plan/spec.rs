@@ -54,6 +54,38 @@ fn a_server_is_an_https_url_and_nothing_else() {
     assert!(both.to_string().contains("not both"));
 }
 
+/// A token is shown to no other host than the one that it is sent to.
+#[test]
+fn an_introspection_endpoint_is_on_the_token_urls_server() {
+    let asks = |url: &str| {
+        read(json!({"server": {"tokenURL": SERVER, "introspectionURL": url}}))
+            .server
+            .map(|server| server.introspection_url)
+    };
+    let url = "https://auth.example.com/oauth/token/introspect";
+    assert_eq!(asks(url).unwrap().expect("it is named").as_str(), url);
+    for wrong in [
+        "not a url",
+        "http://auth.example.com/introspect",
+        "https://auth.example.com:8443/introspect",
+        "https://auth.pleo.io/oauth/token/introspect",
+        "https://user@auth.example.com/introspect",
+        "https://auth.example.com/introspect#x",
+    ] {
+        let told = asks(wrong).expect_err(wrong).to_string();
+        assert!(told.contains("like https://auth.example.com/oauth/token/introspect"), "{wrong}: {told}");
+    }
+    assert_eq!(server(SERVER).unwrap().introspection_url, None);
+    for (environment, url) in [
+        ("Production", "https://auth.pleo.io/oauth/token/introspect"),
+        ("Staging", "https://auth.staging.pleo.io/oauth/token/introspect"),
+    ] {
+        let spec = read(json!({"environment": environment}));
+        assert_eq!(spec.server.as_ref().unwrap().introspection_url.as_ref().expect("it is known").as_str(), url);
+        assert_eq!(spec.without_introspection().server.unwrap().introspection_url, None);
+    }
+}
+
 /// Whoever may edit a connection must not be able to send people to a page of his choice.
 #[test]
 fn a_human_is_sent_to_servers_of_the_list_only() {

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use pleo_operator::{
     api::FailureReason,
     domain::{
+        introspection::Introspected,
         ledger::{
             grant::{Claim, FailureRecord, Grant, Rejection, RejectionReason, Restarted},
             held::{AttemptId, Attempts, Halt, HaltReason, NextAttempt, Pair, Retry},
@@ -293,6 +294,7 @@ fn local() -> BoxedStrategy<LocalObservations> {
             current_failure_seen_for: Duration::from_millis(live_failure_ms),
             code_seen_for: Duration::from_millis(live_failure_ms),
             current_seen_for: Duration::ZERO,
+            introspected: (claim_ms % 3 == 0).then_some((Introspected::Active, Duration::from_millis(claim_ms / 10))),
         })
         .boxed()
 }

@@ -4,7 +4,8 @@ use crate::{
     explore::holds,
     scenarios::{Budget, Scenario, Start},
     world::books::Mark::{
-        FellBack, FenceClosed, FoundStored, RefusedWiped, StoredLate, TakenOver, TwoRotations, UnusedTakenOver,
+        FellBack, FenceClosed, FoundStored, NotPresented, RefusedWiped, StoredLate, TakenOver, TwoRotations,
+        UnusedTakenOver,
     },
 };
 
@@ -41,6 +42,19 @@ fn what_was_surely_not_spent_is_sent_again_and_nothing_is_lost() {
     let budget = Budget { throttles: 1, unsent: 2, slow: 1, ..Budget::default() };
     let quick = Scenario::new(Start::Living, 17, budget, &[TwoRotations]);
     holds(quick, |quick| Scenario { budget: Budget { throttles: 2, slow: 3, ..quick.budget }, horizon: 20, ..quick });
+}
+
+/// I2, I3: the endpoint says that a token is used while the pair that it brought may still be in somebody's hands: a pair that is
+/// stored late wins, and the token is not presented.
+#[test]
+fn a_token_that_is_called_inactive_is_not_presented_and_a_late_pair_wins() {
+    let budget = Budget { introspections: 2, crashes: 1, lost_answers: 1, slow: 1, ..Budget::default() };
+    let quick = Scenario::new(Start::Living, 24, budget, &[NotPresented, TakenOver]);
+    holds(quick, |quick| Scenario {
+        budget: Budget { consents: 1, lost_writes: 1, slow: 2, ..quick.budget },
+        horizon: 28,
+        ..quick
+    });
 }
 
 /// I1: two requests in one attempt, each looked at by the server or not, whoever dies between them.

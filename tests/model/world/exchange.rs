@@ -78,7 +78,11 @@ impl World {
                 };
                 self.write_down(state, pod, snapshot, grant, replaces, fate);
             }
-            Decision::Ignore | Decision::Wait(_) | Decision::DeleteOldSecret(_) | Decision::Restart(_) => {
+            Decision::Ignore
+            | Decision::Wait(_)
+            | Decision::ProveIntrospection
+            | Decision::DeleteOldSecret(_)
+            | Decision::Restart(_) => {
                 unreachable!("nothing of this kind is in the model: {decision:?}")
             }
         }

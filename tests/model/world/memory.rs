@@ -94,6 +94,7 @@ impl Memory {
             current_failure_seen_for: since(current_failed, tick),
             code_seen_for: since(brought, tick),
             current_seen_for: since(paired, tick),
+            introspected: None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod books;
 pub mod exchange;
+pub mod introspection;
 pub mod look;
 pub mod memory;
 pub mod server;

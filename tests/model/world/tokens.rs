@@ -26,7 +26,7 @@ impl Side {
 
     pub fn server(self) -> Server {
         let authorization_url = Ok(self.url().as_str().replace("/token", "/authorize"));
-        Server { token_url: self.url(), authorization_url, issuer: None, ca_bundle: None }
+        Server { token_url: self.url(), authorization_url, introspection_url: None, issuer: None, ca_bundle: None }
     }
 
     pub fn url(self) -> TokenUrl {

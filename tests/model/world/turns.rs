@@ -72,6 +72,12 @@ impl World {
                 actions.extend((!is_worth_more).then_some(Action::GiveUp(pod)));
             }
         }
+        if let Doing::Decided(decided) = &process.doing
+            && let Decision::Rotate(rotation) = &decided.1
+            && self.is_called_inactive(state, &decided.0, rotation)
+        {
+            actions.push(Action::CalledInactive(pod));
+        }
         let may_freeze = process.doing.job().is_some() || self.scenario.looks_grow_old && process.doing != Doing::Idle;
         if state.left.freezes > 0 && may_freeze {
             actions.push(Action::Freeze(pod));
@@ -244,6 +250,7 @@ impl State {
             Action::Crash(_) => &mut left.crashes,
             Action::Throttle(_) => &mut left.throttles,
             Action::Unauthenticate(_) => &mut left.unauthenticated,
+            Action::CalledInactive(_) => &mut left.introspections,
             Action::Freeze(_) => &mut left.freezes,
             Action::LoseRequest(_) => &mut left.lost_requests,
             Action::LoseAnswer(_) => &mut left.lost_answers,

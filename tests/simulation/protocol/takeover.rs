@@ -16,6 +16,7 @@ use tokio::time::sleep;
 use crate::{
     apiserver::{Call, Fault, Verb},
     stage::{
+        pleo::introspection::Introspection,
         process::{Pod, Process},
         world::{World, claims, days, hours, minutes, seconds, settles},
     },
@@ -141,6 +142,7 @@ async fn an_outage_of_the_api_server_begins_the_wait_anew() {
 #[tokio::test(start_paused = true)]
 async fn a_process_that_dies_with_a_pair_in_hand_loses_it() {
     let (world, process) = World::with_acme_on(minutes(15), Pod::with_brief_lease).await;
+    world.pleo.set_introspection(Introspection::Silent);
     world.server.once(|call| settles(call, "acme"), Fault::CrashBefore);
     world.next_exchange("acme", minutes(15)).await;
     world.until("it is dead", |_| process.client.is_crashed()).await;

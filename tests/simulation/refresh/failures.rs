@@ -8,6 +8,7 @@ use tokio::time::sleep;
 use crate::{
     apiserver::{Call, Fault, Refusal, Verb},
     stage::{
+        pleo::introspection::Introspection,
         process::Process,
         world::{World, days, hours, minutes, seconds},
     },
@@ -182,6 +183,7 @@ async fn what_the_server_asks_for_is_honored_within_reason() {
 #[tokio::test(start_paused = true)]
 async fn a_pair_lost_on_the_way_is_told_as_such() {
     let (world, _process) = World::with_acme(minutes(15)).await;
+    world.pleo.set_introspection(Introspection::Silent);
     world.pleo.script("acme", [Step::answer_lost()]);
     world.next_exchange("acme", minutes(15)).await;
     sleep(seconds(1)).await;

@@ -5,6 +5,7 @@ pub mod clients;
 pub mod failures;
 pub mod fights;
 pub mod idle;
+pub mod introspection;
 pub mod misconfigured;
 pub mod schedule;
 pub mod silence;

@@ -21,6 +21,7 @@ use crate::{
     apiserver::{Faults, Rng},
     links::browser::PUBLIC,
     stage::{
+        pleo::introspection::Introspection,
         process::Pod,
         world::{World, minutes, seconds},
     },
@@ -99,6 +100,13 @@ impl Stage {
             for connection in &plan.connections {
                 people.set_up(&world, connection).await;
             }
+            // Mostly an endpoint that says the truth; now and then one that is no use from the beginning.
+            world.pleo.set_introspection(match seed % 8 {
+                1 => Introspection::AlwaysInactive,
+                3 => Introspection::Absent,
+                5 => Introspection::Silent,
+                _ => Introspection::Truthful,
+            });
             world.pleo.allow_redirect(&format!("{PUBLIC}/callback"));
             (Arc::new(world), people, began)
         });

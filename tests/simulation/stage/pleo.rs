@@ -2,6 +2,7 @@
 //! which the operator sends tokens. The server's side of an exchange is a task of its own: a client that gives up or
 //! dies takes nothing back.
 
+pub mod introspection;
 mod judges;
 
 use std::{
@@ -16,11 +17,12 @@ use pleo_operator::{
     domain::{
         self,
         failure::{Failure, FailureKind, Outcome},
+        introspection::Introspected,
         ledger::authentication::Method,
         ledger::grant::Holder,
         token::RefreshToken,
     },
-    pleo::{TokenEndpoint, TokenRequest, answer::interpret, coding::decode},
+    pleo::{IntrospectionRequest, TokenEndpoint, TokenRequest, answer::interpret, coding::decode},
 };
 use pleo_sandbox::{
     authority::{self, Authority, AuthorizationRequest, Client, Credentials, ExchangeId, Lifetimes},
@@ -66,6 +68,8 @@ struct State {
     connecting: Duration,
     turned_away: Vec<Duration>,
     sent: Vec<Arc<Sent>>,
+    introspection: introspection::Introspection,
+    asked: Vec<introspection::Asked>,
 }
 
 /// Pleo has two servers. Their accounts stand in one book, those of the second one under this ending.
@@ -90,6 +94,8 @@ impl Pleo {
             connecting: Duration::ZERO,
             turned_away: Vec::new(),
             sent: Vec::new(),
+            introspection: introspection::Introspection::default(),
+            asked: Vec::new(),
         };
         Self(Arc::new(Shared { time, state: Mutex::new(state), released: Notify::new() }))
     }
@@ -320,6 +326,10 @@ impl TokenEndpoint for Endpoint {
         let (pleo, client, clock, request_timeout) = (pleo.clone(), client.clone(), clock.clone(), *request_timeout);
         let sent = Sent::new(process, &exchange);
         Box::pin(async move { send(&pleo, &client, &clock, request_timeout, sent, exchange).await })
+    }
+
+    fn introspect(&self, question: IntrospectionRequest) -> BoxFuture<'static, Introspected> {
+        Box::pin(introspection::ask(self.pleo.clone(), self.client.clone(), question))
     }
 }
 

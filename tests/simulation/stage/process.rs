@@ -114,6 +114,7 @@ impl Pod {
                 namespaces: Vec::new(),
                 allowed: AllowedServers::new(Vec::new()),
                 pace: Pace { request_timeout: self.request_timeout },
+                introspection: true,
                 links: self.public.as_ref().map(|address| address.base().to_owned()),
                 concurrency: 32,
                 notify_pods_per_second: 50,

@@ -39,12 +39,16 @@ impl Client {
         })
     }
 
-    /// Whether these credentials prove to be this client's.
+    /// Whether these credentials prove to be this client's, at the token endpoint.
     pub(super) fn accepts(&self, credentials: &Credentials) -> bool {
+        self.has_secret(credentials) && self.authentications.contains(&credentials.authentication)
+    }
+
+    pub(super) fn has_secret(&self, credentials: &Credentials) -> bool {
         // RFC 6749 lets a client with an empty secret omit it: empty and absent are the same.
         let expected = self.secret.as_deref().filter(|secret| !secret.is_empty());
         let presented = credentials.client_secret.as_deref().filter(|secret| !secret.is_empty());
-        expected == presented && self.authentications.contains(&credentials.authentication)
+        expected == presented
     }
 }
 

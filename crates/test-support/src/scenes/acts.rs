@@ -9,10 +9,11 @@ use pleo_operator::{
             settlement::settle,
         },
         failure::Outcome,
+        introspection::Introspected,
         ledger::{grant::Grant, held::AttemptId},
         plan::{
             decide::{Decision, NextRefresh, Rotation, Wait, decide, next_refresh},
-            link, projection,
+            introspection, link, projection,
             restarts::{self, Tried},
         },
         report::status,
@@ -112,6 +113,18 @@ impl Scene {
                 Decision::DropAuthorizationCode(grant) => {
                     self.done.push("forget");
                     self.store(*grant);
+                }
+                Decision::ProveIntrospection => {
+                    self.done.push("prove");
+                    let grant = self.snapshot.grant.ours().expect("a grant").value.clone();
+                    let (Ok(server), ClientSecretState::Present(client)) =
+                        (&self.snapshot.spec.server, &self.snapshot.client)
+                    else {
+                        panic!("nothing to ask with");
+                    };
+                    let url = server.introspection_url.as_ref().expect("a URL");
+                    let proved = introspection::proved(&grant, url, client, Introspected::Active).expect("news");
+                    self.store(proved);
                 }
                 Decision::CreateLink => {
                     self.done.push("invite");

@@ -54,6 +54,7 @@ pub fn server(url: &str) -> Server {
     Server {
         token_url: token_url(url),
         authorization_url: Ok(url.replace("/token", "/authorize")),
+        introspection_url: None,
         issuer: None,
         ca_bundle: None,
     }

@@ -82,6 +82,7 @@ fn look(seen: &Snapshot, now: Timestamp) -> Decision {
         | Decision::RemoveAdoptedToken(_)
         | Decision::DropAuthorizationCode(_)
         | Decision::CreateLink
+        | Decision::ProveIntrospection
         | Decision::Restart(_) => {}
     }
     decision

@@ -38,6 +38,7 @@ pub enum Mark {
     CodeLost,
     ForAnotherClient,
     FellBack,
+    NotPresented,
 }
 
 /// A set of faults or marks.

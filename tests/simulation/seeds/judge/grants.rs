@@ -4,12 +4,16 @@
 use std::time::Duration;
 
 use pleo_operator::domain::{
+    introspection::Introspected,
     ledger::{authorization::SessionEnd, grant::Grant},
     token::Fingerprint,
 };
 
 use super::{Commit, History, Judge, SLACK};
-use crate::{seeds::stage::Stage, stage::world::seconds};
+use crate::{
+    seeds::stage::Stage,
+    stage::{pleo::introspection::Asked, world::seconds},
+};
 
 /// How long a claim stands at least before another pod takes it: its length, and a grace.
 const ANOTHERS_CLAIM: Duration = seconds(75);
@@ -154,7 +158,12 @@ fn changes_of_live(stage: &Stage, before: &Grant, now: &Grant) -> Option<String>
             let refused = sent.iter().any(|sent| {
                 sent.token == before && sent.heard.as_ref().is_some_and(|heard| heard.outcome == "rejected")
             });
-            (!refused).then(|| "a living grant was given up, and no server had refused it (I9)".to_owned())
+            // An endpoint that called no token active is not believed.
+            let asked = stage.world.pleo.asked();
+            let is_proved = asked.iter().any(|asked| asked.answer == Introspected::Active);
+            let is_inactive = |asked: &Asked| asked.token == before && asked.answer == Introspected::Inactive;
+            let is_lost = refused || is_proved && asked.iter().any(is_inactive);
+            (!is_lost).then(|| "a living grant was given up, and no server had refused it (I9)".to_owned())
         }
         (None, None) => None,
     }
