@@ -24,7 +24,8 @@
 //! 3. **Rotate.** [`operator::steps::rotate`] is the central step. It **claims** the token by compare-and-swap on the grant Secret;
 //!    checks again that it may still send, once the connection to the server is established ([`pleo`]); **sends** the token,
 //!    once; and **commits** the new pair, in one write, however long that takes. A failure is recorded instead, by what it
-//!    means for the token ([`domain::failure`], [`domain::commit`]).
+//!    means for the token ([`domain::failure`], [`domain::commit`]). A token that an earlier request may have used is first
+//!    asked about, where the server has an introspection endpoint ([`operator::steps::introspect`]).
 //! 4. **Apply.** [`operator::steps::apply`] writes the token Secret, the one that pods mount: the access token, its expiry, and
 //!    a state. The used token is removed from where the user had put it. Then [`operator::steps::pods`] notifies the pods that
 //!    ask for it, so that the kubelet updates the file at once; programs that cannot read it again are restarted
