@@ -106,6 +106,11 @@ impl History {
                 let early = stood + SLACK < ANOTHERS_CLAIM;
                 early.then(|| format!("{writer} gave up the code of {} after {stood:?} (I1)", old.holder))
             }
+            // A token that the introspection endpoint calls inactive is not sent: who would take its claim over ends it.
+            None if now.last_rejection.as_ref().is_some_and(|lost| lost.fingerprint == old.fingerprint) => {
+                let early = stood + SLACK < ANOTHERS_CLAIM;
+                early.then(|| format!("{writer} ended the claim of {} after {stood:?} (I1)", old.holder))
+            }
             None => Some(format!("{writer} removed the claim of {} (I1)", old.holder)),
         }
     }
