@@ -11,7 +11,10 @@ use pleo_operator::domain::{
         settlement::AttemptResult,
     },
     failure::{Failure, FailureKind, Misconfiguration, Outcome, RejectionCode, TokenResponse},
-    ledger::{authorization::SessionEnd, grant::Grant},
+    ledger::{
+        authorization::SessionEnd,
+        grant::{Grant, Holder},
+    },
     plan::{
         adoption::{Adoption, TokenRemoval},
         authentication::{is_unauthenticated, methods},
@@ -23,7 +26,7 @@ use pleo_operator::domain::{
         ClientSecretState, GrantSecret, InitialGrant, Snapshot, TokenSecret, Versioned,
         published::{Content, Published},
     },
-    token::LinkKey,
+    token::{ClientCredentials, LinkKey},
 };
 
 use crate::{
@@ -201,18 +204,9 @@ impl World {
         let (GrantSecret::Ours(grant), ClientSecretState::Present(client)) = (&scene.grant, &scene.client) else {
             return;
         };
-        let Some(url) = scene.spec.token_url() else { return };
         let process = &state.pods[pod];
         let name = Name { pod, process: process.process, number: process.attempts + 1 };
-        let terms = Terms {
-            holder: process.holder(pod),
-            client: client.fingerprint(&scene.spec.uid),
-            client_id: client.id_fingerprint(),
-            methods: methods(scene.spec.authentication, client, url, &grant.value, rotation.is_probe),
-            generation: scene.spec.generation,
-            retry_timeout: scene.spec.retry_timeout,
-            pace: PACE,
-        };
+        let terms = terms(&scene, process.holder(pod), client, &grant.value, rotation);
         let now = at(state.tick, self.scenario.skew[pod]);
         let Some(Claiming { attempt, token, .. }) = attempt::claim(&grant.value, rotation, name.id(), now, terms)
         else {
@@ -357,6 +351,26 @@ impl World {
             ended_at: at(tick, skew),
         });
         state.goes_on(pod, Doing::Ended { job, ending, over: Some(version), since: tick });
+    }
+}
+
+/// What an attempt depends on, as `operator::context` has it.
+pub fn terms(
+    scene: &Snapshot,
+    holder: Holder,
+    client: &ClientCredentials,
+    grant: &Grant,
+    rotation: &Rotation,
+) -> Terms {
+    let url = &scene.spec.server.as_ref().expect("the model names a server").token_url;
+    Terms {
+        holder,
+        client: client.fingerprint(&scene.spec.uid),
+        client_id: client.id_fingerprint(),
+        methods: methods(scene.spec.authentication, client, url, grant, rotation.is_probe),
+        generation: scene.spec.generation,
+        retry_timeout: scene.spec.retry_timeout,
+        pace: PACE,
     }
 }
 

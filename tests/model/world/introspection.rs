@@ -2,10 +2,9 @@
 //! what follows is written at a later one.
 
 use pleo_operator::domain::{
-    commit::{attempt::Terms, settlement},
+    commit::settlement,
     ledger::{authentication::Experience, grant::Grant, introspection::KnownIntrospection},
     plan::{
-        authentication::methods,
         decide::{Decision, Rotation},
         introspection,
     },
@@ -18,8 +17,9 @@ use crate::{
     protocol::World,
     world::{
         books::Mark,
+        exchange::terms,
         shared::Shared,
-        state::{Doing, Name, PACE, State, at},
+        state::{Doing, Name, State, at},
         tokens::{Side, current},
     },
 };
@@ -50,22 +50,12 @@ impl World {
     pub fn called_inactive(&self, state: &mut State, pod: usize) {
         let Doing::Decided(decided) = &state.pods[pod].doing else { return };
         let (snapshot, Decision::Rotate(rotation)) = <(Snapshot, Decision)>::clone(decided) else { return };
-        let (Some(grant), ClientSecretState::Present(client), Some(url)) =
-            (snapshot.grant.ours(), &snapshot.client, snapshot.spec.token_url())
-        else {
+        let (Some(grant), ClientSecretState::Present(client)) = (snapshot.grant.ours(), &snapshot.client) else {
             return;
         };
         let process = &state.pods[pod];
         let name = Name { pod, process: process.process, number: process.attempts + 1 };
-        let terms = Terms {
-            holder: process.holder(pod),
-            client: client.fingerprint(&snapshot.spec.uid),
-            client_id: client.id_fingerprint(),
-            methods: methods(snapshot.spec.authentication, client, url, &grant.value, rotation.is_probe),
-            generation: snapshot.spec.generation,
-            retry_timeout: snapshot.spec.retry_timeout,
-            pace: PACE,
-        };
+        let terms = terms(&snapshot, process.holder(pod), client, &grant.value, &rotation);
         let now = at(state.tick, self.scenario.skew[pod]);
         let Some(lost) = settlement::reject_unsent(&grant.value, &rotation, name.id(), now, terms) else { return };
         state.keep_books(|books| books.mark(Mark::NotPresented));

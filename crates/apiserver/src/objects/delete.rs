@@ -16,10 +16,10 @@ use crate::{
     refusal::Refusal,
 };
 
-/// An object after it was told to go.
-enum Told {
-    Gone(Value),
-    Waits(Value),
+/// What a deletion has made of an object.
+enum Deletion {
+    Removed(Value),
+    Pending(Value),
 }
 
 impl Store {
@@ -34,9 +34,11 @@ impl Store {
         self.admit(call, &Value::Null)?;
         let grace = call.body["gracePeriodSeconds"].as_i64();
         match self.remove(call.key(), &old, grace, now) {
-            Told::Waits(waiting) => Ok(Done { changed: waiting != old, code: 200, body: call.shape(&waiting) }),
-            Told::Gone(gone) if call.kind().has_grace => Ok(Done { code: 200, body: call.shape(&gone), changed: true }),
-            Told::Gone(_) => {
+            Deletion::Pending(waiting) => Ok(Done { changed: waiting != old, code: 200, body: call.shape(&waiting) }),
+            Deletion::Removed(gone) if call.kind().has_grace => {
+                Ok(Done { code: 200, body: call.shape(&gone), changed: true })
+            }
+            Deletion::Removed(_) => {
                 let (plural, group) = call.resource.split_once('.').unwrap_or((&call.resource, ""));
                 let mut details = json!({"name": call.name, "uid": old["metadata"]["uid"], "kind": plural});
                 if !group.is_empty() {
@@ -50,27 +52,27 @@ impl Store {
     }
 
     /// Removes an object, or marks it as one that waits for its finalizers or its kubelet.
-    fn remove(&mut self, key: Key, old: &Value, grace: Option<i64>, now: Timestamp) -> Told {
+    fn remove(&mut self, key: Key, old: &Value, grace: Option<i64>, now: Timestamp) -> Deletion {
         let has_grace = kind_of(&key.resource).has_grace;
         let grace = if has_grace { grace_of(old, grace) } else { 0 };
         let is_held = !names(old, "finalizers").is_empty();
         let before = old["metadata"]["deletionGracePeriodSeconds"].as_i64();
-        let mut told = old.clone();
+        let mut deleted = old.clone();
         // What waits already is only hurried, never given more time.
         if (is_held || has_grace) && before.is_none_or(|before| grace < before) {
-            set(&mut told, "deletionTimestamp", seconds(now + SignedDuration::from_secs(grace)));
-            set(&mut told, "deletionGracePeriodSeconds", json!(grace));
+            set(&mut deleted, "deletionTimestamp", seconds(now + SignedDuration::from_secs(grace)));
+            set(&mut deleted, "deletionGracePeriodSeconds", json!(grace));
             if let Some(generation) = old["metadata"]["generation"].as_u64().filter(|_| before.is_none()) {
-                set(&mut told, "generation", json!(generation + 1));
+                set(&mut deleted, "generation", json!(generation + 1));
             }
-            told = (*self.commit(key.clone(), Some(told))).clone();
+            deleted = (*self.commit(key.clone(), Some(deleted))).clone();
         }
-        if is_held || told["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) > 0 {
-            return Told::Waits(told);
+        if is_held || deleted["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) > 0 {
+            return Deletion::Pending(deleted);
         }
         self.commit(key, None);
-        set(&mut told, "resourceVersion", json!(self.version().to_string()));
-        Told::Gone(told)
+        set(&mut deleted, "resourceVersion", json!(self.version().to_string()));
+        Deletion::Removed(deleted)
     }
 
     /// Deletes what only had owners that are gone, and what that leaves without, until nothing is left to do.
