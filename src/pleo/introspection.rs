@@ -1,5 +1,5 @@
 //! One question to an introspection endpoint, over HTTPS only, under the same limits as a token request (RFC 7662). What is not
-//! plainly an answer is none; nothing that a server says here can do harm but `"active": false` itself.
+//! plainly an answer is none; only `"active": false` from an endpoint that was proved ends an authorization.
 
 use std::{sync::Arc, time::Duration};
 

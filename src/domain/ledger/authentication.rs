@@ -41,11 +41,11 @@ pub struct KnownMethod {
     pub experience: Experience,
 }
 
-/// Whether a method works.
+/// Whether a method works, or an introspection endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Experience {
-    /// The server issued a pair to a client that authenticated so.
+    /// The server issued a pair to a client that authenticated so; or called the new token active.
     Works,
     /// The server did not authenticate the client, and there was no time left for the other method.
     Rejected,
