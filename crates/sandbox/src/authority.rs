@@ -8,6 +8,7 @@ mod client;
 mod consent;
 mod exchange;
 mod family;
+mod introspection;
 mod mint;
 mod record;
 
@@ -277,21 +278,6 @@ impl Authority {
             let alive = self.families.get(&token.family).is_some_and(|family| family.life == Life::Alive);
             token.kind == Kind::Refresh && !token.spent && now < token.expires_at && alive
         })
-    }
-
-    /// Whether a token is active (RFC 7662 section 2.2): only its own client learns that it is.
-    ///
-    /// # Errors
-    /// If the client is not authenticated; only Basic does that.
-    pub fn introspect(&self, now: Duration, credentials: &Credentials, token: &str) -> Result<bool, Refusal> {
-        let client = self.clients.get(&credentials.client_id).ok_or(Refusal::InvalidClient)?;
-        if credentials.authentication != Authentication::Basic || !client.has_secret(credentials) {
-            return Err(Refusal::InvalidClient);
-        }
-        let family = self.tokens.get(token).and_then(|known| self.families.get(&known.family));
-        let is_theirs = family.is_some_and(|family| family.client_id == credentials.client_id);
-        let is_active = self.would_refresh(now, token) || self.check_access(now, token).is_ok();
-        Ok(is_theirs && is_active)
     }
 
     fn issue(&mut self, kind: Kind, family: FamilyId, number: u64, expires_at: Duration) -> String {

@@ -3,6 +3,7 @@
 
 mod connections;
 mod problem;
+mod scripts;
 
 use crate::authority::{Client, ExchangeRecord};
 use crate::listener::Listener;

@@ -44,7 +44,7 @@ pub(crate) async fn handle(
     let method = request.method().clone();
     match (request.uri().path(), &method) {
         ("/oauth/token", &Method::POST) => token(shared, request).await,
-        ("/oauth/token/introspect", &Method::POST) => Ok(introspect(&shared, request).await),
+        ("/oauth/token/introspect", &Method::POST) => introspect(&shared, request).await,
         ("/oauth/token/introspect", _) => Ok(not_allowed("POST")),
         ("/oauth/token", _) => Ok(not_allowed("POST")),
         ("/v1/me", &Method::GET) => Ok(me(&shared, request.headers())),
@@ -67,6 +67,25 @@ async fn token(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respon
             Reply::oauth_error(status, code, Some(description))
         }
     };
+    answer(reply, basic_was_tried)
+}
+
+/// RFC 7662 section 2: a question about a token, which it does not use.
+async fn introspect(shared: &Shared, request: Request<Incoming>) -> Result<Response<WireBody>, Cut> {
+    let basic_was_tried = request.headers().contains_key(header::AUTHORIZATION);
+    let question = read_form(request).await.and_then(|(credentials, mut form)| {
+        let token = form.remove("token").ok_or(Malformed::request("token is missing"))?;
+        Ok((credentials, token))
+    });
+    let reply = match question {
+        Ok((credentials, token)) => shared.introspect(&credentials, &token).await,
+        Err(Malformed(status, code, description)) => Reply::oauth_error(status, code, Some(description)),
+    };
+    answer(reply, basic_was_tried)
+}
+
+/// RFC 6749 section 5.2: a 401 names the scheme that the client tried.
+fn answer(reply: Reply, basic_was_tried: bool) -> Result<Response<WireBody>, Cut> {
     let Reply::Http(reply) = reply else {
         return Err(Cut);
     };
@@ -76,26 +95,6 @@ async fn token(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respon
         response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     }
     Ok(response)
-}
-
-/// RFC 7662 section 2: a question about a token, which it does not use.
-async fn introspect(shared: &Shared, request: Request<Incoming>) -> Response<WireBody> {
-    let answer = match read_form(request).await {
-        Ok((credentials, mut form)) => match form.remove("token") {
-            Some(token) => {
-                let now = shared.now();
-                shared
-                    .read(|state| state.authority.introspect(now, &credentials, &token))
-                    .map_err(|refusal| Malformed(refusal.status(), refusal.code(), refusal.description()))
-            }
-            None => Err(Malformed::request("token is missing")),
-        },
-        Err(malformed) => Err(malformed),
-    };
-    match answer {
-        Ok(active) => json_response(200, &json!({ "active": active })),
-        Err(Malformed(status, code, description)) => plain(status, code, description),
-    }
 }
 
 async fn read(request: Request<Incoming>) -> Result<TokenRequest, Malformed> {

@@ -46,6 +46,12 @@ impl Sandbox {
         format!("{}/oauth/authorize", self.origin())
     }
 
+    /// The introspection endpoint (RFC 7662).
+    #[must_use]
+    pub fn introspection_url(&self) -> String {
+        format!("{}/introspect", self.token_url())
+    }
+
     /// The API endpoint that checks an access token.
     #[must_use]
     pub fn api_url(&self) -> String {
@@ -112,7 +118,13 @@ impl Sandbox {
         self.shared.read(|state| state.scripts.pending(name))
     }
 
-    /// Lets go of the exchanges of the connection that a script holds now.
+    /// Queues steps for the introspections to come, one for each; [`Step::validate_introspection`]
+    /// tells what a step may say.
+    pub fn script_introspection(&self, name: &str, steps: Vec<Step>) {
+        self.shared.change(|state, _| state.introspections.push(name, steps));
+    }
+
+    /// Lets go of the exchanges and introspections of the connection that a script holds now.
     pub fn release(&self, name: &str) {
         self.shared.release(name);
     }

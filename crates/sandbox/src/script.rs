@@ -218,6 +218,23 @@ impl Step {
         })
     }
 
+    /// The same for a step of an introspection, which rotates nothing.
+    ///
+    /// # Errors
+    /// One sentence that says what to write instead.
+    pub fn validate_introspection(&self) -> Result<(), String> {
+        if self.rotate.is_some() {
+            return Err("an introspection never rotates: leave `rotate` out".into());
+        }
+        match &self.answer {
+            Answer::Pair(_) | Answer::Malformed(_) => {
+                Err("an introspection never answers with a pair: write `normal`, `status`, `error` or `custom`".into())
+            }
+            Answer::AnswerLost => Err("an introspection uses up nothing: write `request_lost`".into()),
+            _ => self.validate(),
+        }
+    }
+
     /// Checks what the types alone do not say.
     ///
     /// # Errors

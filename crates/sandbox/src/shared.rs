@@ -12,7 +12,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::{
-    authority::{Authority, ExchangeId, ExchangeRecord, TokenRequest},
+    authority::{Authority, Credentials, ExchangeId, ExchangeRecord, TokenRequest},
     script::{ANY, Reply, Scripts, Step, Wait},
 };
 
@@ -35,6 +35,8 @@ pub(crate) struct Shared {
 pub(crate) struct State {
     pub(crate) authority: Authority,
     pub(crate) scripts: Scripts,
+    /// Those of introspections.
+    pub(crate) introspections: Scripts,
     /// How often each connection's held exchanges were released.
     releases: BTreeMap<String, u64>,
 }
@@ -43,13 +45,23 @@ pub(crate) struct State {
 struct Begun {
     id: ExchangeId,
     step: Step,
+    held: Held,
+}
+
+/// Whose release ends a hold: the next one after those that were counted.
+struct Held {
     name: String,
     releases: u64,
 }
 
 impl Shared {
     pub(crate) fn new(authority: Authority, observer: Option<Observer>) -> Self {
-        let state = State { authority, scripts: Scripts::default(), releases: BTreeMap::new() };
+        let state = State {
+            authority,
+            scripts: Scripts::default(),
+            introspections: Scripts::default(),
+            releases: BTreeMap::new(),
+        };
         Self {
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -123,14 +135,14 @@ impl Shared {
     /// One exchange from begin to finish. Whoever calls must let it run to its end, client or not.
     pub(crate) async fn exchange(&self, request: TokenRequest) -> Reply {
         let mut begun = self.begin(request);
-        self.wait(begun.step.before, &begun).await;
+        self.wait(begun.step.before, &begun.held).await;
         let judged = begun.step.rotates().then(|| {
             self.change(|state, now| {
-                begun.releases = state.released(&begun.name);
+                begun.held.releases = state.released(&begun.held.name);
                 state.authority.rotate(now, begun.id)
             })
         });
-        self.wait(begun.step.after, &begun).await;
+        self.wait(begun.step.after, &begun.held).await;
         let reply = begun.step.reply(judged.as_ref(), Timestamp::now());
         let record = self.change(|state, now| {
             state.authority.finish(now, begun.id, reply.delivery());
@@ -147,19 +159,29 @@ impl Shared {
             let id = state.authority.begin(now, request);
             let name = state.authority.exchange(id).and_then(|record| record.connection.clone());
             let step = state.scripts.next(name.as_deref());
-            let name = name.unwrap_or_else(|| ANY.to_owned());
-            let releases = state.released(&name);
-            Begun { id, step, name, releases }
+            Begun { id, step, held: state.held(name) }
         })
     }
 
-    async fn wait(&self, wait: Option<Wait>, begun: &Begun) {
+    /// Answers a question about a token. It changes nothing, so a client that hangs up ends it.
+    pub(crate) async fn introspect(&self, credentials: &Credentials, token: &str) -> Reply {
+        let (step, held) = self.change(|state, _| {
+            let name = state.authority.note_introspection(token);
+            (state.introspections.next(name.as_deref()), state.held(name))
+        });
+        self.wait(step.before, &held).await;
+        let truth = self.read(|state| state.authority.introspect(self.now(), credentials, token));
+        self.wait(step.after, &held).await;
+        step.introspection_reply(truth, Timestamp::now())
+    }
+
+    async fn wait(&self, wait: Option<Wait>, held: &Held) {
         match wait {
             None => {}
             Some(Wait::For(delay)) => tokio::time::sleep(delay).await,
             Some(Wait::Hold) => {
                 let mut changes = self.version.subscribe();
-                while self.read(|state| state.released(&begun.name)) <= begun.releases {
+                while self.read(|state| state.released(&held.name)) <= held.releases {
                     // The sender lives as long as `self`, so this ends with a change only.
                     if changes.changed().await.is_err() {
                         return;
@@ -171,6 +193,12 @@ impl Shared {
 }
 
 impl State {
+    fn held(&self, connection: Option<String>) -> Held {
+        let name = connection.unwrap_or_else(|| ANY.to_owned());
+        let releases = self.released(&name);
+        Held { name, releases }
+    }
+
     fn released(&self, name: &str) -> u64 {
         self.releases.get(name).copied().unwrap_or_default()
     }

@@ -176,3 +176,52 @@ async fn errors_say_what_to_write_instead() {
     let paths = control.get("/").await;
     assert!(paths["paths"].as_array().unwrap().len() > 10);
 }
+
+#[tokio::test]
+async fn introspection_fails_lies_and_is_silent_as_scripted_and_uses_up_nothing() {
+    let sandbox = sandbox();
+    let (client, control) = (client(&sandbox), Control::of(&sandbox));
+    let token = sandbox.consent("acme");
+    let ask = async || {
+        let question = client.post(sandbox.introspection_url()).basic_auth("sandbox-client", Some("sandbox-secret"));
+        question.form(&[("token", token.as_str())]).send().await
+    };
+    let path = "/connections/acme/introspection-script";
+    let steps = json!([
+        {"answer": {"status": {"status": 503}}},
+        {"answer": {"custom": {"status": 200, "body": "{\"active\": false}"}}},
+        {"answer": "request_lost"},
+    ]);
+    control.done(Method::POST, path, &steps).await;
+    assert_eq!(control.get("/connections/acme").await["introspection_script"]["steps"].as_array().unwrap().len(), 3);
+
+    assert_eq!(ask().await.unwrap().status().as_u16(), 503);
+    assert_eq!(read(ask().await.unwrap()).await, (200, json!({"active": false})), "a lie");
+    ask().await.unwrap_err();
+    assert_eq!(read(ask().await.unwrap()).await, (200, json!({"active": true})), "the script has ended");
+
+    control.done(Method::POST, path, json!({"repeat": {"answer": {"error": {"code": "invalid_client"}}}})).await;
+    assert_eq!(ask().await.unwrap().status().as_u16(), 401);
+    control.done(Method::DELETE, path, "").await;
+    control.done(Method::POST, path, json!({"before": "hold"})).await;
+    let held = ask();
+    let release = async {
+        sandbox.until(LONG, |authority| authority.counters("acme").introspections == 6).await.unwrap();
+        control.done(Method::POST, "/connections/acme/release", "").await;
+    };
+    assert_eq!(tokio::join!(held, release).0.unwrap().status().as_u16(), 200);
+    assert_eq!(sandbox.counters("acme").exchanges, 0);
+    assert_eq!(exchange(&client, &sandbox, &token).await.0, 200, "the token was not used");
+}
+
+#[tokio::test]
+async fn a_step_that_an_introspection_cannot_take_is_refused() {
+    let sandbox = sandbox();
+    let control = Control::of(&sandbox);
+    for step in [json!({"rotate": true}), json!({"answer": "answer_lost"}), json!({"answer": {"malformed": "empty"}})] {
+        let (status, value) =
+            control.send(Method::POST, "/connections/*/introspection-script", &step.to_string()).await;
+        assert_eq!(status, 400, "{step}");
+        assert!(text(&value, "error").starts_with("an introspection"), "{value}");
+    }
+}

@@ -186,6 +186,8 @@ pub struct Counters {
     pub families: u64,
     /// Families killed because a spent or expired token was presented.
     pub families_killed: u64,
+    /// Questions about its tokens, truthfully answered or not.
+    pub introspections: u64,
     /// When each exchange began, since the start of the server.
     #[serde(rename = "begins_ms", serialize_with = "duration::as_millis_list")]
     pub begins: Vec<Duration>,

@@ -9,19 +9,17 @@ use axum::{
     routing::{get, post, put},
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     Answer, Control,
-    problem::{Problem, checked_name, read},
+    problem::{Problem, checked_name, checked_script_name, read},
+    scripts,
 };
 use crate::{
     authority::{Authority, Lifetimes},
     duration,
-    script::{ANY, Step},
 };
-
-const STEP: &str = r#"a step like {"before": "2s", "rotate": true, "after": "hold", "answer": {"status": {"status": 503}}}, a list of steps, or {"repeat": STEP}; README.md has them all"#;
 
 pub(super) fn router() -> Router<Control> {
     Router::new()
@@ -30,10 +28,10 @@ pub(super) fn router() -> Router<Control> {
         .route("/connections/{name}/consent", post(consent))
         .route("/connections/{name}/revoke", post(revoke))
         .route("/connections/{name}/expire", post(expire))
-        .route("/connections/{name}/script", post(script).delete(clear_script))
         .route("/connections/{name}/release", post(release))
         .route("/connections/{name}/lifetimes", put(set_lifetimes))
         .route("/connections/{name}/wait", get(wait))
+        .merge(scripts::router())
 }
 
 async fn list(State(control): State<Control>) -> Answer {
@@ -56,6 +54,7 @@ async fn show(State(control): State<Control>, Path(name): Path<String>, Query(sh
             "counters": state.authority.counters(&name),
             "families": state.authority.families(&name),
             "script": state.scripts.pending(&name),
+            "introspection_script": state.introspections.pending(&name),
         });
         if show.tokens.as_deref() == Some("1")
             && let Some((refresh, access)) = state.authority.newest_tokens(&name)
@@ -127,46 +126,10 @@ async fn expire(State(control): State<Control>, Path(name): Path<String>) -> Ans
     })
 }
 
-async fn script(State(control): State<Control>, Path(name): Path<String>, body: String) -> Answer {
-    let name = checked_script_name(&name)?;
-    let value: Value = read(&body, STEP)?;
-    match value {
-        Value::Array(steps) => {
-            let steps = steps.into_iter().map(step).collect::<Result<Vec<Step>, Problem>>()?;
-            control.shared.change(|state, _| state.scripts.push(name, steps));
-        }
-        Value::Object(mut object) if object.contains_key("repeat") && object.len() == 1 => {
-            let step = step(object.remove("repeat").unwrap_or_default())?;
-            control.shared.change(|state, _| state.scripts.repeat(name, step));
-        }
-        other => {
-            let step = step(other)?;
-            control.shared.change(|state, _| state.scripts.push(name, [step]));
-        }
-    }
-    Ok(Json(json!({ "script": control.shared.read(|state| state.scripts.pending(name)) })))
-}
-
-fn step(value: Value) -> Result<Step, Problem> {
-    let step: Step = serde_json::from_value(value).map_err(|error| Problem::bad(error.to_string(), STEP))?;
-    step.validate().map_err(|error| Problem::bad(error, STEP))?;
-    Ok(step)
-}
-
-async fn clear_script(State(control): State<Control>, Path(name): Path<String>) -> Answer {
-    let name = checked_script_name(&name)?;
-    control.shared.change(|state, _| state.scripts.clear(name));
-    Ok(Json(json!({ "cleared": name })))
-}
-
 async fn release(State(control): State<Control>, Path(name): Path<String>) -> Answer {
     let name = checked_script_name(&name)?;
     control.shared.release(name);
     Ok(Json(json!({ "released": name })))
-}
-
-fn checked_script_name(name: &str) -> Result<&str, Problem> {
-    if name == ANY { Ok(name) } else { checked_name(name) }
 }
 
 #[derive(Deserialize)]

@@ -1,5 +1,6 @@
 //! Errors of the control path: JSON that says what was wrong and what to write instead.
 
+use crate::script::ANY;
 use axum::{
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Json, Response},
@@ -20,6 +21,8 @@ pub(super) const PATHS: &[&str] = &[
     "POST /connections/NAME/expire",
     "POST /connections/NAME/script",
     "DELETE /connections/NAME/script",
+    "POST /connections/NAME/introspection-script",
+    "DELETE /connections/NAME/introspection-script",
     "POST /connections/NAME/release",
     "PUT /connections/NAME/lifetimes",
     "GET /connections/NAME/wait",
@@ -95,6 +98,11 @@ pub(super) fn checked_name(name: &str) -> Result<&str, Problem> {
             "1 to 128 letters, digits, dots, underscores and hyphens",
         ))
     }
+}
+
+/// The name of a script: a connection's, or the one that holds for all.
+pub(super) fn checked_script_name(name: &str) -> Result<&str, Problem> {
+    if name == ANY { Ok(name) } else { checked_name(name) }
 }
 
 /// A client id: RFC 6749's VSCHAR.

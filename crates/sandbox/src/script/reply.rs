@@ -117,6 +117,16 @@ impl Step {
             }),
         }
     }
+
+    /// The reply to an introspection, given what is true about the token.
+    #[must_use]
+    pub fn introspection_reply(&self, truth: Result<bool, Refusal>, wall: Timestamp) -> Reply {
+        match (&self.answer, truth) {
+            (Answer::Normal, Ok(active)) => Reply::json(200, json!({ "active": active }).to_string().into_bytes()),
+            (Answer::Normal, Err(refusal)) => Reply::refusal(refusal),
+            _ => self.reply(None, wall),
+        }
+    }
 }
 
 fn coded(answer: &PairAnswer, pair: &Pair) -> Reply {
