@@ -46,6 +46,8 @@ pub mod token_secret {
     pub const TOKEN_TYPE: &str = "token_type";
     /// When the access token ends, RFC 3339 in UTC.
     pub const EXPIRES_AT: &str = "expires_at";
+    /// When the operator plans to refresh the token, RFC 3339 in UTC; absent while none is planned.
+    pub const REFRESH_AT: &str = "refresh_at";
     /// Successful refreshes of this connection so far.
     pub const ROTATION: &str = "rotation";
     /// One of [`crate::api::TokenState`].

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
+use super::schedule::refresh_due;
 use crate::{
     api::{TokenState, names},
     domain::{
@@ -34,7 +35,7 @@ pub fn desired(snapshot: &Snapshot, now: Timestamp) -> Option<Content> {
     let usable = kept.filter(|content| content.access.is_some()).map(|content| content.at(now));
     match &snapshot.grant {
         GrantSecret::NotOwned | GrantSecret::Unreadable(_) => None,
-        GrantSecret::Ours(grant) => Some(of_grant(&grant.value).at(now)),
+        GrantSecret::Ours(grant) => Some(of_grant(&grant.value, &snapshot.spec).at(now)),
         GrantSecret::Stale(_) => {
             Some(usable.unwrap_or_else(|| Content::without_token(TokenState::ReauthRequired, rotation)))
         }
@@ -69,13 +70,15 @@ pub fn news(snapshot: &Snapshot, now: Timestamp) -> Option<News> {
     Some(News { mark: content.mark(), is_fresh })
 }
 
-fn of_grant(grant: &Grant) -> Content {
+fn of_grant(grant: &Grant, spec: &ResolvedSpec) -> Content {
     let current = grant.current.as_ref();
     let access = current.and_then(|current| {
+        let due = refresh_due(&current.issue, spec.refresh_before, &spec.uid, grant.rotation);
         Some(Access {
             token: current.access.clone()?,
             token_type: current.issue.token_type.clone(),
             expires_at: whole_seconds(current.issue.expires_at()),
+            refresh_at: Some(whole_milliseconds(due)).filter(|_| !spec.suspend),
         })
     });
     let state = if current.is_none() && grant.last_rejection.is_some() {
@@ -89,6 +92,10 @@ fn of_grant(grant: &Grant) -> Content {
 /// Rounded down, so that no program trusts a token beyond its expiry.
 pub fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+fn whole_milliseconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
 }
 
 /// Whether the Secret is as it should be. Labels that others added are theirs.
@@ -107,8 +114,8 @@ pub fn is_intact(published: &Published, desired: &Content, spec: &ResolvedSpec) 
 pub fn written(desired: &Content, spec: &ResolvedSpec) -> Fingerprint {
     let Content { access, rotation, state } = desired;
     let (token, kind, end) = match access {
-        Some(access) => {
-            (access.token.fingerprint().to_string(), access.token_type.as_str(), access.expires_at.to_string())
+        Some(Access { token, token_type, expires_at, refresh_at }) => {
+            (token.fingerprint().to_string(), token_type.as_str(), format!("{expires_at} {refresh_at:?}"))
         }
         None => Default::default(),
     };

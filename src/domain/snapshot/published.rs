@@ -10,10 +10,11 @@ use crate::{
 };
 
 /// All keys that a token Secret may have.
-const KEYS: [&str; 5] = [
+const KEYS: [&str; 6] = [
     token_secret::ACCESS_TOKEN,
     token_secret::TOKEN_TYPE,
     token_secret::EXPIRES_AT,
+    token_secret::REFRESH_AT,
     token_secret::ROTATION,
     token_secret::STATE,
 ];
@@ -36,6 +37,8 @@ pub struct Access {
     pub token_type: String,
     /// When it ends, in whole seconds.
     pub expires_at: Timestamp,
+    /// When its refresh is planned, in milliseconds; retries do not change it. None while the connection is suspended.
+    pub refresh_at: Option<Timestamp>,
 }
 
 /// What was found in a token Secret of ours.
@@ -80,6 +83,9 @@ impl Content {
             put(token_secret::ACCESS_TOKEN, access.token.expose().to_owned());
             put(token_secret::TOKEN_TYPE, access.token_type.clone());
             put(token_secret::EXPIRES_AT, access.expires_at.to_string());
+            if let Some(refresh_at) = access.refresh_at {
+                put(token_secret::REFRESH_AT, refresh_at.to_string());
+            }
         }
         put(token_secret::ROTATION, self.rotation.to_string());
         put(token_secret::STATE, self.state.to_string());
@@ -107,11 +113,13 @@ impl Content {
         let mut text = |key: &str| data.remove(key).map(String::from_utf8).transpose().ok();
         let token = text(token_secret::ACCESS_TOKEN)?;
         let (token_type, expires_at) = (text(token_secret::TOKEN_TYPE)?, text(token_secret::EXPIRES_AT)?);
+        let refresh_at = text(token_secret::REFRESH_AT)?.map(|time| time.parse()).transpose().ok()?;
         let access = match (token, token_type, expires_at) {
             (Some(token), Some(token_type), Some(expires_at)) => {
-                Some(Access { token: AccessToken::new(token), token_type, expires_at: expires_at.parse().ok()? })
+                let (token, expires_at) = (AccessToken::new(token), expires_at.parse().ok()?);
+                Some(Access { token, token_type, expires_at, refresh_at })
             }
-            (None, None, None) => None,
+            (None, None, None) if refresh_at.is_none() => None,
             _ => return None,
         };
         let rotation = text(token_secret::ROTATION)??.parse().ok()?;

@@ -105,7 +105,8 @@ async fn a_grant_is_written_by_compare_and_swap_alone() {
 }
 
 fn ready(rotation: u64) -> Content {
-    let access = Access { token: AccessToken::new("access"), token_type: "Bearer".into(), expires_at: noon() };
+    let (expires_at, refresh_at) = (noon(), Some(noon()));
+    let access = Access { token: AccessToken::new("access"), token_type: "Bearer".into(), expires_at, refresh_at };
     Content { access: Some(access), rotation, state: TokenState::Ready }
 }
 

@@ -17,10 +17,11 @@ use super::{
     support::text::{leaks, parts},
 };
 
-const KEYS: [&str; 5] = [
+const KEYS: [&str; 6] = [
     token_secret::ACCESS_TOKEN,
     token_secret::TOKEN_TYPE,
     token_secret::EXPIRES_AT,
+    token_secret::REFRESH_AT,
     token_secret::ROTATION,
     token_secret::STATE,
 ];

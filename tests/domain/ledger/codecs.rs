@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::{
     random::arbitrary,
-    scenes::{PRODUCTION, Scene, UID, accepted, at, candidate, claim_of, current, known, secs},
+    scenes::{PRODUCTION, Scene, UID, accepted, at, candidate, claim_of, current, known, no_connection, secs},
 };
 
 fn whole() -> Grant {
@@ -150,7 +150,12 @@ fn nothing_that_holds_a_token_can_print_it() {
         crate::scenes::claimed(scene.grant(), pleo_operator::domain::ledger::grant::Which::Current, "x", at(0));
     let ending = crate::scenes::ending(crate::scenes::pair("8"), at(0), at(1));
     let content = Content {
-        access: Some(Access { token: AccessToken::new("access-9"), token_type: "Bearer".into(), expires_at: at(0) }),
+        access: Some(Access {
+            token: AccessToken::new("access-9"),
+            token_type: "Bearer".into(),
+            expires_at: at(0),
+            refresh_at: None,
+        }),
         rotation: 1,
         state: TokenState::Ready,
     };
@@ -175,7 +180,10 @@ fn nothing_that_holds_a_token_can_print_it() {
 fn what_pods_get_is_the_access_token_and_what_they_need_to_use_it() {
     let scene = Scene::living();
     let data = scene.content().encode();
-    assert_eq!(data.keys().collect::<Vec<_>>(), ["access_token", "expires_at", "rotation", "state", "token_type"]);
+    assert_eq!(
+        data.keys().collect::<Vec<_>>(),
+        ["access_token", "expires_at", "refresh_at", "rotation", "state", "token_type"]
+    );
     assert_eq!(data["access_token"], b"access-7", "exactly as received, no newline added");
     assert_eq!(data["expires_at"], b"2026-03-02T12:15:00Z");
     assert_eq!(
@@ -189,7 +197,10 @@ fn without_a_token_the_other_keys_go_with_it() {
     for state in [TokenState::Pending, TokenState::ReauthRequired] {
         let content = Content { access: None, rotation: 3, state };
         assert_eq!(content.encode().keys().collect::<Vec<_>>(), ["rotation", "state"]);
-        assert_eq!(content.absent_keys().collect::<Vec<_>>(), ["access_token", "token_type", "expires_at"]);
+        assert_eq!(
+            content.absent_keys().collect::<Vec<_>>(),
+            ["access_token", "token_type", "expires_at", "refresh_at"]
+        );
     }
 }
 
@@ -202,6 +213,25 @@ fn the_end_of_a_token_is_told_in_whole_seconds_and_never_too_late() {
     assert_eq!(scene.content().encode()["expires_at"], b"2026-03-02T12:15:00Z");
 }
 
+/// Programs hold their calls from then on. A retry moves nothing: it would be one more write.
+#[test]
+fn pods_learn_when_the_refresh_is_planned_and_nothing_while_it_is_not() {
+    let scene = Scene::living();
+    let planned = scene.content().access.clone().unwrap().refresh_at;
+    let due = scene.waits().until.unwrap();
+    assert_eq!(planned.unwrap().as_millisecond(), due.as_millisecond());
+
+    let mut suspended = scene.clone().with_spec(|spec| spec.suspend = true);
+    suspended.rest();
+    assert_eq!(suspended.content().encode().get("refresh_at"), None);
+
+    let mut failing = scene;
+    failing.go_to(due);
+    failing.exchange(no_connection());
+    assert_eq!(failing.content().access.clone().unwrap().refresh_at, planned);
+    assert_eq!(failing.done, ["send"], "no write for it");
+}
+
 fn read(data: Data) -> Option<Content> {
     Published::read(data, BTreeMap::new(), BTreeMap::new(), None).content
 }
@@ -212,6 +242,7 @@ fn a_token_secret_that_was_edited_beyond_recognition_says_nothing() {
     assert_eq!(read(content.encode()), Some(content.clone()));
     for (key, value) in [
         ("expires_at", &b"tomorrow"[..]),
+        ("refresh_at", b"soon"),
         ("rotation", b"seven"),
         ("rotation", b"-1"),
         ("rotation", b""),
@@ -224,7 +255,7 @@ fn a_token_secret_that_was_edited_beyond_recognition_says_nothing() {
         assert_eq!(read(data), None, "{key}");
         let mut data = content.encode();
         data.remove(key);
-        assert_eq!(read(data), None, "{key} is missing");
+        assert_eq!(read(data).is_some(), key == "refresh_at", "{key} is missing");
     }
     assert_eq!(read(Data::new()), None);
     let mut more = content.encode();
@@ -284,14 +315,20 @@ proptest! {
 
     #[test]
     fn every_content_is_read_back_as_it_was_written(
-        access in prop::option::of(("\\PC{0,40}", "[A-Za-z]{1,20}", -60_000_000_000_i64..200_000_000_000)),
+        access in prop::option::of((
+            "\\PC{0,40}",
+            "[A-Za-z]{1,20}",
+            -60_000_000_000_i64..200_000_000_000,
+            prop::option::of(-60_000_000_000_000_i64..200_000_000_000_000),
+        )),
         rotation: u64,
         state in prop::sample::select(TokenState::ALL),
     ) {
-        let access = access.map(|(token, token_type, seconds)| Access {
+        let access = access.map(|(token, token_type, end, due)| Access {
             token: AccessToken::new(token),
             token_type,
-            expires_at: jiff::Timestamp::from_second(seconds).unwrap(),
+            expires_at: jiff::Timestamp::from_second(end).unwrap(),
+            refresh_at: due.map(|due| jiff::Timestamp::from_millisecond(due).unwrap()),
         });
         let content = Content { access, rotation, state };
         prop_assert_eq!(read(content.encode()), Some(content));

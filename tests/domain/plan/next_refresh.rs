@@ -125,7 +125,9 @@ fn two_exchanges_are_kept_apart_whatever_is_asked() {
 
 #[test]
 fn a_suspended_connection_sends_nothing_and_marks_its_token_as_expired_when_it_is() {
-    let scene = Scene::living().with_spec(|spec| spec.suspend = true);
+    let mut scene = Scene::living().with_spec(|spec| spec.suspend = true);
+    scene.rest();
+    assert_eq!(std::mem::take(&mut scene.done), ["publish"], "no refresh is planned now");
     let wait = scene.waits();
     assert_eq!((wait.reason, wait.until), (WaitReason::Change, Some(at(900))));
     let mut expired = scene.at(900).with_spec(|spec| spec.refresh_request = Some("now!".into()));
