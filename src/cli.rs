@@ -56,7 +56,8 @@ pub struct RunArgs {
     /// How long to wait for a response of the token endpoint; 1s at least.
     #[arg(long, env = "PLEO_REQUEST_TIMEOUT", default_value = "60s", value_parser = at_least_a_second, value_name = "DURATION")]
     pub request_timeout: Duration,
-    /// Whether to ask a server's introspection endpoint (RFC 7662) about a token that may be used, before it is sent: auto or never.
+    /// Whether to ask a server's introspection endpoint (RFC 7662) about a token that may already have been used, before it is sent:
+    /// auto or never.
     #[arg(long, env = "PLEO_INTROSPECTION", value_enum, default_value_t = Introspection::Auto, value_name = "WHEN")]
     pub introspection: Introspection,
     /// How many connections are reconciled at once.

@@ -81,7 +81,7 @@
 //!
 //! ## What enforces the rules
 //!
-//! `kubectl pleo connect` sends one request of its own, for a code that it alone has; everything else goes through *Rotate*.
+//! `kubectl pleo connect` exchanges a code itself that it alone has; everything else goes through *Rotate*.
 //!
 //! A token cannot be printed ([`domain::token::Opaque`]) and is wiped when dropped. A used token cannot be sent: sending
 //! moves it ([`pleo::TokenRequest`]). An outcome must be handled ([`domain::failure::Outcome`]), and the result of an attempt

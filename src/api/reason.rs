@@ -168,7 +168,7 @@ impl Reason for ReadyReason {
 reasons! {
     /// Reasons of `ReauthRequired`.
     ReauthReason {
-        /// The server accepted the grant when it was last asked.
+        /// The server has not rejected the grant.
         GrantValid,
         /// No server has accepted or rejected the grant yet.
         NotTried,

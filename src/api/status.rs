@@ -42,7 +42,7 @@ pub struct PleoConnectionStatus {
     /// How the client authenticates to the server: Basic or Body, the one that worked last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_authentication: Option<String>,
-    /// While a user must authorize: the link to open in a browser. Anyone who has it can connect an account.
+    /// While a user must authorize, or may have to: the link to open in a browser. Anyone who has it can connect an account.
     #[serde(rename = "authorizationURL", default, skip_serializing_if = "Option::is_none")]
     pub authorization_url: Option<String>,
     /// The Secret that pods mount.

@@ -122,15 +122,20 @@ struct Secrets(Vec<Zeroizing<String>>);
 impl Secrets {
     fn of(exchange: &TokenRequest) -> Self {
         let client = exchange.client.secret.as_ref().map(ClientSecret::expose);
-        let all = [Some(exchange.presented.expose()), client].into_iter().flatten();
+        let verifier = match &exchange.presented {
+            AuthorizationGrant::Code { verifier, .. } => Some(verifier.expose()),
+            AuthorizationGrant::Refresh(_) => None,
+        };
+        let all = [Some(exchange.presented.expose()), client, verifier].into_iter().flatten();
         Self(all.map(|secret| Zeroizing::new(secret.to_owned())).collect())
     }
 
-    /// The failure with an unknown error code in words, where that is short and plain, and no part of a secret.
+    /// The failure with an unknown error code in words, where that is short and plain, and shares nothing with a secret.
     fn show_code(&self, failure: Failure) -> Failure {
         let is_unknown = matches!(failure.kind, FailureKind::UnknownRejection | FailureKind::OutcomeUnknown);
         let code = failure.code.as_ref().filter(|_| is_unknown).map(|code| code.expose().to_owned());
-        match code.filter(|code| is_code(code) && !self.0.iter().any(|secret| secret.contains(code.as_str()))) {
+        let echoes = |code: &str| self.0.iter().any(|secret| secret.contains(code) || code.contains(secret.as_str()));
+        match code.filter(|code| is_code(code) && !echoes(code)) {
             Some(code) => Failure { detail: format!("{} {code}", failure.detail), ..failure },
             None => failure,
         }

@@ -19,18 +19,19 @@ use super::{
     loopback::{self, Loopback},
 };
 use crate::{
-    api::names,
+    api::{PleoConnection, names},
     clock::{SystemClock, WallClock},
     cluster::inputs,
     domain::{
         failure::Outcome,
         ledger::{
+            authentication::{Experience, KnownMethod, Method},
             authorization::{AuthorizationLink, AuthorizationSession, SessionId},
             grant::{Grant, Which},
             known_token::Verdict,
             record,
         },
-        plan::authentication::{Methods, is_unauthenticated, methods},
+        plan::authentication::{Methods, is_unauthenticated, may_be_the_method, methods},
         spec::{AllowedServers, ResolvedSpec, Server},
         token::{
             AuthorizationCode, AuthorizationGrant, ClientCredentials, Fingerprint, LinkKey, RefreshToken, read_input,
@@ -74,7 +75,8 @@ pub async fn connect(cluster: &Cluster, args: &ConnectArgs) -> Result<String, Cl
     let code = port.wait(args.timeout, move |query| known.handle_callback(query)).await?.map_err(CliError::Message)?;
     let verifier = flow.known.link.verifier(&flow.known.session());
     let presented = AuthorizationGrant::Code { code, verifier, redirect_uri };
-    let token = exchange_code(&spec, server, client, presented).await?;
+    let known = method_that_works(&connection, &server, &client);
+    let token = exchange_code(&spec, server, client, presented, known).await?;
     store_token(cluster, &spec, &place, &token).await?;
     eprintln!("The new grant is in the cluster; waiting for the operator to take it.");
     follow(cluster, &args.name, &token.fingerprint()).await
@@ -142,7 +144,8 @@ impl Known {
             return (words::other_browser(), None);
         }
         if query.get("iss").is_some_and(|iss| !self.server.is_named(iss)) {
-            return (words::other_server(), None);
+            let why = "the response names another server (iss) than the one that was asked: nothing was changed. If it is yours, write its issuer into spec.server.issuer";
+            return (words::other_server(), Some(Err(why.to_owned())));
         }
         if let Some(error) = query.get("error") {
             let known = words::known_error(error);
@@ -168,15 +171,25 @@ fn open(address: &str) {
     }
 }
 
+/// What the operator found out, as the status has it.
+fn method_that_works(connection: &PleoConnection, server: &Server, client: &ClientCredentials) -> Option<KnownMethod> {
+    let works = connection.status.as_ref()?.client_authentication.as_deref()?;
+    let method = [Method::Basic, Method::Body].into_iter().find(|method| method.as_str() == works)?;
+    let (server, client_id) = (server.token_url.clone(), client.id_fingerprint());
+    Some(KnownMethod { server, client_id, method, experience: Experience::Works })
+}
+
 async fn exchange_code(
     spec: &ResolvedSpec,
     server: Server,
     client: ClientCredentials,
     presented: AuthorizationGrant,
+    known: Option<KnownMethod>,
 ) -> Result<RefreshToken, CliError> {
     let endpoint = HttpTokenEndpoint::new(Arc::new(SystemClock), RESPONSE_TIMEOUT);
-    let unknown = Grant::new(&spec.uid, 0);
-    let Methods { first, fallback, .. } = methods(spec.authentication, &client, &server.token_url, &unknown, false);
+    let grant = Grant { authentication: known, ..Grant::new(&spec.uid, 0) };
+    // As a probe: the client Secret may have changed since.
+    let Methods { first, fallback, standing } = methods(spec.authentication, &client, &server.token_url, &grant, true);
     let request = |method| TokenRequest {
         server: server.clone(),
         method,
@@ -186,7 +199,7 @@ async fn exchange_code(
     };
     let mut outcome = endpoint.exchange(request(first)).await;
     if let (Outcome::Failed(failure), Some(second)) = (&outcome, fallback)
-        && is_unauthenticated(failure, Which::Code)
+        && is_unauthenticated(failure, Which::Code, standing)
     {
         outcome = endpoint.exchange(request(second)).await;
     }
@@ -195,7 +208,12 @@ async fn exchange_code(
             CliError::Message("the server gave no refresh token: the client must be allowed to have one".to_owned())
         }),
         Outcome::Failed(failure) => {
-            Err(CliError::Message(format!("the authorization code could not be used: {}; try again", failure.detail)))
+            let hint = match may_be_the_method(&failure) {
+                true => "; if the server takes one authentication method only, name it in spec.client.authentication",
+                false => "",
+            };
+            let why = &failure.detail;
+            Err(CliError::Message(format!("the authorization code could not be used: {why}; try again{hint}")))
         }
     }
 }

@@ -295,6 +295,10 @@ fn accept_response(
     }
     // RFC 9207: an answer that has another server's name was meant for someone else.
     if query.get("iss").is_some_and(|iss| !server.is_named(iss)) {
+        warn!(
+            "a response for {}/{} names another server (iss): if it is yours, set spec.server.issuer",
+            spec.namespace, spec.name
+        );
         return Err(page(words::other_server()));
     }
     if let Some(error) = query.get("error") {

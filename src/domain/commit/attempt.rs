@@ -91,7 +91,8 @@ pub fn claim(grant: &Grant, rotation: &Rotation, id: AttemptId, now: Timestamp, 
         }
     }
     if let Some(attempts) = claimed.attempts_mut(rotation.which).filter(|_| rotation.resumes) {
-        *attempts = Attempts { outcome_unknown: attempts.outcome_unknown, ..Attempts::default() };
+        let Attempts { outcome_unknown, ref unknown_rejections, .. } = *attempts;
+        *attempts = Attempts { outcome_unknown, unknown_rejections: unknown_rejections.clone(), ..Attempts::default() };
     }
     if rotation.request.is_some() {
         claimed.handled_request.clone_from(&rotation.request);

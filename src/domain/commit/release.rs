@@ -10,15 +10,14 @@ use crate::domain::{
     ledger::{
         authorization::SessionEnd,
         grant::{FailureRecord, Grant, Rejection, RejectionReason, Which},
-        held::{Attempts, Halt, HaltReason, NextAttempt, Retry, UnknownRejections},
+        held::{Attempts, Halt, HaltReason, NextAttempt, Retry},
         known_token::{KnownToken, Verdict},
     },
-    plan::schedule::{MAX_BACKOFF, MAX_PROBE, backoff, probe_after},
-    token::ErrorCode,
+    plan::{
+        authentication::Standing,
+        schedule::{MAX_BACKOFF, MAX_PROBE, backoff, probe_after},
+    },
 };
-
-/// So many rejections in a row with one unknown code, and the token is believed to be rejected.
-const MOST_UNKNOWN_REJECTIONS: u32 = 3;
 
 /// What became of the grant.
 pub(super) enum Settled {
@@ -66,13 +65,8 @@ pub(super) fn release(grant: &mut Grant, attempt: &Attempt, failure: &Failure, a
             }
         }
         FailureKind::UnknownRejection => {
-            attempts.outcome_unknown = true;
-            let settle = pace.settle_time();
-            match attempt.terms.methods.is_proved && reject_unknown(attempts, failure) >= MOST_UNKNOWN_REJECTIONS {
-                true => halt(attempts, HaltReason::UnknownRejection, attempt, at, MAX_PROBE),
-                false => try_again(attempts, attempt, at, wait.max(asked_for).max(settle), settle),
-            }
-            if which == Which::Candidate {
+            rejected_by_unknown_code(attempts, attempt, failure, at, wait.max(asked_for).max(pace.settle_time()));
+            if which == Which::Candidate && attempt.terms.methods.standing == Standing::Proved {
                 grant.bind(which, &attempt.terms.client_id);
             }
         }
@@ -147,6 +141,24 @@ pub(super) fn try_again(attempts: &mut Attempts, attempt: &Attempt, at: Timestam
     }
 }
 
+/// The token may be meant, or the client: a user is asked once the same code came three times, and not before both methods were tried.
+fn rejected_by_unknown_code(
+    attempts: &mut Attempts,
+    attempt: &Attempt,
+    failure: &Failure,
+    at: Timestamp,
+    wait: Duration,
+) {
+    attempts.outcome_unknown = true;
+    if attempt.terms.methods.standing != Standing::Untried {
+        attempts.reject_unknown(failure.code.as_ref());
+    }
+    match attempts.is_rejected_by_unknown_code() {
+        true => halt(attempts, HaltReason::UnknownRejection, attempt, at, MAX_PROBE),
+        false => try_again(attempts, attempt, at, wait, attempt.terms.pace.settle_time()),
+    }
+}
+
 /// The client or the request is wrong. Whose fault that is may change without a trace, so the token is probed.
 fn misconfigured(attempts: &mut Attempts, whose: Misconfiguration, attempt: &Attempt, at: Timestamp, uid: &str) {
     let reason = match whose {
@@ -155,15 +167,6 @@ fn misconfigured(attempts: &mut Attempts, whose: Misconfiguration, attempt: &Att
     };
     let times = attempts.halt().filter(|halt| halt.reason == reason).map_or(0, |halt| halt.times);
     halt(attempts, reason, attempt, at, probe_after(times.saturating_add(1), uid));
-}
-
-/// Counts rejections with one code in a row.
-fn reject_unknown(attempts: &mut Attempts, failure: &Failure) -> u32 {
-    let Some(code) = failure.code.as_ref().map(ErrorCode::fingerprint) else { return 0 };
-    let before = attempts.unknown_rejections.as_ref().filter(|before| before.code == code);
-    let times = before.map_or(0, |before| before.times).saturating_add(1);
-    attempts.unknown_rejections = Some(UnknownRejections { code, times });
-    times
 }
 
 /// The token is not tried any more, but for a probe after this wait.

@@ -18,7 +18,11 @@ use crate::domain::{
         held::{AttemptId, Attempts, Issue, Pair, StoredToken},
         known_token::{KnownToken, Verdict},
     },
-    plan::{authentication::is_unauthenticated, decide::Rotation, schedule::backoff},
+    plan::{
+        authentication::{Standing, may_be_the_method},
+        decide::Rotation,
+        schedule::backoff,
+    },
     token::RefreshToken,
 };
 
@@ -93,11 +97,12 @@ pub fn reject_unsent(grant: &Grant, rotation: &Rotation, id: AttemptId, now: Tim
     }
 }
 
-/// The server did not authenticate the client, and there was no time for the other method: the next attempt begins with that.
+/// The server may not have authenticated the client, and the other method was not tried: the next attempt begins with that.
 fn note_rejected_method(grant: &mut Grant, attempt: &Attempt, ending: &AttemptResult) {
     let Outcome::Failed(failure) = &ending.outcome else { return };
     let Terms { methods, client_id, .. } = &attempt.terms;
-    if !methods.is_proved && !ending.fell_back && is_unauthenticated(failure, attempt.which) {
+    let is_in_question = methods.standing != Standing::Proved && !ending.fell_back;
+    if is_in_question && (may_be_the_method(failure) || failure.kind == FailureKind::UnknownRejection) {
         grant.authentication = Some(KnownMethod {
             server: attempt.server.clone(),
             client_id: client_id.clone(),

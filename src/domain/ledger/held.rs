@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{
     spec::TokenUrl,
     time::later,
-    token::{AccessToken, Fingerprint, RefreshToken},
+    token::{AccessToken, ErrorCode, Fingerprint, RefreshToken},
 };
 
 /// A refresh token, and what was tried with it.
@@ -80,13 +80,16 @@ pub struct Attempts {
     pub failing_since: Option<Timestamp>,
     /// A token request may have used it. Stays until a clean success.
     pub outcome_unknown: bool,
-    /// Rejections in a row with one error code that is not known.
+    /// Kept until a success, over refresh requests and other failures.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unknown_rejections: Option<UnknownRejections>,
     pub next: NextAttempt,
 }
 
-/// Rejections with an error code that is not known.
+/// So many rejections with one unknown code, and the token is believed to be rejected until it is accepted.
+const MOST_UNKNOWN_REJECTIONS: u32 = 3;
+
+/// Rejections with an error code that is not known, since the last success.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UnknownRejections {
@@ -108,6 +111,22 @@ pub enum NextAttempt {
 }
 
 impl Attempts {
+    /// Counts a rejection with an unknown code; other failures in between do not matter.
+    pub fn reject_unknown(&mut self, code: Option<&ErrorCode>) {
+        let Some(code) = code.map(ErrorCode::fingerprint) else { return };
+        let is_settled = self.is_rejected_by_unknown_code();
+        let before = self.unknown_rejections.as_ref().filter(|before| is_settled || before.code == code);
+        let times = before.map_or(0, |before| before.times).saturating_add(1);
+        self.unknown_rejections = Some(UnknownRejections { code, times });
+    }
+
+    /// Whether a user is asked for, though the token is still tried from time to time.
+    pub fn is_rejected_by_unknown_code(&self) -> bool {
+        let is_halted = self.halt().is_some_and(|halt| halt.reason == HaltReason::UnknownRejection);
+        let times = self.unknown_rejections.as_ref().map_or(0, |rejected| rejected.times);
+        is_halted || times >= MOST_UNKNOWN_REJECTIONS
+    }
+
     /// The wait after the last failure.
     pub fn retry(&self) -> Option<&Retry> {
         match &self.next {

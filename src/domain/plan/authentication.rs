@@ -20,17 +20,26 @@ pub struct Methods {
     pub first: Method,
     /// Used in a second request, if the first one certainly was not authenticated.
     pub fallback: Option<Method>,
-    /// The first one worked before, or there is no other: what the server says then is about the token.
-    pub is_proved: bool,
+    pub standing: Standing,
+}
+
+/// What is known of the first method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Standing {
+    Untried,
+    /// It was not tried yet, or not since the other one was rejected.
+    OtherRejected,
+    /// It worked before, or there is no other: what the server says then is about the token.
+    Proved,
 }
 
 impl Methods {
-    fn unproved(first: Method) -> Self {
-        Self { first, fallback: Some(first.other()), is_proved: false }
+    fn unproved(first: Method, standing: Standing) -> Self {
+        Self { first, fallback: Some(first.other()), standing }
     }
 
     fn only(first: Method) -> Self {
-        Self { first, fallback: None, is_proved: true }
+        Self { first, fallback: None, standing: Standing::Proved }
     }
 }
 
@@ -53,8 +62,8 @@ pub fn methods(
                 Methods { fallback: Some(method.other()), ..Methods::only(method) }
             }
             Some((method, Experience::Works)) => Methods::only(method),
-            Some((method, Experience::Rejected)) => Methods::unproved(method.other()),
-            None => Methods::unproved(Method::Basic),
+            Some((method, Experience::Rejected)) => Methods::unproved(method.other(), Standing::OtherRejected),
+            None => Methods::unproved(Method::Basic, Standing::Untried),
         },
     }
 }
@@ -81,26 +90,32 @@ fn experience(client: &ClientCredentials, server: &TokenUrl, grant: &Grant) -> O
     known.map(|known| (known.method, known.experience)).or(old)
 }
 
-/// Whether a response certainly means that the client was not authenticated, so that the token was not looked at. A code is sent
-/// again only where nothing else can be meant.
-pub fn is_unauthenticated(failure: &Failure, which: Which) -> bool {
-    let code = failure.code.as_ref().map(ErrorCode::expose);
-    match (failure.kind, which) {
-        (FailureKind::Misconfigured(Misconfiguration::Client), Which::Code) => {
-            matches!(code, None | Some("invalid_client"))
+/// Whether a response certainly means that the client was not authenticated, so that the token was not looked at and is sent again
+/// by the other method. A code, and a token beside a method that has worked, only where nothing else can be meant.
+pub fn is_unauthenticated(failure: &Failure, which: Which, standing: Standing) -> bool {
+    match (failure.kind, which, standing) {
+        (FailureKind::Misconfigured(Misconfiguration::Client), Which::Code, _)
+        | (FailureKind::Misconfigured(Misconfiguration::Client), _, Standing::Proved) => {
+            matches!(failure.code.as_ref().map(ErrorCode::expose), None | Some("invalid_client"))
         }
-        (FailureKind::Misconfigured(Misconfiguration::Client), Which::Candidate | Which::Current) => true,
-        (FailureKind::Misconfigured(Misconfiguration::Request), Which::Candidate | Which::Current) => {
-            code == Some("invalid_request")
+        (_, Which::Code, _) | (_, _, Standing::Proved) => false,
+        (_, Which::Candidate | Which::Current, Standing::Untried | Standing::OtherRejected) => {
+            may_be_the_method(failure)
         }
-        (FailureKind::Misconfigured(Misconfiguration::Request), Which::Code)
-        | (
-            FailureKind::NotSent
-            | FailureKind::Throttled
-            | FailureKind::OutcomeUnknown
-            | FailureKind::UnknownRejection
-            | FailureKind::Rejected(_),
-            _,
-        ) => false,
+    }
+}
+
+/// Whether the method may be why a request failed: until one has worked, the next attempt begins with the other.
+pub fn may_be_the_method(failure: &Failure) -> bool {
+    match failure.kind {
+        FailureKind::Misconfigured(Misconfiguration::Client) => true,
+        FailureKind::Misconfigured(Misconfiguration::Request) => {
+            failure.code.as_ref().map(ErrorCode::expose) == Some("invalid_request")
+        }
+        FailureKind::NotSent
+        | FailureKind::Throttled
+        | FailureKind::OutcomeUnknown
+        | FailureKind::UnknownRejection
+        | FailureKind::Rejected(_) => false,
     }
 }

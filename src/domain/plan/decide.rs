@@ -327,18 +327,17 @@ impl Look<'_> {
             }
         };
         let choice = self.choice(Which::Current, &refresh.attempts, due)?;
-        let until = self.waits_as_active(current);
+        let until = self.waits_for_answer(current);
         Some(Choice { at: choice.at.max(until.unwrap_or(Timestamp::MIN)), ..choice })
     }
 
-    /// A token in doubt that the server calls active is not sent yet.
-    fn waits_as_active(&self, current: &Pair) -> Option<Timestamp> {
-        match self.snapshot.local.introspected {
-            Some((Introspected::Active, ago)) if self.is_in_doubt(current) && !self.asked => {
-                introspection::wait_until(current, &self.snapshot.local, ago, self.now, self.pace)
-            }
-            Some(_) | None => None,
-        }
+    /// A token in doubt is not sent yet: the server calls it active, or is to be asked again.
+    fn waits_for_answer(&self, current: &Pair) -> Option<Timestamp> {
+        let (answer, ago) = self.snapshot.local.introspected?;
+        // A refresh request is not held up by a token that is active.
+        let waits = self.is_in_doubt(current) && !(self.asked && answer == Introspected::Active);
+        let until = introspection::wait_until(current, &self.snapshot.local, (answer, ago), self.now, self.pace);
+        until.filter(|_| waits)
     }
 
     fn is_in_doubt(&self, current: &Pair) -> bool {

@@ -78,9 +78,33 @@ pub fn is_in_doubt(
     may_be_used && client.secret.is_some() && experience(grant, url, client) == Some(Experience::Works)
 }
 
-/// Until when a token in doubt that was called active is not sent: its access token is still good, and a request that is in flight
-/// may still use it. None: it is to be sent now.
+/// Whether the token is to count as rejected: it was called inactive twice, a settle time apart. A server that fails may say so once
+/// of a good token.
+pub fn is_inactive(before: Option<(Introspected, Duration)>, answer: Introspected, pace: Pace) -> bool {
+    let was_inactive =
+        before.is_some_and(|(before, ago)| before == Introspected::Inactive && ago >= pace.settle_time());
+    answer == Introspected::Inactive && was_inactive
+}
+
+/// Until when a token in doubt is not sent after this answer: called active, because a request that is in flight may still use it, as
+/// long as its access token is good; called inactive, until the endpoint is asked again. None: the next step is due now.
 pub fn wait_until(
+    current: &Pair,
+    local: &LocalObservations,
+    (answer, asked_ago): (Introspected, Duration),
+    now: Timestamp,
+    pace: Pace,
+) -> Option<Timestamp> {
+    match answer {
+        Introspected::Active => wait_while_active(current, local, asked_ago, now, pace),
+        Introspected::Inactive => {
+            pace.settle_time().checked_sub(asked_ago).filter(|left| !left.is_zero()).map(|left| later(now, left))
+        }
+        Introspected::Refused | Introspected::NoAnswer => None,
+    }
+}
+
+fn wait_while_active(
     current: &Pair,
     local: &LocalObservations,
     asked_ago: Duration,

@@ -7,7 +7,7 @@ use crate::{
         finding::Finding,
         ledger::{
             grant::{Grant, Rejection},
-            held::{HaltReason, StoredToken},
+            held::StoredToken,
         },
         snapshot::{GrantSecret, InitialGrant, InitialToken, Sharing, Snapshot},
         spec::{ResolvedSpec, Server},
@@ -45,7 +45,7 @@ fn reauth_of_grant(grant: &Grant, snapshot: &Snapshot, news: bool) -> Finding<Re
     let is_rejected = |held: Option<&StoredToken>| held.is_some_and(is_rejected_by_unknown_code);
     let rejected_pair = is_rejected(grant.current.as_ref().map(|pair| &pair.refresh));
     if current.is_some_and(|(ownership, _)| ownership == Ownership::Ours) && !rejected_pair {
-        let message = "the server accepted the grant when it was last asked".to_owned();
+        let message = "the server has not rejected the grant".to_owned();
         return Finding { reason: ReauthReason::GrantValid, message };
     }
     let candidate = grant.candidate.as_ref();
@@ -81,7 +81,7 @@ fn reauth_of_grant(grant: &Grant, snapshot: &Snapshot, news: bool) -> Finding<Re
 
 /// Whether the server rejected it repeatedly with a code that is not known.
 fn is_rejected_by_unknown_code(held: &StoredToken) -> bool {
-    held.attempts.halt().is_some_and(|halt| halt.reason == HaltReason::UnknownRejection)
+    held.attempts.is_rejected_by_unknown_code()
 }
 
 fn unknown_rejection(snapshot: &Snapshot) -> Finding<ReauthReason> {

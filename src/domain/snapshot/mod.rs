@@ -224,6 +224,7 @@ impl GrantSecret {
 
 /// The token Secret.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[allow(clippy::large_enum_variant, reason = "one for each snapshot")]
 pub enum TokenSecret {
     /// There is none.
     Absent,

@@ -12,7 +12,7 @@ use crate::{
         ledger::grant::Grant,
         plan::{
             decide::Rotation,
-            introspection::{is_in_doubt, proved, wait_until},
+            introspection::{is_in_doubt, is_inactive, proved, wait_until},
         },
         snapshot::ClientSecretState,
         spec::{IntrospectionUrl, Server},
@@ -71,9 +71,12 @@ pub async fn before_sending(
     ) else {
         return Ok(None);
     };
-    match ask(ctx, server, url, client, &grant.value).await {
+    let before = snapshot.local.introspected;
+    let answer = ask(ctx, server, url, client, &grant.value).await;
+    match answer {
+        Introspected::Inactive if !is_inactive(before, answer, ctx.policy.pace) => Ok(Some(StepResult::Reobserve)),
         Introspected::Inactive => {
-            warn!("the server calls the refresh token inactive; it is not sent");
+            warn!("the server calls the refresh token inactive, twice now; it is not sent");
             let now = ctx.now();
             let id = ctx.memory.next_attempt(&ctx.policy.holder);
             let terms = ctx.terms(&snapshot.spec, server, client, &grant.value, rotation);
@@ -87,7 +90,7 @@ pub async fn before_sending(
             }
         }
         Introspected::Active if rotation.request.is_none() => {
-            let waits = wait_until(current, &snapshot.local, Duration::ZERO, ctx.now(), ctx.policy.pace);
+            let waits = wait_until(current, &snapshot.local, (answer, Duration::ZERO), ctx.now(), ctx.policy.pace);
             Ok(waits.map(|_| StepResult::Reobserve))
         }
         Introspected::Active | Introspected::Refused | Introspected::NoAnswer => Ok(None),

@@ -87,11 +87,11 @@ pub async fn rotate(ctx: Arc<Context>, job: Job) -> Result<Rotated, ReconcileErr
         let (server, client) = (job.server.clone(), job.client.clone());
         TokenRequest { server, method, client, presented, fence: fence.clone() }
     };
-    let Methods { first, fallback: second, .. } = attempt.terms.methods;
+    let Methods { first, fallback: second, standing } = attempt.terms.methods;
     let mut ending = send(&ctx, request(first, token), &sent_at).await;
     // The one exception to one request for each attempt: the server did not look at the token.
     if let (Outcome::Failed(failure), Some(second), Some(token)) = (&ending.outcome, second, fallback)
-        && is_unauthenticated(failure, attempt.which)
+        && is_unauthenticated(failure, attempt.which, standing)
         && fence.is_open()
     {
         info!(method = first.as_str(), "the server did not authenticate the client; trying the other method");

@@ -9,7 +9,7 @@ use pleo_operator::{
             authentication::{Experience, Method},
             grant::{Grant, Which},
         },
-        plan::authentication::{Methods, is_unauthenticated, methods, proved},
+        plan::authentication::{Methods, Standing, is_unauthenticated, methods, proved},
         token::ClientCredentials,
     },
 };
@@ -32,7 +32,8 @@ fn failure(outcome: Outcome) -> Failure {
 
 /// The grant after an attempt that authenticated so, in one request.
 fn after(grant: &Grant, method: Method, methods: Methods, outcome: Outcome) -> Grant {
-    let (stored, mut attempt) = claimed(grant, Which::Candidate, "here-1", at(0));
+    let id = format!("after {:?}", grant.last_failure.as_ref().map(|last| &last.attempt));
+    let (stored, mut attempt) = claimed(grant, Which::Candidate, &id, at(0));
     attempt.terms.methods = methods;
     let ending = AttemptResult { method, ..ending(outcome, at(0), at(1)) };
     written(settle(&stored, &attempt, &ending))
@@ -44,7 +45,7 @@ fn fresh() -> Grant {
 
 #[test]
 fn before_any_method_has_worked_basic_is_tried_and_then_body() {
-    let expected = Methods { first: Method::Basic, fallback: Some(Method::Body), is_proved: false };
+    let expected = Methods { first: Method::Basic, fallback: Some(Method::Body), standing: Standing::Untried };
     assert_eq!(auto(&Grant::new(UID, 0), false), expected);
     assert_eq!(auto(&fresh(), false), expected);
 }
@@ -53,12 +54,15 @@ fn before_any_method_has_worked_basic_is_tried_and_then_body() {
 fn the_method_that_worked_is_used_and_no_other() {
     for method in [Method::Basic, Method::Body] {
         let grant = after(&fresh(), method, auto(&fresh(), false), pair("1"));
-        let only = Methods { first: method, fallback: None, is_proved: true };
+        let only = Methods { first: method, fallback: None, standing: Standing::Proved };
         assert_eq!(auto(&grant, false), only);
         assert_eq!(proved(&client("acme-client"), &token_url(PRODUCTION), &grant), Some(method));
         let of_another = methods(Authentication::Auto, &client("another"), &token_url(PRODUCTION), &grant, false);
         let elsewhere = methods(Authentication::Auto, &client("acme-client"), &token_url(STAGING), &grant, false);
-        assert!(!of_another.is_proved && !elsewhere.is_proved, "each server and client shows for itself");
+        assert!(
+            [of_another, elsewhere].iter().all(|methods| methods.standing == Standing::Untried),
+            "each server and client shows for itself"
+        );
         let probe = Methods { fallback: Some(method.other()), ..only };
         assert_eq!(auto(&grant, true), probe, "the server calls the client invalid: the other is tried, too");
     }
@@ -69,7 +73,7 @@ fn the_method_that_worked_is_used_and_no_other() {
 fn a_pair_of_an_older_operator_proves_the_body() {
     let grant = Scene::living().grant().clone();
     assert_eq!(grant.authentication, None);
-    assert_eq!(auto(&grant, false), Methods { first: Method::Body, fallback: None, is_proved: true });
+    assert_eq!(auto(&grant, false), Methods { first: Method::Body, fallback: None, standing: Standing::Proved });
 }
 
 #[test]
@@ -77,7 +81,7 @@ fn what_the_spec_names_is_used_and_a_public_client_names_itself_in_the_body() {
     let url = token_url(PRODUCTION);
     for (wanted, method) in [(Authentication::Basic, Method::Basic), (Authentication::Body, Method::Body)] {
         let named = methods(wanted, &client("acme-client"), &url, &fresh(), true);
-        assert_eq!(named, Methods { first: method, fallback: None, is_proved: true });
+        assert_eq!(named, Methods { first: method, fallback: None, standing: Standing::Proved });
     }
     let public = ClientCredentials { id: "acme-client".into(), secret: None };
     for wanted in [Authentication::Auto, Authentication::Basic, Authentication::Body] {
@@ -110,9 +114,12 @@ fn only_a_certain_not_authenticated_leads_to_the_other_method() {
     ] {
         let failure = failure(outcome);
         for which in [Which::Candidate, Which::Current] {
-            assert_eq!(is_unauthenticated(&failure, which), with_token, "{failure:?}");
+            for standing in [Standing::Untried, Standing::OtherRejected] {
+                assert_eq!(is_unauthenticated(&failure, which, standing), with_token, "{failure:?}");
+            }
+            assert_eq!(is_unauthenticated(&failure, which, Standing::Proved), with_code, "a probe: {failure:?}");
         }
-        assert_eq!(is_unauthenticated(&failure, Which::Code), with_code, "{failure:?}");
+        assert_eq!(is_unauthenticated(&failure, Which::Code, Standing::Untried), with_code, "{failure:?}");
     }
 }
 
@@ -121,8 +128,43 @@ fn only_a_certain_not_authenticated_leads_to_the_other_method() {
 fn a_method_that_was_rejected_alone_is_not_the_first_next_time() {
     let grant = after(&fresh(), Method::Basic, auto(&fresh(), false), invalid_client());
     assert_eq!(grant.authentication.as_ref().unwrap().experience, Experience::Rejected);
-    assert_eq!(auto(&grant, false), Methods { first: Method::Body, fallback: Some(Method::Basic), is_proved: false });
+    assert_eq!(
+        auto(&grant, false),
+        Methods { first: Method::Body, fallback: Some(Method::Basic), standing: Standing::OtherRejected }
+    );
     assert_eq!(proved(&client("acme-client"), &token_url(PRODUCTION), &grant), None);
+}
+
+/// A server that takes one method only may say so in its own words: the next attempt begins with the other. That is no word about the
+/// token, so it does not bind it to the client, and asks for no user before both were tried.
+#[test]
+fn an_unknown_code_leads_to_the_other_method_in_the_next_attempt() {
+    let unknown = || reply(401, r#"{"error":"Unauthorized"}"#);
+    let mut grant = fresh();
+    for (first, times) in [(Method::Basic, None), (Method::Body, Some(1)), (Method::Basic, Some(2))] {
+        assert_eq!(auto(&grant, false).first, first);
+        let methods = auto(&grant, false);
+        grant = after(&grant, first, methods, unknown());
+        let attempts = &grant.candidate.as_ref().unwrap().attempts;
+        assert_eq!(attempts.unknown_rejections.as_ref().map(|rejected| rejected.times), times);
+        assert!(!attempts.is_rejected_by_unknown_code());
+    }
+    assert_eq!(grant.candidate.as_ref().unwrap().client_id, None);
+    let last = auto(&grant, false);
+    let halted = after(&grant, last.first, last, unknown()).candidate.unwrap().attempts;
+    assert!(halted.is_rejected_by_unknown_code() && halted.halt().is_some());
+}
+
+/// Only the next authorization can begin with the other method: a code is sent once.
+#[test]
+fn a_code_that_was_not_authenticated_decides_with_which_method_the_next_begins() {
+    let grant = fresh();
+    let (stored, mut attempt) = claimed(&grant, Which::Candidate, "here-1", at(0));
+    attempt.which = Which::Code;
+    attempt.terms.methods = auto(&grant, false);
+    let answer = reply(400, r#"{"error":"invalid_request"}"#);
+    let ending = AttemptResult { method: Method::Basic, ..ending(answer, at(0), at(1)) };
+    assert_eq!(auto(&written(settle(&stored, &attempt, &ending)), false).first, Method::Body);
 }
 
 /// Doubt keeps its method; and a rejected token says nothing of the method.

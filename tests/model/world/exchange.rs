@@ -292,7 +292,9 @@ impl World {
         let Doing::Sent(job, sent) = &state.pods[pod].doing else { return };
         let (job, sent) = (job.clone(), *sent);
         let second = job.attempt.terms.methods.fallback.filter(|_| answer == Answer::Unauthenticated && !job.fell_back);
-        match second.filter(|_| is_unauthenticated(&unauthenticated(), job.attempt.which)) {
+        match second
+            .filter(|_| is_unauthenticated(&unauthenticated(), job.attempt.which, job.attempt.terms.methods.standing))
+        {
             Some(method) => {
                 state.keep_books(|books| books.settle(job.name, Known::May));
                 state.keep_books(|books| books.mark(Mark::FellBack));

@@ -65,6 +65,14 @@ async fn an_unknown_code_asks_for_a_user_and_keeps_the_token() {
     assert!((11..=17).contains(&(world.pleo.exchanged() - before)), "{} in 12 h", world.pleo.exchanged() - before);
     assert!(asked(&world));
 
+    // Neither a refresh request nor an outage is a word for the token.
+    world.request_refresh("acme", "try").await;
+    world.pleo.script("acme", [Step::error("invalid_refresh_token"), Step::status(503)]);
+    for _ in 0..100 {
+        sleep(minutes(1)).await;
+        assert!(asked(&world));
+    }
+
     world.pleo.behave("acme");
     world.request_refresh("acme", "now").await;
     sleep(seconds(40)).await;

@@ -40,7 +40,7 @@ async fn an_endpoint_is_proved_once_for_each_authorization() {
 async fn a_used_token_is_reported_lost_and_never_presented() {
     let (world, _process) = World::with_acme(minutes(15)).await;
     after(&world, Step::answer_lost()).await;
-    assert_eq!(answers(&world), [Active, Inactive]);
+    assert_eq!(answers(&world), [Active, Inactive, Inactive]);
     let counters = world.pleo.counters("acme");
     assert_eq!((counters.resent, counters.replays, counters.families_killed), (0, 0, 0));
     assert_eq!(world.condition("acme", "ReauthRequired"), "True RotationLost");
@@ -64,6 +64,20 @@ async fn a_token_that_is_still_active_waits_while_its_access_token_is_good_and_h
     assert!(world.is_ready("acme") && world.token_works("acme"));
     assert!(answers(&world).iter().all(|answer| *answer == Active));
     assert!((5..=8).contains(&answers(&world).len()), "{:?}", answers(&world));
+}
+
+/// I9: what fails may call a good token inactive. It is asked twice, a settle time apart.
+#[tokio::test(start_paused = true)]
+async fn one_wrong_answer_of_a_proved_endpoint_ends_no_authorization() {
+    let (world, _process) = World::with_acme(minutes(15)).await;
+    world.pleo.set_introspection(Introspection::AlwaysInactive);
+    world.pleo.script("acme", [Step::status(503)]);
+    world.next_exchange("acme", minutes(15)).await;
+    world.until_within(minutes(2), "it is asked", |world| answers(world).last() == Some(&Inactive)).await;
+    world.pleo.set_introspection(Introspection::Truthful);
+    sleep(minutes(10)).await;
+    assert!(world.is_ready("acme") && world.token_works("acme"));
+    assert_eq!(answers(&world)[..3], [Active, Inactive, Active]);
 }
 
 /// RFC 7662 section 2.2: a server may call every token inactive for a client that may not ask. It is not believed.
