@@ -140,6 +140,8 @@ attacks! {
     a_code_with_markup_is_not_shown: refuses(r#"{"error":"<b>invalid</b>"}"#) => Coded("the server answered 400");
     a_code_that_is_a_part_of_the_token_is_not_shown: refuses(r#"{"error":"spent0f3a"}"#)
         => Coded("the server answered 400");
+    a_code_that_has_the_token_in_it_is_not_shown: refuses(r#"{"error":"used-refresh0spent0f3a9c1"}"#)
+        => Coded("the server answered 400");
     a_code_that_is_a_part_of_the_client_secret_is_not_shown: refuses(r#"{"error":"secret0d27"}"#)
         => Coded("the server answered 400");
     a_letter_of_another_encoding_beside_a_refusal_changes_nothing:
