@@ -22,6 +22,7 @@ pub mod finding;
 pub mod introspection;
 pub mod ledger;
 pub mod plan;
+pub mod proxy;
 pub mod report;
 pub mod snapshot;
 pub mod spec;

@@ -108,8 +108,8 @@ impl Content {
         KEYS.into_iter().filter(move |key| !present.contains_key(*key))
     }
 
-    /// From the data of a Secret; none if it is not what [`Content::encode`] writes.
-    fn decode(mut data: Data) -> Option<Self> {
+    /// From the data of a Secret, or the files of a mounted one; none if it is not what [`Content::encode`] writes.
+    pub fn decode(mut data: Data) -> Option<Self> {
         let mut text = |key: &str| data.remove(key).map(String::from_utf8).transpose().ok();
         let token = text(token_secret::ACCESS_TOKEN)?;
         let (token_type, expires_at) = (text(token_secret::TOKEN_TYPE)?, text(token_secret::EXPIRES_AT)?);

@@ -1,0 +1,118 @@
+//! What a 401 means. It is evidence, not proof: one endpoint that always answers 401 must neither hold up the others nor cause a
+//! refresh.
+
+use std::{collections::VecDeque, time::Duration};
+
+use jiff::Timestamp;
+
+use super::call::{Call, Unauthorized};
+use crate::domain::{time::between, token::Fingerprint};
+
+/// A success speaks for its token for this long.
+const SUCCESS_COUNTS_FOR: Duration = Duration::from_secs(5);
+/// How long a 401 that nothing explains waits for other evidence.
+const UNEXPLAINED: Duration = Duration::from_secs(2);
+/// How long after its planned refresh a rejected token is taken for refreshed.
+const DUE_FOR: Duration = Duration::from_secs(60);
+/// How long a route that answers 401 to two tokens is left alone.
+const LISTED_FOR: Duration = Duration::from_secs(600);
+const MOST_ROUTES: usize = 64;
+
+/// What is to follow from a 401.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The client gets it: it is this endpoint's own.
+    Endpoint,
+    /// Not known before then.
+    Open(Duration),
+    /// The server does not accept the token any more.
+    Token(Certainty),
+}
+
+/// How much speaks against the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certainty {
+    /// It was due for a refresh.
+    Due,
+    Likely,
+}
+
+/// What was seen of the current token, and of endpoints.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    last_success: Option<Success>,
+    succeeded: VecDeque<Fingerprint>,
+    /// Since the last success.
+    unauthorized: VecDeque<Fingerprint>,
+    /// Answered 401 to two tokens: until when they are left alone.
+    listed: VecDeque<(Fingerprint, Duration)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Success {
+    sent_at: Duration,
+    at: Duration,
+}
+
+impl Evidence {
+    /// Another token: nothing is known of it.
+    pub fn forget_token(&mut self) {
+        let listed = std::mem::take(&mut self.listed);
+        *self = Self { listed, ..Self::default() };
+    }
+
+    /// The current token was accepted.
+    pub fn accepted(&mut self, call: &Call, at: Duration) {
+        self.last_success = Some(Success { sent_at: call.sent_at, at });
+        self.unauthorized.clear();
+        push(&mut self.succeeded, call.route.clone());
+    }
+
+    /// A 401 to the current token.
+    pub fn unauthorized(&mut self, call: &Call) {
+        push(&mut self.unauthorized, call.route.clone());
+    }
+
+    /// A route that answers 401 to two tokens rejects the client, not the token.
+    pub fn list(&mut self, route: &Fingerprint, now: Duration) {
+        self.listed.retain(|(other, _)| other != route);
+        self.listed.push_back((route.clone(), now.saturating_add(LISTED_FOR)));
+        if self.listed.len() > MOST_ROUTES {
+            self.listed.pop_front();
+        }
+    }
+
+    /// What a 401 to the current token means. `due`: when its refresh was planned, unless it was accepted since.
+    pub fn judge(&self, call: &Call, unauthorized: &Unauthorized, due: Option<Timestamp>, now: Duration) -> Verdict {
+        if self.listed.iter().any(|(route, until)| *route == call.route && now < *until) {
+            return Verdict::Endpoint;
+        }
+        if due.is_some_and(|due| due <= unauthorized.at.wall && between(due, unauthorized.at.wall) < DUE_FOR) {
+            return Verdict::Token(Certainty::Due);
+        }
+        let at = unauthorized.at.elapsed;
+        if self.last_success.is_some_and(|success| success.sent_at > at) {
+            return Verdict::Endpoint;
+        }
+        let recent = self.last_success.is_some_and(|success| at < success.at.saturating_add(SUCCESS_COUNTS_FOR));
+        let others_too = self.unauthorized.iter().any(|route| *route != call.route);
+        if self.succeeded.contains(&call.route) || others_too || unauthorized.is_explicit && !recent {
+            return Verdict::Token(Certainty::Likely);
+        }
+        let until = at.saturating_add(UNEXPLAINED);
+        match (now < until, recent) {
+            (true, _) => Verdict::Open(until),
+            (false, true) => Verdict::Endpoint,
+            (false, false) => Verdict::Token(Certainty::Likely),
+        }
+    }
+}
+
+fn push(routes: &mut VecDeque<Fingerprint>, route: Fingerprint) {
+    if !routes.contains(&route) {
+        routes.push_back(route);
+    }
+    if routes.len() > MOST_ROUTES {
+        routes.pop_front();
+    }
+}

@@ -1,0 +1,383 @@
+//! The gate: whether a call may leave now, and with which token. A value; the proxy asks it under a lock, reports what came back, and
+//! asks again after every change and at the instants that it names.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::{
+    call::{Answer, Call, CallId, Moment, Unauthorized},
+    evidence::{Certainty, Evidence, Verdict},
+    step::{News, State, Step, Unavailable},
+};
+use crate::{
+    api::TokenState,
+    domain::{
+        snapshot::published::{Access, Content},
+        time::{between, earlier, later},
+        token::Fingerprint,
+    },
+};
+
+/// Calls wait from so long before a planned refresh,
+const EARLY: Duration = Duration::from_millis(250);
+/// until so long after it; then one of them tries the old token.
+const WINDOW: Duration = Duration::from_secs(3);
+/// A token that ended longer ago is not sent; until then, clocks may differ.
+const EXPIRY_TOLERANCE: Duration = Duration::from_secs(10);
+/// How long a folder that cannot be read is no news.
+const UNREADABLE: Duration = Duration::from_secs(2);
+/// How long a probe may take.
+const PROBE: Duration = Duration::from_secs(5);
+/// The wait between two probes of a rejected token, at first and at most.
+const FIRST_PROBE: Duration = Duration::from_secs(15);
+const MAX_PROBE: Duration = Duration::from_secs(120);
+/// However long there has been trouble, a call waits this long.
+const SHORTEST_HOLD: Duration = Duration::from_secs(1);
+/// Each time with another token.
+const MOST_SENDS: usize = 3;
+/// A rejected token is reported once it was rejected for this long.
+const REPORT_AFTER: Duration = Duration::from_secs(3);
+
+/// What is believed of the current token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Health {
+    Good,
+    /// It was accepted after its refresh was planned: nothing is due until the next token.
+    Checked,
+    Probing {
+        by: CallId,
+        since: Duration,
+        /// The token was rejected before; none: its refresh was due.
+        rejected: Option<Rejection>,
+    },
+    Rejected(Rejection),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Rejection {
+    since: Duration,
+    probe_at: Duration,
+    /// The wait before the probe after that.
+    pause: Duration,
+}
+
+/// The whole state.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    max_hold: Duration,
+    content: Option<Content>,
+    fingerprint: Option<Fingerprint>,
+    unreadable_since: Option<Duration>,
+    /// The token had ended when it was first seen: a clock is wrong.
+    ignores_expiry: bool,
+    health: Health,
+    evidence: Evidence,
+    trouble_since: Option<Duration>,
+    /// Calls that wait, and could be a probe of the current token.
+    probers: BTreeSet<CallId>,
+}
+
+impl Gate {
+    /// Nothing was read yet. No call waits for longer than `max_hold`.
+    pub fn new(max_hold: Duration) -> Self {
+        Self {
+            max_hold,
+            content: None,
+            fingerprint: None,
+            unreadable_since: Some(Duration::ZERO),
+            ignores_expiry: false,
+            health: Health::Good,
+            evidence: Evidence::default(),
+            trouble_since: None,
+            probers: BTreeSet::new(),
+        }
+    }
+
+    /// Takes in what the folder holds; none: it could not be read.
+    pub fn look(&mut self, content: Option<Content>, now: Moment) -> News {
+        let Some(content) = content else {
+            self.unreadable_since.get_or_insert(now.elapsed);
+            return News::None;
+        };
+        let was_readable = self.unreadable_since.take().is_none();
+        if was_readable && self.content.as_ref() == Some(&content) {
+            return News::None;
+        }
+        let fingerprint = content.access.as_ref().map(|access| access.token.fingerprint());
+        let is_new = fingerprint != self.fingerprint;
+        let has_ended = content.access.as_ref().is_some_and(|access| access.expires_at <= now.wall);
+        if is_new {
+            self.health = Health::Good;
+            self.evidence.forget_token();
+            self.ignores_expiry = has_ended && content.state == TokenState::Ready;
+        }
+        self.content = Some(content);
+        self.fingerprint = fingerprint;
+        if is_new && self.ignores_expiry { News::WrongClock } else { News::Changed }
+    }
+
+    /// Why calls wait at this moment, if they do.
+    pub fn state(&self, now: Moment) -> State {
+        let unreadable = self.unreadable_since.is_some_and(|since| since.saturating_add(UNREADABLE) <= now.elapsed);
+        let Some(content) = self.content.as_ref().filter(|_| !unreadable) else { return State::Pending };
+        let access = match (content.state, &content.access) {
+            (TokenState::ReauthRequired, _) => return State::ReauthRequired,
+            (TokenState::Expired, _) => return State::Expired,
+            (TokenState::Pending, _) | (TokenState::Ready, None) => return State::Pending,
+            (TokenState::Ready, Some(access)) => access,
+        };
+        if !self.ignores_expiry && later(access.expires_at, EXPIRY_TOLERANCE) <= now.wall {
+            return State::Expired;
+        }
+        match self.health {
+            Health::Rejected(_) => State::Rejected,
+            Health::Probing { .. } => State::Probing,
+            Health::Good if self.is_due(access, now) => State::RefreshDue,
+            Health::Good | Health::Checked => State::Ready,
+        }
+    }
+
+    /// From a little before the planned refresh to the end of the window; where calls wait, until one of them has tried the token.
+    fn is_due(&self, access: &Access, now: Moment) -> bool {
+        let Some(refresh_at) = access.refresh_at else { return false };
+        let is_over = later(refresh_at, WINDOW) <= now.wall;
+        earlier(refresh_at, EARLY) <= now.wall && (!is_over || !self.probers.is_empty())
+    }
+
+    /// What to do with this call now.
+    pub fn ask(&mut self, call: &mut Call, now: Moment) -> Step {
+        self.end_overdue_probe(now.elapsed);
+        if let Some(unauthorized) = call.unauthorized.clone() {
+            match self.judge(call, &unauthorized, now) {
+                Verdict::Endpoint => return self.pass_through(call),
+                Verdict::Open(until) => {
+                    let until = until.min(self.deadline(call, now));
+                    return if now.elapsed < until { Step::Wait(until) } else { self.pass_through(call) };
+                }
+                Verdict::Token(_) if call.is_replayable || self.state(now) == State::ReauthRequired => {}
+                Verdict::Token(_) => return self.unavailable(call, Unavailable::NotReplayable),
+            }
+        }
+        let state = self.note_trouble(now);
+        match (state, self.access()) {
+            (State::Ready, Some(_)) if self.has_tried(call) => self.pass_through(call),
+            (State::Ready, Some(access)) => {
+                self.note_window(&access, now);
+                self.send(call, access, now)
+            }
+            (State::ReauthRequired, _) => self.unavailable(call, Unavailable::ReauthRequired),
+            _ => self.hold(call, state, now),
+        }
+    }
+
+    fn hold(&mut self, call: &mut Call, state: State, now: Moment) -> Step {
+        let deadline = self.deadline(call, now);
+        let may_probe = call.is_replayable && !self.has_tried(call) && call.sent.len() < MOST_SENDS;
+        if may_probe && deadline > now.elapsed {
+            self.probers.insert(call.id);
+        }
+        let probe_at = self.probe_at(state, now);
+        let is_first = self.probers.first() == Some(&call.id);
+        if let (Some(at), Some(access)) = (probe_at, self.access().filter(|_| is_first))
+            && at <= now.elapsed
+        {
+            let rejected = match self.health {
+                Health::Rejected(rejected) => Some(rejected),
+                Health::Good | Health::Checked | Health::Probing { .. } => None,
+            };
+            self.health = Health::Probing { by: call.id, since: now.elapsed, rejected };
+            return self.send(call, access, now);
+        }
+        if deadline <= now.elapsed {
+            return self.unavailable(
+                call,
+                match state {
+                    State::Pending | State::Ready => Unavailable::NotReady,
+                    State::Expired => Unavailable::TokenExpired,
+                    State::ReauthRequired => Unavailable::ReauthRequired,
+                    State::RefreshDue | State::Probing | State::Rejected => Unavailable::TokenRejected,
+                },
+            );
+        }
+        let next = probe_at.or(self.probe_ends_at()).filter(|at| now.elapsed < *at);
+        Step::Wait(next.map_or(deadline, |next| next.min(deadline)))
+    }
+
+    /// When one of those who wait tries the token.
+    fn probe_at(&self, state: State, now: Moment) -> Option<Duration> {
+        match (state, &self.health, self.content.as_ref()?.access.as_ref()?.refresh_at) {
+            (State::RefreshDue, _, Some(refresh_at)) => {
+                Some(now.elapsed.saturating_add(between(now.wall, later(refresh_at, WINDOW))))
+            }
+            (State::Rejected, Health::Rejected(rejected), _) => Some(rejected.probe_at),
+            _ => None,
+        }
+    }
+
+    fn probe_ends_at(&self) -> Option<Duration> {
+        match self.health {
+            Health::Probing { since, .. } => Some(since.saturating_add(PROBE)),
+            Health::Good | Health::Checked | Health::Rejected(_) => None,
+        }
+    }
+
+    /// What came back for a call that was sent. Whether calls that wait are to ask again.
+    pub fn answered(&mut self, call: &mut Call, answer: Answer, now: Moment) -> bool {
+        let token = call.sent.last();
+        let is_current = token.is_some() && token == self.fingerprint.as_ref();
+        match answer {
+            Answer::Success if is_current => self.evidence.accepted(call, now.elapsed),
+            Answer::Unauthorized { is_explicit } => {
+                let token = token.cloned();
+                call.unauthorized = token.map(|token| Unauthorized { token, at: now, is_explicit });
+                if is_current {
+                    self.evidence.unauthorized(call);
+                }
+                if call.sent.len() > 1 {
+                    self.evidence.list(&call.route, now.elapsed);
+                }
+            }
+            Answer::Success | Answer::Other => {}
+        }
+        self.end_probe(call.id, answer, now.elapsed) || answer == Answer::Success
+    }
+
+    /// The call is over, or its client is gone. Whether calls that wait are to ask again.
+    pub fn leave(&mut self, id: CallId, now: Moment) -> bool {
+        let waited = self.probers.remove(&id);
+        self.end_probe(id, Answer::Other, now.elapsed) || waited
+    }
+
+    fn end_probe(&mut self, id: CallId, answer: Answer, now: Duration) -> bool {
+        let Health::Probing { by, rejected, .. } = self.health else { return false };
+        if by != id {
+            return false;
+        }
+        self.health = match (answer, rejected) {
+            (Answer::Success, _) | (Answer::Other, None) => Health::Checked,
+            (Answer::Unauthorized { .. }, None) => Health::Rejected(Rejection::since(now, FIRST_PROBE)),
+            (Answer::Unauthorized { .. } | Answer::Other, Some(rejected)) => Health::Rejected(rejected.probed(now)),
+        };
+        true
+    }
+
+    fn end_overdue_probe(&mut self, now: Duration) {
+        if let Health::Probing { by, since, .. } = self.health
+            && since.saturating_add(PROBE) <= now
+        {
+            self.end_probe(by, Answer::Other, now);
+        }
+    }
+
+    fn judge(&mut self, call: &Call, unauthorized: &Unauthorized, now: Moment) -> Verdict {
+        // There is another token, or none: this one is not sent again.
+        if self.fingerprint.as_ref() != Some(&unauthorized.token) {
+            let is_over = call.sent.len() > 1;
+            return if is_over { Verdict::Endpoint } else { Verdict::Token(Certainty::Due) };
+        }
+        if call.sent.len() > 1 {
+            return Verdict::Endpoint;
+        }
+        match self.health {
+            Health::Rejected(_) | Health::Probing { .. } => return Verdict::Token(Certainty::Likely),
+            Health::Good | Health::Checked => {}
+        }
+        let due = self.access().and_then(|access| access.refresh_at).filter(|_| self.health == Health::Good);
+        let verdict = self.evidence.judge(call, unauthorized, due.map(|due| earlier(due, EARLY)), now.elapsed);
+        if let Verdict::Token(certainty) = verdict {
+            // Where it was due, a new token comes in a moment; else the next call may show that this was a mistake.
+            let first = match certainty {
+                Certainty::Due => WINDOW,
+                Certainty::Likely => Duration::ZERO,
+            };
+            self.health = Health::Rejected(Rejection::since(now.elapsed, first));
+        }
+        verdict
+    }
+
+    fn send(&mut self, call: &mut Call, access: Access, now: Moment) -> Step {
+        self.probers.remove(&call.id);
+        call.sent.extend(self.fingerprint.clone());
+        call.sent_at = now.elapsed;
+        call.unauthorized = None;
+        Step::Send(access)
+    }
+
+    fn pass_through(&mut self, call: &Call) -> Step {
+        self.probers.remove(&call.id);
+        Step::PassThrough
+    }
+
+    fn unavailable(&mut self, call: &Call, why: Unavailable) -> Step {
+        self.probers.remove(&call.id);
+        Step::Unavailable(why)
+    }
+
+    fn has_tried(&self, call: &Call) -> bool {
+        self.fingerprint.as_ref().is_some_and(|token| call.was_sent_with(token))
+    }
+
+    fn access(&self) -> Option<Access> {
+        self.content.as_ref()?.access.clone()
+    }
+
+    /// Once the window is over and no one waited, there is none until the next token.
+    fn note_window(&mut self, access: &Access, now: Moment) {
+        if access.refresh_at.is_some_and(|at| later(at, WINDOW) <= now.wall) && self.health == Health::Good {
+            self.health = Health::Checked;
+        }
+    }
+
+    /// Until when a call waits: for less, the longer there has been trouble.
+    fn deadline(&mut self, call: &mut Call, now: Moment) -> Duration {
+        let trouble = now.elapsed.saturating_sub(self.trouble_since.unwrap_or(now.elapsed));
+        let hold = self.max_hold.saturating_sub(trouble).max(SHORTEST_HOLD);
+        let hold = call.patience.map_or(hold, |patience| patience.min(hold));
+        *call.deadline.get_or_insert(now.elapsed.saturating_add(hold))
+    }
+
+    /// Notes since when calls wait. To be called often: at each look at the folder.
+    pub fn note_trouble(&mut self, now: Moment) -> State {
+        self.end_overdue_probe(now.elapsed);
+        let state = self.state(now);
+        match state {
+            State::Ready => self.trouble_since = None,
+            State::Pending
+            | State::RefreshDue
+            | State::Probing
+            | State::Rejected
+            | State::Expired
+            | State::ReauthRequired => {
+                self.trouble_since.get_or_insert(now.elapsed);
+            }
+        }
+        state
+    }
+
+    /// The token that is to be reported, with its rotation: it was rejected, and no other has come.
+    pub fn reportable(&self, now: Moment) -> Option<(&Access, u64)> {
+        let rejected = match &self.health {
+            Health::Rejected(rejected) | Health::Probing { rejected: Some(rejected), .. } => rejected,
+            Health::Good | Health::Checked | Health::Probing { rejected: None, .. } => return None,
+        };
+        let content = self.content.as_ref()?;
+        let is_due = rejected.since.saturating_add(REPORT_AFTER) <= now.elapsed;
+        content.access.as_ref().filter(|_| is_due).map(|access| (access, content.rotation))
+    }
+
+    /// What the folder holds, as far as it could be read.
+    pub fn content(&self) -> Option<&Content> {
+        self.content.as_ref()
+    }
+}
+
+impl Rejection {
+    fn since(now: Duration, first: Duration) -> Self {
+        Self { since: now, probe_at: now.saturating_add(first), pause: FIRST_PROBE }
+    }
+
+    /// The same after another probe.
+    fn probed(self, now: Duration) -> Self {
+        let pause = self.pause;
+        Self { probe_at: now.saturating_add(pause), pause: pause.saturating_mul(2).min(MAX_PROBE), ..self }
+    }
+}

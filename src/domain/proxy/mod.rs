@@ -1,0 +1,13 @@
+//! The rules of the proxy: whether a request to the API is sent, waits or is answered here, and what a 401 means.
+//!
+//! | file | answers |
+//! |---|---|
+//! | [`gate`] | may a request leave now, and with which token? |
+//! | [`step`] | what can it say? |
+//! | [`evidence`] | does a 401 mean that the token is rejected, or is it one endpoint's own? |
+//! | [`call`] | what is known of one request to the API |
+
+pub mod call;
+pub mod evidence;
+pub mod gate;
+pub mod step;
