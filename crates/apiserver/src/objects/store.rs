@@ -117,13 +117,17 @@ impl Store {
 
     /// etcd's compaction: what was watched up to an old version, or listed in part, must begin anew.
     pub fn compact(&mut self) {
-        self.forget(self.history.len());
+        // Whoever judges a run may still read what has happened.
+        self.expire(self.history.back().map(|youngest| youngest.version));
     }
 
     fn forget(&mut self, changes: usize) {
-        if let Some(youngest) = self.history.drain(..changes).next_back() {
-            self.compacted = youngest.version;
-        }
+        let youngest = self.history.drain(..changes).next_back();
+        self.expire(youngest.map(|youngest| youngest.version));
+    }
+
+    fn expire(&mut self, version: Option<u64>) {
+        self.compacted = self.compacted.max(version.unwrap_or_default());
         self.pages.retain(|_, page| page.version >= self.compacted);
     }
 
