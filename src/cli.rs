@@ -1,4 +1,4 @@
-//! The command line: every flag of `run` is an environment variable too.
+//! The command line: every flag is an environment variable too.
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -8,6 +8,7 @@ use url::Url;
 use crate::{
     api::GoDuration,
     domain::spec::AllowedServer,
+    proxy::config::{Listen, Origin},
     telemetry::logs::LogFormat,
     web::address::{PublicUrl, ReturnSite},
 };
@@ -26,6 +27,8 @@ pub struct Cli {
 pub enum Command {
     /// Run the operator. It finds its cluster like kubectl does (in-cluster, KUBECONFIG).
     Run(Box<RunArgs>),
+    /// Forward an application's calls to the API with the current token, beside it in its pod.
+    Proxy(Box<ProxyArgs>),
     /// Print the CustomResourceDefinition, for `kubectl apply -f -`.
     Crd,
     /// Print the version.
@@ -103,6 +106,44 @@ pub struct RunArgs {
     pub log_format: LogFormat,
 }
 
+/// Flags of `proxy`.
+#[derive(Debug, Args)]
+pub struct ProxyArgs {
+    /// The folder where the token Secret is mounted.
+    #[arg(long, env = "PLEO_TOKEN_DIR", default_value = "/var/run/pleo", value_name = "FOLDER")]
+    pub token_dir: PathBuf,
+    /// Where calls are taken, in plain HTTP: an address that only this pod reaches, or unix:PATH.
+    #[arg(long, env = "PLEO_LISTEN", default_value = "127.0.0.1:8089", value_name = "ADDRESS")]
+    pub listen: Listen,
+    /// The API that calls are forwarded to.
+    #[arg(long, env = "PLEO_UPSTREAM", default_value = "https://external.pleo.io", value_name = "URL")]
+    pub upstream: Origin,
+    /// A PEM file with certificates that are trusted for the API, beside the system's.
+    #[arg(long, env = "PLEO_UPSTREAM_CA_FILE", value_name = "FILE")]
+    pub upstream_ca_file: Option<PathBuf>,
+    /// Where /livez and /metrics are served.
+    #[arg(long, env = "PLEO_ADMIN_ADDRESS", value_parser = address, default_value = "0.0.0.0:8090", value_name = "ADDRESS")]
+    pub admin_address: SocketAddr,
+    /// How long a call waits for a token at most; 1s at least.
+    #[arg(long, env = "PLEO_MAX_HOLD", default_value = "30s", value_parser = at_least_a_second, value_name = "DURATION")]
+    pub max_hold: Duration,
+    /// A name that the Host header may have, beside those of the loopback address; repeat for several.
+    #[arg(long = "allow-host", env = "PLEO_ALLOW_HOST", value_delimiter = ',', value_parser = clap::builder::NonEmptyStringValueParser::new(), value_name = "HOST")]
+    pub allowed_hosts: Vec<String>,
+    /// Where users authorize again: named in the responses while they must.
+    #[arg(long, env = "PLEO_RECONNECT_URL", value_name = "URL")]
+    pub reconnect_url: Option<Url>,
+    /// The node's address, from the downward API: with --pod-ip, a pod that shares the node's network is refused.
+    #[arg(long, env = "PLEO_HOST_IP", value_name = "IP")]
+    pub host_ip: Option<String>,
+    /// The pod's address, from the downward API.
+    #[arg(long, env = "PLEO_POD_IP", value_name = "IP")]
+    pub pod_ip: Option<String>,
+    /// Format of the log; RUST_LOG selects what is logged.
+    #[arg(long, env = "PLEO_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+}
+
 /// When introspection endpoints are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Introspection {
@@ -166,7 +207,7 @@ pub fn parse() -> Result<Cli, Refused> {
             let help = "error: --notify-url is not a URL that can be notified: write https://host/path, or http within the cluster";
             Err(Refused::Usage(help.to_owned()))
         }
-        Command::Run(_) | Command::Crd | Command::Version => Ok(cli),
+        Command::Run(_) | Command::Proxy(_) | Command::Crd | Command::Version => Ok(cli),
     }
 }
 
@@ -174,7 +215,7 @@ fn refused(error: clap::Error) -> Refused {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Refused::Text(error.to_string()),
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            Refused::Usage("error: say what to do: run, crd or version (see --help)".to_owned())
+            Refused::Usage("error: say what to do: run, proxy, crd or version (see --help)".to_owned())
         }
         _ => {
             let text = error.to_string();

@@ -115,5 +115,6 @@ pub mod notify;
 pub mod operator;
 pub mod pleo;
 pub mod plugin;
+pub mod proxy;
 pub mod telemetry;
 pub mod web;

@@ -1,4 +1,4 @@
-//! The program: arguments to a running operator, and its exit status: 0 after SIGTERM, 2 for bad arguments, 1 otherwise, each
+//! The program: arguments to a running operator or proxy, and its exit status: 0 after SIGTERM, 2 for bad arguments, 1 otherwise, each
 //! with one line that says what to do.
 
 #![forbid(unsafe_code)]
@@ -18,19 +18,20 @@
     )
 )]
 
-use std::{collections::BTreeSet, io::Write, process::ExitCode, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io::Write, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use kube::CustomResourceExt;
 use pleo_operator::{
     api::PleoConnection,
-    cli::{self, Command, Introspection, Refused, RunArgs, WebhookUrl},
+    cli::{self, Command, Introspection, ProxyArgs, Refused, RunArgs, WebhookUrl},
     clock::{Clock, SystemClock},
     cluster::{Store, client, lease::LeaseConfig},
     domain::{ledger::grant::Holder, plan::schedule::Pace, spec::AllowedServers},
     notify::{KeyFile, Outbox, Patience, Webhook},
     operator::{context::Policy, run::Operator},
     pleo::HttpTokenEndpoint,
+    proxy::{self, config::Config, run::Proxy, server::Listener},
     telemetry::{admin, logs, metrics::Metrics},
     web::{self, authorize::Site},
 };
@@ -46,7 +47,8 @@ use uuid::Uuid;
 fn main() -> ExitCode {
     let done = match cli::parse() {
         Ok(cli) => match cli.command {
-            Command::Run(args) => run(*args),
+            Command::Run(args) => on_threads(serve(*args)),
+            Command::Proxy(args) => on_threads(proxy(*args)),
             Command::Crd => print_crd(),
             Command::Version => print(env!("CARGO_PKG_VERSION").to_owned() + "\n"),
         },
@@ -74,9 +76,9 @@ fn print_crd() -> anyhow::Result<()> {
     print(yaml)
 }
 
-fn run(args: RunArgs) -> anyhow::Result<()> {
+fn on_threads(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let runtime = Runtime::new().context("cannot start threads")?;
-    let done = runtime.block_on(serve(args));
+    let done = runtime.block_on(work);
     // A name that is being looked up for a webhook must not hold us up: all work is done.
     runtime.shutdown_background();
     done
@@ -107,6 +109,38 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
     if tokio::time::timeout(Duration::from_secs(2), notices).await.is_err() {
         tracing::warn!("notices that wait for the webhook are lost; the conditions and the alert tell the same");
     }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn proxy(args: ProxyArgs) -> anyhow::Result<()> {
+    logs::init(args.log_format);
+    anyhow::ensure!(
+        !proxy::run::is_shared_with_node(args.host_ip.as_deref(), args.pod_ip.as_deref(), &args.listen),
+        "the pod uses the node's network, so every pod of the node could call through the proxy: --listen unix:PATH"
+    );
+    let stop = stop_on_signal()?;
+    let read = |path: PathBuf| std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()));
+    let config = Config {
+        token_dir: args.token_dir,
+        upstream: args.upstream,
+        upstream_ca: args.upstream_ca_file.map(read).transpose()?,
+        max_hold: args.max_hold,
+        allowed_hosts: args.allowed_hosts,
+        reconnect_url: args.reconnect_url,
+    };
+    let (listen, upstream) = (args.listen, config.upstream.clone());
+    let listener = Listener::open(&listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}: choose another --listen"))?;
+    let address = listener.address(&listen)?;
+    let admin = admin::listen(args.admin_address)
+        .await
+        .with_context(|| format!("cannot listen on {}: choose another --admin-address", args.admin_address))?;
+    let proxy = Proxy::new(config, listener, &address, Arc::new(SystemClock)).context("cannot trust the API")?;
+    tokio::spawn(proxy::run::serve_admin(admin, proxy.metrics()));
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), address = %address, upstream = %upstream, "forwarding calls");
+    proxy.run(stop).await;
     tracing::info!("stopped");
     Ok(())
 }

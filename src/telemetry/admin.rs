@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::metrics::Metrics;
 
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The media type of what Prometheus reads.
+pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Opens the port.
 ///

@@ -48,6 +48,7 @@ impl Control {
             .route("/clients", get(clients))
             .route("/clients/{id}", put(set_client))
             .route("/exchanges", get(exchanges))
+            .route("/calls", get(calls))
             .route("/tokens", get(tokens))
             .route("/outage", post(begin_outage).delete(end_outage))
             .merge(connections::router())
@@ -101,6 +102,10 @@ async fn exchanges(State(control): State<Control>, Query(which): Query<Which>) -
         let exchanges: Vec<_> = state.authority.exchanges().iter().filter(wanted).collect();
         Ok(Json(json!({ "exchanges": exchanges, "malformed_requests": state.authority.malformed_requests() })))
     })
+}
+
+async fn calls(State(control): State<Control>) -> Answer {
+    control.shared.read(|state| Ok(Json(json!(state.calls))))
 }
 
 async fn tokens(State(control): State<Control>) -> Answer {

@@ -21,6 +21,9 @@ use thiserror::Error;
 /// A request may be this large.
 const MOST_BYTES: usize = 64 * 1024;
 
+/// So may a call be.
+const MOST_CALL_BYTES: usize = 8 * 1024 * 1024;
+
 /// The connection is to be cut instead of answered.
 #[derive(Debug, Error)]
 #[error("the connection is cut by a script")]
@@ -49,8 +52,9 @@ pub(crate) async fn handle(
         ("/oauth/token", _) => Ok(not_allowed("POST")),
         ("/v1/me", &Method::GET) => Ok(me(&shared, request.headers())),
         ("/v1/me", _) => Ok(not_allowed("GET")),
+        (path, _) if path.starts_with("/v1/calls/") => Ok(call(&shared, request).await),
         ("/oauth/authorize", _) => Ok(consent::authorize(&shared, origin, request).await),
-        _ => Ok(plain(404, "not_found", "There is POST /oauth/token, GET /oauth/authorize and GET /v1/me")),
+        _ => Ok(plain(404, "not_found", "There is POST /oauth/token, GET /oauth/authorize, GET /v1/me and anything on /v1/calls/ID")),
     }
 }
 
@@ -172,16 +176,39 @@ fn scheme<'a>(value: &'a str, name: &str) -> Option<&'a str> {
 }
 
 fn me(shared: &Shared, headers: &HeaderMap) -> Response<WireBody> {
+    match authorized(shared, headers) {
+        Ok(name) => json_response(200, &json!({ "connection": name })),
+        Err(challenge) => challenge,
+    }
+}
+
+/// A call with an id of its own, which is carried out once its body has arrived: that is counted.
+async fn call(shared: &Shared, request: Request<Incoming>) -> Response<WireBody> {
+    let id = request.uri().path().trim_start_matches("/v1/calls/").to_owned();
+    let name = match authorized(shared, request.headers()) {
+        Ok(name) => name,
+        Err(challenge) => {
+            shared.change(|state, _| state.calls.refused += 1);
+            return challenge;
+        }
+    };
+    let Ok(body) = Limited::new(request.into_body(), MOST_CALL_BYTES).collect().await else {
+        return plain(413, "too_large", "The body ended early, or is too large");
+    };
+    let bytes = body.to_bytes().len();
+    shared.change(|state, _| *state.calls.carried_out.entry(id).or_default() += 1);
+    json_response(200, &json!({ "connection": name, "bytes": bytes }))
+}
+
+/// The connection whose access token a call has.
+fn authorized(shared: &Shared, headers: &HeaderMap) -> Result<String, Response<WireBody>> {
     let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let Some(token) = value.and_then(|value| scheme(value, "bearer")) else {
-        return challenge("Bearer realm=\"pleo-sandbox\"");
+        return Err(challenge("Bearer realm=\"pleo-sandbox\""));
     };
     let now = shared.now();
     let name = shared.read(|state| state.authority.check_access(now, token).map(str::to_owned));
-    match name {
-        Ok(name) => json_response(200, &json!({ "connection": name })),
-        Err(_) => challenge("Bearer realm=\"pleo-sandbox\", error=\"invalid_token\""),
-    }
+    name.map_err(|_| challenge("Bearer realm=\"pleo-sandbox\", error=\"invalid_token\""))
 }
 
 fn challenge(challenge: &'static str) -> Response<WireBody> {

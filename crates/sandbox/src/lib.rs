@@ -35,5 +35,5 @@ mod tls;
 
 pub use describe::describe;
 pub use sandbox::{Error, Options, Sandbox};
-pub use shared::{Observer, Timeout};
+pub use shared::{Calls, Observer, Timeout};
 pub use tls::TlsError;

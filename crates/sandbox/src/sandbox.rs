@@ -7,7 +7,7 @@ pub use start::{Error, Options};
 
 use crate::authority::{Authority, Client, Counters, ExchangeRecord, FamilyState, Lifetimes};
 use crate::script::{Script, Step};
-use crate::shared::{Shared, Timeout};
+use crate::shared::{Calls, Shared, Timeout};
 use start::{Servers, Started};
 use std::future::Future;
 use std::sync::{Arc, mpsc};
@@ -177,6 +177,12 @@ impl Sandbox {
     #[must_use]
     pub fn malformed_requests(&self) -> u64 {
         self.read(Authority::malformed_requests)
+    }
+
+    /// What became of calls to the API under `/v1/calls/ID`.
+    #[must_use]
+    pub fn calls(&self) -> Calls {
+        self.shared.read(|state| state.calls.clone())
     }
 
     /// The connection whose living access token this is.

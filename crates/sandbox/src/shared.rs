@@ -8,6 +8,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use serde::Serialize;
 use thiserror::Error;
 use tokio::sync::watch;
 
@@ -37,8 +38,18 @@ pub(crate) struct State {
     pub(crate) scripts: Scripts,
     /// Those of introspections.
     pub(crate) introspections: Scripts,
+    pub(crate) calls: Calls,
     /// How often each connection's held exchanges were released.
     releases: BTreeMap<String, u64>,
+}
+
+/// What became of calls to the API.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Calls {
+    /// How often the call with this id was carried out.
+    pub carried_out: BTreeMap<String, u64>,
+    /// How many were answered 401.
+    pub refused: u64,
 }
 
 /// An exchange that was begun, and how it is to be treated.
@@ -60,6 +71,7 @@ impl Shared {
             authority,
             scripts: Scripts::default(),
             introspections: Scripts::default(),
+            calls: Calls::default(),
             releases: BTreeMap::new(),
         };
         Self {

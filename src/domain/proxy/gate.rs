@@ -143,8 +143,8 @@ impl Gate {
         earlier(refresh_at, EARLY) <= now.wall && (!is_over || !self.probers.is_empty())
     }
 
-    /// What to do with this call now.
-    pub fn ask(&mut self, call: &mut Call, now: Moment) -> Step {
+    /// What to do with this call now. Without a turn it is not sent: too many others are at the API.
+    pub fn ask(&mut self, call: &mut Call, has_turn: bool, now: Moment) -> Step {
         self.end_overdue_probe(now.elapsed);
         if let Some(unauthorized) = call.unauthorized.clone() {
             match self.judge(call, &unauthorized, now) {
@@ -160,23 +160,28 @@ impl Gate {
         let state = self.note_trouble(now);
         match (state, self.access()) {
             (State::Ready, Some(_)) if self.has_tried(call) => self.pass_through(call),
+            (State::Ready, Some(_)) if !has_turn => {
+                let deadline = self.deadline(call, now);
+                let is_over = deadline <= now.elapsed;
+                if is_over { self.unavailable(call, Unavailable::Overloaded) } else { Step::Wait(deadline) }
+            }
             (State::Ready, Some(access)) => {
                 self.note_window(&access, now);
                 self.send(call, access, now)
             }
             (State::ReauthRequired, _) => self.unavailable(call, Unavailable::ReauthRequired),
-            _ => self.hold(call, state, now),
+            _ => self.hold(call, state, has_turn, now),
         }
     }
 
-    fn hold(&mut self, call: &mut Call, state: State, now: Moment) -> Step {
+    fn hold(&mut self, call: &mut Call, state: State, has_turn: bool, now: Moment) -> Step {
         let deadline = self.deadline(call, now);
         let may_probe = call.is_replayable && !self.has_tried(call) && call.sent.len() < MOST_SENDS;
         if may_probe && deadline > now.elapsed {
             self.probers.insert(call.id);
         }
         let probe_at = self.probe_at(state, now);
-        let is_first = self.probers.first() == Some(&call.id);
+        let is_first = self.probers.first() == Some(&call.id) && has_turn;
         if let (Some(at), Some(access)) = (probe_at, self.access().filter(|_| is_first))
             && at <= now.elapsed
         {

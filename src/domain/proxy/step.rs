@@ -46,6 +46,8 @@ pub enum Unavailable {
     TokenRejected,
     /// It was answered 401, and its body is gone.
     NotReplayable,
+    /// It had no turn.
+    Overloaded,
 }
 
 /// What a look at the folder brought.
@@ -56,4 +58,29 @@ pub enum News {
     Changed,
     /// The same, and the new token had already ended: a clock is wrong, and `expires_at` is ignored.
     WrongClock,
+}
+
+impl State {
+    pub const ALL: [Self; 7] = [
+        Self::Pending,
+        Self::Ready,
+        Self::RefreshDue,
+        Self::Probing,
+        Self::Rejected,
+        Self::Expired,
+        Self::ReauthRequired,
+    ];
+
+    /// As metrics, logs and problem documents name it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Ready => "Ready",
+            Self::RefreshDue => "RefreshDue",
+            Self::Probing => "Probing",
+            Self::Rejected => "Rejected",
+            Self::Expired => "Expired",
+            Self::ReauthRequired => "ReauthRequired",
+        }
+    }
 }

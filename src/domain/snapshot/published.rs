@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// All keys that a token Secret may have.
-const KEYS: [&str; 6] = [
+pub const KEYS: [&str; 6] = [
     token_secret::ACCESS_TOKEN,
     token_secret::TOKEN_TYPE,
     token_secret::EXPIRES_AT,

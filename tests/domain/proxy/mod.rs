@@ -110,7 +110,7 @@ impl Stage {
 
     /// The token that it is sent with, or until when it waits, or how it ends.
     fn ask(&mut self, call: &mut Call) -> String {
-        match self.gate.ask(call, moment(self.now)) {
+        match self.gate.ask(call, true, moment(self.now)) {
             Step::Send(access) => format!("send {}", access.token.expose()),
             Step::Wait(until) => format!("wait until {}", until.as_millis()),
             Step::PassThrough => "the server's own 401".to_owned(),

@@ -69,7 +69,7 @@ impl World {
                 let now = moment(stage.now);
                 let before = call.times_sent();
                 let state = stage.gate.note_trouble(now);
-                match stage.gate.ask(&mut call, now) {
+                match stage.gate.ask(&mut call, true, now) {
                     Step::Send(access) => {
                         assert_eq!(call.times_sent(), before + 1);
                         let is_probe = matches!(state, State::Rejected | State::RefreshDue);

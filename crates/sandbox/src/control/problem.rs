@@ -27,6 +27,7 @@ pub(super) const PATHS: &[&str] = &[
     "PUT /connections/NAME/lifetimes",
     "GET /connections/NAME/wait",
     "GET /exchanges",
+    "GET /calls",
     "GET /tokens",
     "POST /outage",
     "DELETE /outage",

@@ -1,0 +1,180 @@
+//! Sends calls to the API: one origin, over HTTPS and HTTP/1.1 only, without following redirects.
+
+use std::{sync::Arc, time::Duration};
+
+use hyper::{
+    Request, Response, Uri,
+    body::Incoming,
+    http::{request::Parts, uri::Scheme},
+};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::{
+        legacy::{
+            Client, Error,
+            connect::{HttpConnector, proxy::Tunnel},
+        },
+        proxy::matcher::Matcher,
+    },
+    rt::{TokioExecutor, TokioTimer},
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
+
+use super::{
+    body::ProxyBody,
+    config::Origin,
+    problem::Problem,
+};
+
+const CONNECT: Duration = Duration::from_secs(5);
+const IDLE: Duration = Duration::from_secs(30);
+/// From the end of the request to the first byte of the response.
+const FIRST_BYTE: Duration = Duration::from_secs(60);
+/// A body that is sent as it comes takes no longer.
+const LONGEST_UPLOAD: Duration = Duration::from_secs(15 * 60);
+const MOST_IDLE: usize = 256;
+
+/// The connections to the API.
+pub struct Upstream {
+    origin: Origin,
+    client: Sender,
+}
+
+enum Sender {
+    Direct(Client<HttpsConnector<HttpConnector>, ProxyBody>),
+    /// By the proxy that `HTTPS_PROXY` names.
+    Tunneled(Client<HttpsConnector<Tunnel<HttpConnector>>, ProxyBody>),
+}
+
+/// Why there is no upstream.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    #[error("the CA file has no certificate in PEM form")]
+    NoCertificate,
+    #[error("a certificate in the CA file cannot be used")]
+    Certificate(#[source] rustls::Error),
+    #[error("no certificate authority is trusted: install ca-certificates, or name a file with --upstream-ca-file")]
+    NothingTrusted,
+    #[error("the protocol versions of TLS cannot be used")]
+    Tls(#[source] rustls::Error),
+    #[error("HTTPS_PROXY has no authority that a header can carry")]
+    Proxy,
+}
+
+impl Upstream {
+    /// Reads the trusted certificates; connects to nothing yet.
+    ///
+    /// # Errors
+    /// If nothing could be trusted.
+    pub fn new(origin: Origin, ca: Option<&[u8]>) -> Result<Self, UpstreamError> {
+        let tls = tls(ca)?;
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_connect_timeout(Some(CONNECT));
+        let uri: Uri = origin.to_string().parse().map_err(|_| UpstreamError::Proxy)?;
+        let client = match Matcher::from_env().intercept(&uri) {
+            None => Sender::Direct(client(https(tls, http))),
+            Some(proxy) => {
+                let tunnel = Tunnel::new(proxy.uri().clone(), http);
+                let tunnel = match proxy.basic_auth() {
+                    Some(value) => tunnel.with_auth(value.clone()),
+                    None => tunnel,
+                };
+                Sender::Tunneled(client(https(tls, tunnel)))
+            }
+        };
+        Ok(Self { origin, client })
+    }
+
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Sends a call, and waits for the head of the response. Path and query are what the client wrote, byte for byte.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn send(
+        &self,
+        parts: &Parts,
+        body: ProxyBody,
+        sent: Option<Arc<Notify>>,
+    ) -> Result<Response<Incoming>, Problem> {
+        let uri = Uri::builder().scheme(Scheme::HTTPS).authority(self.origin.authority().clone());
+        let path = parts.uri.path_and_query().cloned();
+        let uri = path.and_then(|path| uri.path_and_query(path).build().ok());
+        let uri = uri.ok_or(Problem::BadRequest("the path cannot be sent"))?;
+        let mut request = Request::new(body);
+        *request.method_mut() = parts.method.clone();
+        *request.uri_mut() = uri;
+        *request.headers_mut() = parts.headers.clone();
+        let response = async {
+            match &self.client {
+                Sender::Direct(client) => client.request(request).await,
+                Sender::Tunneled(client) => client.request(request).await,
+            }
+        };
+        let answered = match sent {
+            None => timeout(FIRST_BYTE, response).await.map_err(|_| Problem::UpstreamTimeout)?,
+            Some(sent) => tokio::select! {
+                answered = response => answered,
+                () = too_late(&sent) => return Err(Problem::UpstreamTimeout),
+            },
+        };
+        answered.map_err(|error| failed(&error))
+    }
+}
+
+async fn too_late(sent: &Notify) {
+    let _ = timeout(LONGEST_UPLOAD, sent.notified()).await;
+    sleep(FIRST_BYTE).await;
+}
+
+fn failed(error: &Error) -> Problem {
+    if error.is_connect() { Problem::UpstreamUnreachable } else { Problem::UpstreamBroken }
+}
+
+fn client<C>(connector: C) -> Client<C, ProxyBody>
+where
+    C: hyper_util::client::legacy::connect::Connect + Clone,
+{
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(MOST_IDLE)
+        .build(connector)
+}
+
+fn https<H>(tls: ClientConfig, http: H) -> HttpsConnector<H> {
+    HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().wrap_connector(http)
+}
+
+fn tls(ca: Option<&[u8]>) -> Result<ClientConfig, UpstreamError> {
+    let mut roots = RootCertStore::empty();
+    // What of the system's cannot be used is left out.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(pem) = ca {
+        let before = roots.len();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate = certificate.map_err(|_| UpstreamError::NoCertificate)?;
+            roots.add(certificate).map_err(UpstreamError::Certificate)?;
+        }
+        if roots.len() == before {
+            return Err(UpstreamError::NoCertificate);
+        }
+    }
+    if roots.is_empty() {
+        return Err(UpstreamError::NothingTrusted);
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    Ok(versions.map_err(UpstreamError::Tls)?.with_root_certificates(roots).with_no_client_auth())
+}
