@@ -34,6 +34,9 @@
 //!    and [`domain::plan::schedule`] says when to reconcile again: as late as is safe, because a rotation invalidates the
 //!    token that pods have.
 //!
+//! An application that does not want to handle tokens calls the API through [`proxy`], which mounts the token Secret in its place:
+//! calls wait while the token is refreshed ([`domain::proxy`]).
+//!
 //! When a grant was rejected, a user must authorize again. A link in the status leads to [`web`]: a few pages on the way to
 //! the authorization server and back. The authorization code that comes back is written into the grant Secret
 //! ([`domain::plan::link`]), and from there it is treated like a refresh token: claimed, sent once, committed.
@@ -45,6 +48,7 @@
 //! | module | what it is | what it may touch |
 //! |---|---|---|
 //! | [`plugin`] | `kubectl pleo`, a program of its own | the modules below but `operator`, `notify` and `telemetry` |
+//! | [`proxy`] | `pleo-operator proxy`: forwards an application's calls to the API with the current token | its ports, the token folder, HTTPS |
 //! | [`web`] | the authorization pages | its port, `cluster` |
 //! | [`operator`] | joins the rest: watches, steps, leader election, drain | the modules below |
 //! | [`cluster`] | reads and writes of the API server | Kubernetes |

@@ -130,9 +130,8 @@ async fn proxy(args: ProxyArgs) -> anyhow::Result<()> {
         reconnect_url: args.reconnect_url,
     };
     let (listen, upstream) = (args.listen, config.upstream.clone());
-    let listener = Listener::open(&listen)
-        .await
-        .with_context(|| format!("cannot listen on {listen}: choose another --listen"))?;
+    let listener =
+        Listener::open(&listen).await.with_context(|| format!("cannot listen on {listen}: choose another --listen"))?;
     let address = listener.address(&listen)?;
     let admin = admin::listen(args.admin_address)
         .await

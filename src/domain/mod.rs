@@ -6,6 +6,7 @@
 //! | module | answers |
 //! |---|---|
 //! | [`report`] | what is reported to users and other programs? |
+//! | [`proxy`] | is a call to the API sent, or does it wait for another token? |
 //! | [`commit`] | how does an attempt to use a token begin and end in the ledger? |
 //! | [`plan`] | what is to be done now, and when next? |
 //! | [`snapshot`] | what was observed, all of it in one value? |

@@ -18,8 +18,6 @@ use tokio::{
     time::{Instant, Sleep, sleep, timeout_at},
 };
 
-use super::problem::Problem;
-
 /// The bodies that the proxy sends, in both directions.
 pub type ProxyBody = UnsyncBoxBody<Bytes, BoxError>;
 /// What ends a body early.
@@ -37,7 +35,9 @@ const COLLECT: Duration = Duration::from_secs(1);
 /// No body pauses for longer.
 const SILENCE: Duration = Duration::from_secs(60);
 
-const ENDED_EARLY: Problem = Problem::BadRequest("the body of the request ended early, or paused for 60 s");
+/// The client did not send what it announced, or paused for 60 s.
+#[derive(Clone, Copy, Debug)]
+pub struct EndedEarly;
 
 /// The body of a call.
 pub enum Upload {
@@ -66,7 +66,7 @@ impl Upload {
     ///
     /// # Errors
     /// If the client does not send what it announced.
-    pub async fn read(mut incoming: Incoming, budget: &Arc<Semaphore>) -> Result<Self, Problem> {
+    pub async fn read(mut incoming: Incoming, budget: &Arc<Semaphore>) -> Result<Self, EndedEarly> {
         if incoming.is_end_stream() {
             return Ok(Self::Kept { bytes: Bytes::new(), _budget: None });
         }
@@ -84,8 +84,8 @@ impl Upload {
             match timeout_at(until, incoming.frame()).await {
                 Ok(Some(Ok(frame))) => collected.extend(frame.into_data().ok()),
                 Ok(None) => return Ok(Self::Kept { bytes: collected.freeze(), _budget: Some(room) }),
-                Ok(Some(Err(_))) => return Err(ENDED_EARLY),
-                Err(_) if deadline.is_none() => return Err(ENDED_EARLY),
+                Ok(Some(Err(_))) => return Err(EndedEarly),
+                Err(_) if deadline.is_none() => return Err(EndedEarly),
                 Err(_) => break,
             }
             if collected.len() > MAX_KEPT {
@@ -109,16 +109,16 @@ impl Upload {
             Self::Streamed(streamed) => {
                 let Streamed { start, rest } = streamed.take()?;
                 let sent = Arc::new(Notify::new());
-                let end = AtEnd(vec![Box::new(Told(Arc::clone(&sent)))]);
+                let end = AtEnd(vec![Box::new(Sent(Arc::clone(&sent)))]);
                 Some((Patient::new(start, rest, end).boxed_unsync(), Some(sent)))
             }
         }
     }
 }
 
-struct Told(Arc<Notify>);
+struct Sent(Arc<Notify>);
 
-impl Drop for Told {
+impl Drop for Sent {
     fn drop(&mut self) {
         self.0.notify_one();
     }

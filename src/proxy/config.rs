@@ -74,7 +74,8 @@ impl FromStr for Origin {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let help = || "write https://HOST or https://HOST:PORT, without a path: the application's paths are added".to_owned();
+        let help =
+            || "write https://HOST or https://HOST:PORT, without a path: the application's paths are added".to_owned();
         let url = Url::parse(text).map_err(|_| help())?;
         let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
         let has_user = !url.username().is_empty() || url.password().is_some();

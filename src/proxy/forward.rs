@@ -9,12 +9,7 @@ use std::{
     time::Instant,
 };
 
-use hyper::{
-    Request, Response, StatusCode,
-    body::Incoming,
-    header,
-    http::request::Parts,
-};
+use hyper::{Request, Response, StatusCode, body::Incoming, header, http::request::Parts};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::sleep_until,
@@ -41,6 +36,8 @@ use crate::domain::{
 const MOST_IN_FLIGHT: usize = 256;
 /// Calls that wait at once.
 const MOST_HELD: usize = 512;
+
+const ENDED_EARLY: Problem = Problem::BadRequest("the body of the request ended early, or paused for 60 s");
 
 /// What every call needs.
 pub struct Forward {
@@ -107,7 +104,7 @@ impl Forward {
         rules::check(&request, &self.hosts, &self.own_name)?;
         let (mut parts, incoming) = request.into_parts();
         let patience = rules::patience(&parts.headers);
-        let mut upload = Upload::read(incoming, &self.limits.bodies).await?;
+        let mut upload = Upload::read(incoming, &self.limits.bodies).await.map_err(|body::EndedEarly| ENDED_EARLY)?;
         rules::clean_request(&mut parts.headers, &self.own_name);
         let id = CallId(self.limits.next_id.fetch_add(1, Ordering::Relaxed));
         let route = Fingerprint::of(&[parts.method.as_str(), parts.uri.path()]);
@@ -155,8 +152,7 @@ impl Forward {
     async fn turn(&self, call: &mut Call) -> Result<Option<Turn>, Problem> {
         self.keeper.look_if_old().await;
         let mut changes = self.keeper.changes();
-        let mut permit = None;
-        let mut held = None;
+        let (mut permit, mut held, mut has_looked) = (None, None, false);
         loop {
             changes.borrow_and_update();
             permit = permit.or_else(|| Arc::clone(&self.limits.turns).try_acquire_owned().ok());
@@ -168,6 +164,11 @@ impl Forward {
                 // It has no turn, so it is not sent.
                 (Step::Send(_), None) => return Err(Problem::Overloaded),
                 (Step::PassThrough, _) => return Ok(None),
+                (Step::Unavailable(_), _) if !has_looked => {
+                    has_looked = true;
+                    self.keeper.look().await;
+                    continue;
+                }
                 (Step::Unavailable(why), _) => return Err(Problem::Unavailable(why)),
                 (Step::Wait(until), had_turn) => {
                     held = match held {

@@ -148,8 +148,12 @@ impl fmt::Debug for Gauges {
 impl Collector for Gauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let (state, content) = self.keeper.known();
-        let mut states =
-            encoder.encode_descriptor("token_state", "1 for the state that the token is in", None, MetricType::Gauge)?;
+        let mut states = encoder.encode_descriptor(
+            "token_state",
+            "1 for the state that the token is in",
+            None,
+            MetricType::Gauge,
+        )?;
         for each in State::ALL {
             let labels = [("state", each.as_str())];
             ConstGauge::new(i64::from(each == state)).encode(states.encode_family(&labels)?)?;

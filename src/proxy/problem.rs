@@ -74,9 +74,7 @@ impl Problem {
 
     fn detail(self) -> &'static str {
         match self {
-            Self::Unavailable(Unavailable::ReauthRequired) => {
-                "a user must authorize again: stop calling until then"
-            }
+            Self::Unavailable(Unavailable::ReauthRequired) => "a user must authorize again: stop calling until then",
             Self::Unavailable(Unavailable::NotReady) => {
                 "there is no token yet, or the token folder cannot be read: see the connection's status"
             }
@@ -95,7 +93,9 @@ impl Problem {
             Self::UpstreamTimeout => "the API did not answer in time",
             Self::BadRequest(why) => why,
             Self::MethodNotAllowed => "TRACE is not forwarded: its response would hold the token",
-            Self::Misdirected => "the Host is none of this proxy's: use its address, or name the host with --allow-host",
+            Self::Misdirected => {
+                "the Host is none of this proxy's: use its address, or name the host with --allow-host"
+            }
             Self::FromBrowser => "a web page must not use this proxy: call it from a server",
             Self::Loop => "the call came from this very proxy: --upstream leads back to it",
         }

@@ -27,11 +27,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{
-    body::ProxyBody,
-    config::Origin,
-    problem::Problem,
-};
+use super::{body::ProxyBody, config::Origin, problem::Problem};
 
 const CONNECT: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(30);

@@ -8,12 +8,14 @@
 //! | [`responses`] | strange statuses, bodies, lengths and compressions; answers that break off |
 //! | [`connections`] | TLS until it is established and after; redirects, proxies, abandoned sockets |
 //! | [`webhook`] | whoever is notified by webhook |
+//! | [`proxy`] | the proxy between a hostile client and a hostile API |
 //! | [`process`] | what floods cost, what the program logs |
 
 use pleo_test_support::scenes;
 
 mod connections;
 mod process;
+mod proxy;
 mod responses;
 mod support;
 mod webhook;

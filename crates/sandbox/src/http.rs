@@ -52,9 +52,14 @@ pub(crate) async fn handle(
         ("/oauth/token", _) => Ok(not_allowed("POST")),
         ("/v1/me", &Method::GET) => Ok(me(&shared, request.headers())),
         ("/v1/me", _) => Ok(not_allowed("GET")),
+        ("/v1/unauthorized", _) => Ok(challenge("Bearer realm=\"pleo-sandbox\", error=\"invalid_token\"")),
         (path, _) if path.starts_with("/v1/calls/") => Ok(call(&shared, request).await),
         ("/oauth/authorize", _) => Ok(consent::authorize(&shared, origin, request).await),
-        _ => Ok(plain(404, "not_found", "There is POST /oauth/token, GET /oauth/authorize, GET /v1/me and anything on /v1/calls/ID")),
+        _ => Ok(plain(
+            404,
+            "not_found",
+            "There is POST /oauth/token, GET /oauth/authorize, GET /v1/me and anything on /v1/calls/ID",
+        )),
     }
 }
 
@@ -185,15 +190,17 @@ fn me(shared: &Shared, headers: &HeaderMap) -> Response<WireBody> {
 /// A call with an id of its own, which is carried out once its body has arrived: that is counted.
 async fn call(shared: &Shared, request: Request<Incoming>) -> Response<WireBody> {
     let id = request.uri().path().trim_start_matches("/v1/calls/").to_owned();
-    let name = match authorized(shared, request.headers()) {
+    let authorized = authorized(shared, request.headers());
+    // As servers do that do not reset connections: also what is not carried out is read.
+    let Ok(body) = Limited::new(request.into_body(), MOST_CALL_BYTES).collect().await else {
+        return plain(413, "too_large", "The body ended early, or is too large");
+    };
+    let name = match authorized {
         Ok(name) => name,
         Err(challenge) => {
             shared.change(|state, _| state.calls.refused += 1);
             return challenge;
         }
-    };
-    let Ok(body) = Limited::new(request.into_body(), MOST_CALL_BYTES).collect().await else {
-        return plain(413, "too_large", "The body ended early, or is too large");
     };
     let bytes = body.to_bytes().len();
     shared.change(|state, _| *state.calls.carried_out.entry(id).or_default() += 1);
@@ -201,6 +208,7 @@ async fn call(shared: &Shared, request: Request<Incoming>) -> Response<WireBody>
 }
 
 /// The connection whose access token a call has.
+#[allow(clippy::result_large_err, reason = "it is the response")]
 fn authorized(shared: &Shared, headers: &HeaderMap) -> Result<String, Response<WireBody>> {
     let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let Some(token) = value.and_then(|value| scheme(value, "bearer")) else {

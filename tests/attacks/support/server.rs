@@ -274,7 +274,10 @@ impl Wire {
 pub fn is_whole(request: &[u8]) -> bool {
     let text = String::from_utf8_lossy(request).to_lowercase();
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
+    if head.contains("\r\ntransfer-encoding: chunked") {
+        return body.ends_with("0\r\n\r\n");
+    }
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0");
     body.len() >= length.parse::<usize>().unwrap()
 }
 

@@ -10,7 +10,7 @@ use reader::{
 };
 
 /// Which part of the crate may import which. Each may import itself.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("api", &[]),
     ("clock", &[]),
     ("domain", &["api"]),
@@ -20,8 +20,9 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ("notify", &["telemetry", "domain", "api", "clock"]),
     ("operator", &["notify", "cluster", "pleo", "telemetry", "domain", "api", "clock"]),
     ("web", &["cluster", "domain", "api", "clock"]),
+    ("proxy", &["telemetry", "domain", "api", "clock"]),
     ("plugin", &["web", "cluster", "pleo", "domain", "api", "clock"]),
-    ("cli", &["web", "operator", "notify", "cluster", "pleo", "telemetry", "domain", "api", "clock"]),
+    ("cli", &["proxy", "web", "operator", "notify", "cluster", "pleo", "telemetry", "domain", "api", "clock"]),
 ];
 
 /// What the domain must do without: waiting, clocks, chance, and everything outside the process.
