@@ -14,6 +14,7 @@ use crate::{
         plan::{
             decide::{Decision, Rotation, decide},
             link,
+            schedule::SEND_WITHIN,
         },
         snapshot::{ClientSecretState, GrantSecret},
         time::between,
@@ -64,6 +65,8 @@ pub async fn reconcile(ctx: &Arc<Context>, connection: &PleoConnection) -> Resul
             Decision::RemoveAdoptedToken(token_removal) => {
                 apply::remove_adopted_token(ctx, &mut observation, &token_removal).await
             }
+            // A commit may have taken minutes: the connection may be suspended or point elsewhere now.
+            Decision::Rotate(_) if observation.age.elapsed(&ctx.clock) > SEND_WITHIN => StepResult::Reobserve,
             Decision::Rotate(rotation) => {
                 status::write_before_refresh(ctx, &mut observation).await;
                 refresh(ctx, &mut observation, rotation).await?

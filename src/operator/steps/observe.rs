@@ -6,6 +6,7 @@ use kube::ResourceExt;
 
 use crate::{
     api::PleoConnection,
+    clock::Stopwatch,
     cluster::{StoreError, inputs},
     domain::{
         plan::adoption,
@@ -23,6 +24,8 @@ pub struct Observation {
     /// The connection, with its status and version.
     pub connection: PleoConnection,
     pub snapshot: Snapshot,
+    /// Since then.
+    pub age: Stopwatch,
 }
 
 /// What a look at a connection brought.
@@ -76,7 +79,7 @@ async fn look(ctx: &Context, cached: &PleoConnection) -> Result<Option<Observati
             let spec = if ctx.policy.introspection { spec } else { spec.without_introspection() };
             let (grant, reported) = classify_grant(ctx, grant.what, &token.what, &connection, &spec).await?;
             let snapshot = complete(ctx, spec, token.what, grant, reported, &connection).await?;
-            return Ok(Some(Observation { connection, snapshot }));
+            return Ok(Some(Observation { connection, snapshot, age: Stopwatch::start(&ctx.clock) }));
         }
         // Renamed since: what was read is another Secret.
         secret_name = spec.secret_name;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use pleo_operator::api::names::grant_secret;
 use pleo_sandbox::script::Step;
+use serde_json::json;
 use tokio::time::sleep;
 
 use crate::{
@@ -96,6 +97,23 @@ async fn a_pair_in_hand_outlives_an_outage_of_the_api_server() {
     world.until("it is published", is_ready_and_works).await;
     let counters = world.pleo.counters("acme");
     assert_eq!((counters.exchanges, counters.resent), (2, 0));
+}
+
+/// The next token is due when the pair is stored at last, and what the user wants has changed since: it is not sent on the old look.
+#[tokio::test(start_paused = true)]
+async fn after_a_commit_that_took_long_nothing_is_sent_before_the_connection_is_read_again() {
+    let (world, process) = World::with_acme(seconds(40)).await;
+    world.pleo.script("acme", [Step::normal().delayed_after(seconds(5))]);
+    world.next_exchange("acme", seconds(40)).await;
+    let exchanges = world.pleo.counters("acme").exchanges;
+    process.client.cut_off();
+    sleep(minutes(1)).await;
+    world.edit("acme", json!({"suspend": true})).await;
+    sleep(minutes(2)).await;
+    process.client.restore();
+    world.until("the pair is stored", |world| world.ledger("acme")["rotation"] == exchanges).await;
+    sleep(minutes(1)).await;
+    assert_eq!(world.pleo.counters("acme").exchanges, exchanges, "it is suspended");
 }
 
 /// What the API server does with a commit, and does not tell: the pair is stored once and the exchange is not repeated.
