@@ -25,6 +25,13 @@ pub fn declare(stage: &Stage, namespace: &str, connection: &str) -> anyhow::Resu
     Ok(stage.cluster().apply(&whole)?)
 }
 
+/// The user authorizes once more, and puts the new token where the first one was.
+pub fn consent_again(stage: &Stage) -> anyhow::Result<()> {
+    let consent = CONSENT_YAML.replace("${REFRESH_TOKEN}", &quoted(&stage.sandbox.consent(CONNECTION))?);
+    let consent = consent.replace("metadata:\n", &format!("metadata:\n  namespace: {NAMESPACE}\n"));
+    Ok(stage.cluster().apply(&consent)?)
+}
+
 /// A pod that mounts the token Secret and calls the API ten times a second.
 pub fn consumer(stage: &Stage, name: &str, mode: &str, labels: Value) -> Value {
     json!({

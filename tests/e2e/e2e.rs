@@ -10,6 +10,7 @@ mod follow;
 mod install;
 mod namespaced;
 mod narrow;
+mod proxied;
 mod restart;
 mod stage;
 mod trouble;
@@ -65,11 +66,12 @@ type Act = fn(&Stage) -> anyhow::Result<()>;
 
 /// One story after another, on the same stage.
 fn acts(stage: &Stage) -> anyhow::Result<()> {
-    let acts: [(&str, Act); 9] = [
+    let acts: [(&str, Act); 10] = [
         ("Helm installs two replicas, and one leads", install::two_replicas_come_up),
         ("A connection becomes ready, and its Secret is mounted", connect::a_connection_becomes_ready),
         ("The operator's own credentials can do no more than they must", narrow::the_operator_cannot_do_more),
         ("Every rotation reaches the pods", follow::every_rotation_reaches_the_pods),
+        ("A program behind the proxy sees no rotation", proxied::no_call_is_rejected),
         ("Workloads that cannot follow are restarted once a rotation", restart::once_for_each_rotation),
         ("The leader is killed, and another one drained", trouble::no_rotation_fails),
         ("An upgrade, and an uninstall, leave what is the user's", install::upgrade_and_uninstall),

@@ -45,7 +45,7 @@ fn killed(stage: &Stage) -> anyhow::Result<()> {
 }
 
 /// The operator's process in a pod.
-fn process_of(pod_uid: &str) -> anyhow::Result<String> {
+pub fn process_of(pod_uid: &str) -> anyhow::Result<String> {
     for entry in fs::read_dir("/proc")?.flatten() {
         let group = fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();
         let program = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();

@@ -4,6 +4,7 @@
 //	each       reads the file for every call
 //	on-401     keeps the token in memory, and reads the file again after a call was refused
 //	transport  leaves it to the transport of examples/consumers/go
+//	busy       has none, and calls fifty times a second through a proxy
 //
 // Every second it prints what it counted so far, as JSON. It never prints a token.
 package main
@@ -29,6 +30,10 @@ type Counts struct {
 }
 
 func main() {
+	if os.Getenv("MODE") == "busy" {
+		runBusy()
+		return
+	}
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM)
 	counts, client := Counts{}, &http.Client{Timeout: 2 * time.Minute}
