@@ -24,7 +24,7 @@ use pleo_operator::plugin::{
     args::{Cli, Command},
     change, check,
     cluster::{CliError, Cluster},
-    connect, status,
+    connect, inject, status,
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -61,6 +61,7 @@ async fn run(cli: Cli) -> Result<String, CliError> {
         }
         Command::Suspend { which } => change::suspend(&cluster, &which, true, output).await,
         Command::Resume { which } => change::suspend(&cluster, &which, false, output).await,
+        Command::Inject(args) => inject::inject(&cluster, &args).await,
         Command::Check { operator_namespace, lease_name } => {
             check::check(&cluster, &operator_namespace, &lease_name, output).await
         }

@@ -1,6 +1,6 @@
 //! The command line of `kubectl pleo`.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -60,6 +60,8 @@ pub enum Command {
         #[command(flatten)]
         which: Which,
     },
+    /// Print the proxy as a sidecar: a patch for a workload, or whole manifests with it. Changes nothing in the cluster.
+    Inject(InjectArgs),
     /// Check the installation: the CRD, a leader, your rights, the clock.
     Check {
         /// The namespace of the operator's Lease.
@@ -90,6 +92,22 @@ pub struct ConnectArgs {
     /// How long to wait for the authorization.
     #[arg(long, default_value = "15m", value_parser = duration, value_name = "DURATION")]
     pub timeout: Duration,
+}
+
+/// What `inject` takes.
+#[derive(Debug, Args)]
+pub struct InjectArgs {
+    /// The connection.
+    pub name: String,
+    /// The operator's image.
+    #[arg(long, value_name = "IMAGE")]
+    pub image: String,
+    /// A file with manifests, which are printed with the sidecar in each pod; - reads standard input. Without it, a patch is printed.
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// A container that calls the API, which gets PLEO_API_URL by the patch; repeat for several. In manifests, each one gets it.
+    #[arg(short, long = "container", value_name = "NAME", conflicts_with = "file")]
+    pub containers: Vec<String>,
 }
 
 /// Which connections.

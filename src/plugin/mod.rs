@@ -8,6 +8,7 @@
 //! | [`status`] | all about a connection on one screen, and what to do next |
 //! | [`connect`], [`loopback`] | an authorization on the person's own machine (RFC 8252) |
 //! | [`change`] | refresh, suspend, resume |
+//! | [`inject`] | the proxy as a sidecar, for manifests |
 //! | [`check`] | whether the cluster has all that is needed |
 
 pub mod args;
@@ -15,5 +16,6 @@ pub mod change;
 pub mod check;
 pub mod cluster;
 pub mod connect;
+pub mod inject;
 pub mod loopback;
 pub mod status;

@@ -44,13 +44,12 @@ pub struct Metrics {
     in_flight: Arc<AtomicI64>,
     unauthorized: Counter,
     resends: Counter,
-    reports: Family<OutcomeLabel, Counter>,
 }
 
 impl Metrics {
     pub fn new(keeper: Arc<Keeper>) -> Self {
         let mut registry = Registry::with_prefix("pleo_proxy");
-        let (requests, reports) = (Family::default(), Family::default());
+        let requests = Family::default();
         let (duration, hold) = (Histogram::new(BOUNDS), Histogram::new(BOUNDS));
         let (unauthorized, resends) = (Counter::default(), Counter::default());
         registry.register("requests", "Calls by how they ended", requests.clone());
@@ -58,10 +57,9 @@ impl Metrics {
         registry.register("hold_duration_seconds", "How long calls that waited for a token waited", hold.clone());
         registry.register("unauthorized", "Responses of the API with the status 401", unauthorized.clone());
         registry.register("resends", "Calls that were sent again with another token", resends.clone());
-        registry.register("reports", "Reports of a rejected token to the operator, by outcome", reports.clone());
         let in_flight = Arc::new(AtomicI64::new(0));
         registry.register_collector(Box::new(Gauges { keeper, in_flight: Arc::clone(&in_flight) }));
-        Self { registry, requests, duration, hold, in_flight, unauthorized, resends, reports }
+        Self { registry, requests, duration, hold, in_flight, unauthorized, resends }
     }
 
     /// A call begins; it ends when this is dropped.
@@ -106,11 +104,6 @@ impl Metrics {
 
     pub fn resent(&self) {
         self.resends.inc();
-    }
-
-    pub fn reported(&self, was_taken: bool) {
-        let outcome = if was_taken { "success" } else { "failure" };
-        self.reports.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
     /// The text that Prometheus reads.

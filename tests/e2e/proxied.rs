@@ -67,8 +67,17 @@ fn deploy(stage: &Stage) -> anyhow::Result<()> {
         }],
         "volumes": [{ "name": "ca", "configMap": { "name": "sandbox-ca" } }],
     } } } });
-    let whole =
-        stage.finance(&["patch", "--local", "-f", EXAMPLE, "--type=strategic", "-p", &patch.to_string(), "-o", "json"])?;
+    let whole = stage.finance(&[
+        "patch",
+        "--local",
+        "-f",
+        EXAMPLE,
+        "--type=strategic",
+        "-p",
+        &patch.to_string(),
+        "-o",
+        "json",
+    ])?;
     stage.cluster().apply(&whole.replacen("\"metadata\": {", "\"metadata\": { \"namespace\": \"finance\",", 1))?;
     stage.finance(&["rollout", "status", "deployment/web", "--timeout=90s"]).map(drop)
 }
@@ -152,5 +161,7 @@ fn until_a_user_authorizes(stage: &Stage) -> anyhow::Result<()> {
     connect::consent_again(stage)?;
     let good = counts(stage)?.good;
     stage.until("calls are good again", SOON, || Ok(counts(stage)?.good > good + 100))?;
-    stage.say(&format!("   revoked: 424 after {within:.1?}, and nothing was sent; after the next authorization it went on"))
+    stage.say(&format!(
+        "   revoked: 424 after {within:.1?}, and nothing was sent; after the next authorization it went on"
+    ))
 }

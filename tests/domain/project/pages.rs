@@ -92,6 +92,23 @@ fn the_flags_are_those_of_the_program_with_their_variables() {
 }
 
 #[test]
+fn the_flags_of_the_proxy_are_those_of_the_program_with_their_variables() {
+    let documented = |n: usize| {
+        let rows = table(&page("docs/cli.md"), "| proxy flag | variable |");
+        let cells = rows.iter().flat_map(|row| row[n].split(", ").map(str::to_owned).collect::<Vec<_>>());
+        cells.map(|cell| cell.trim_matches('`').to_owned()).collect::<BTreeSet<_>>()
+    };
+    let cli = Cli::command();
+    let proxy = cli.find_subcommand("proxy").expect("the command proxy");
+    let arguments: Vec<_> = proxy.get_arguments().filter(|argument| argument.get_id() != "help").collect();
+    let flags = arguments.iter().map(|argument| format!("--{}", argument.get_long().expect("a flag")));
+    assert_eq!(documented(0), flags.collect());
+    let variables =
+        arguments.iter().map(|argument| argument.get_env().expect("a variable").to_string_lossy().into_owned());
+    assert_eq!(documented(1), variables.collect());
+}
+
+#[test]
 fn the_metrics_are_those_of_the_program() {
     let metrics = Metrics::new();
     let (connections, mut writer) = reflector::store();
