@@ -17,10 +17,10 @@ use tokio::{
 
 use super::{
     body::{self, AtEnd, ProxyBody, Upload},
-    keeper::{Keeper, Waiting},
     metrics::{InFlight, Metrics, Outcome},
     problem::{Circumstances, Problem},
     rules::{self, Hosts},
+    token::keeper::{Keeper, Waiting},
     upstream::Upstream,
 };
 use crate::domain::{

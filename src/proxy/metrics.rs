@@ -17,7 +17,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{keeper::Keeper, problem::Problem};
+use super::{problem::Problem, token::keeper::Keeper};
 use crate::domain::{proxy::step::State, time::between};
 
 const BOUNDS: [f64; 9] = [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 3.0, 10.0, 30.0];

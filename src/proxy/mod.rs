@@ -5,9 +5,9 @@
 //! |---|---|
 //! | [`run`] | starts all of it, and drains |
 //! | [`server`] | accepts connections, with limits |
+//! | [`heads`] | ends connections whose next request does not arrive |
 //! | [`forward`] | takes one call from its request to its response |
-//! | [`keeper`] | holds the rules' state ([`crate::domain::proxy`]), and looks at the token folder when a call depends on it |
-//! | [`folder`] | reads the token folder |
+//! | [`token`] | has the token, and the state that calls depend on |
 //! | [`rules`] | which requests are rejected, and which headers are forwarded |
 //! | [`body`] | bodies that are kept to be sent again, and those that are not |
 //! | [`upstream`] | sends to the API |
@@ -17,12 +17,12 @@
 
 pub mod body;
 pub mod config;
-pub mod folder;
 pub mod forward;
-pub mod keeper;
+pub mod heads;
 pub mod metrics;
 pub mod problem;
 pub mod rules;
 pub mod run;
 pub mod server;
+pub mod token;
 pub mod upstream;

@@ -14,10 +14,10 @@ use uuid::Uuid;
 use super::{
     config::{Config, Listen},
     forward::{Forward, Limits},
-    keeper::Keeper,
     metrics::Metrics,
     rules::Hosts,
     server::Listener,
+    token::keeper::Keeper,
     upstream::{Upstream, UpstreamError},
 };
 use crate::{clock::Clock, telemetry::admin::OPENMETRICS};

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, io, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
 
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
@@ -12,11 +12,14 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{config::Listen, forward::Forward};
+use super::{
+    config::Listen,
+    forward::Forward,
+    heads::{Heads, Watched},
+};
 
 const MOST_CONNECTIONS: usize = 1024;
 const MAX_HEAD: usize = 64 * 1024;
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// After an error that has to do with the whole process, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -88,15 +91,25 @@ impl Listener {
 }
 
 async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, forward: Arc<Forward>) {
+    let heads = Arc::new(Heads::default());
+    let stream = Watched::new(stream, Arc::clone(&heads));
+    let noted = Arc::clone(&heads);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let forward = Arc::clone(&forward);
-        async move { Ok::<_, Infallible>(forward.call(request).await) }
+        let (forward, heads) = (Arc::clone(&forward), Arc::clone(&noted));
+        heads.call();
+        async move {
+            let response = forward.call(request).await;
+            heads.answered();
+            Ok::<_, Infallible>(response)
+        }
     });
-    // What a client does wrong ends its connection, and is no one else's concern.
-    let _ = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+    let serving = http1::Builder::new()
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+        .header_read_timeout(None)
+        .serve_connection(TokioIo::new(stream), service);
+    // What a client does wrong ends its connection, and is no one else's concern.
+    tokio::select! {
+        _ = serving => {}
+        () = heads.too_slow() => {}
+    }
 }
