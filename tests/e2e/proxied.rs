@@ -87,6 +87,12 @@ fn counts(stage: &Stage) -> anyhow::Result<Counts> {
     serde_json::from_str(said.trim()).with_context(|| format!("the program printed {said:?}"))
 }
 
+/// What the program said of calls that failed.
+fn complaints(stage: &Stage) -> anyhow::Result<String> {
+    let said = stage.finance(&["logs", "deployment/web", "-c", "web"])?;
+    Ok(said.lines().filter(|line| !line.starts_with('{')).take(5).collect::<Vec<_>>().join("; "))
+}
+
 fn rotations(stage: &Stage, more: u64) -> anyhow::Result<()> {
     let enough = stage.counters().rotations + more;
     stage.until("the tokens rotate", LONG, || Ok(stage.counters().rotations >= enough))
@@ -97,7 +103,7 @@ fn through_rotations(stage: &Stage) -> anyhow::Result<()> {
     rotations(stage, ROTATIONS)?;
     let counts = counts(stage)?;
     let Counts { calls, good, held, hold_p50, hold_p99, hold_max, .. } = counts;
-    ensure!(good == calls, "some calls failed: {counts:?}");
+    ensure!(good == calls, "some calls failed: {counts:?}: {}", complaints(stage)?);
     carried_out_once(stage)?;
     stage.say(&format!(
         "   {calls} calls through {ROTATIONS} rotations: none rejected, each carried out once; {} were sent again behind the proxy",
@@ -125,7 +131,7 @@ fn through_the_end_of_the_leader(stage: &Stage) -> anyhow::Result<()> {
     let taken_over = settled(stage)?;
     rotations(stage, 2)?;
     let after = counts(stage)?;
-    ensure!((after.refused, after.failed, after.reauth) == (0, 0, 0), "{after:?}");
+    ensure!((after.refused, after.failed, after.reauth) == (0, 0, 0), "{after:?}: {}", complaints(stage)?);
     ensure!(after.unavailable == taken_over.unavailable, "after the take-over: {taken_over:?}, then {after:?}");
     carried_out_once(stage)?;
     stage.say(&format!(
