@@ -150,7 +150,7 @@ fn certificates(folder: &Path) -> anyhow::Result<PathBuf> {
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate()?)?;
     let key = KeyPair::generate()?;
-    let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned()])?.signed_by(&key, &ca)?;
+    let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()])?.signed_by(&key, &ca)?;
     for (name, pem) in [("ca.pem", ca.pem()), ("leaf.pem", leaf.pem()), ("key.pem", key.serialize_pem())] {
         fs::write(folder.join(name), pem)?;
     }
@@ -175,7 +175,7 @@ fn api_config(folder: &Path, at: SocketAddr) -> String {
 fn proxy_config(folder: &Path, at: SocketAddr, api: SocketAddr) -> String {
     let ca = folder.join("ca.pem");
     format!(
-        "upstream api {{ server {api}; keepalive 64; keepalive_requests 1000000; }} server {{ listen {at}; keepalive_requests 1000000; location / {{ proxy_pass https://api; proxy_http_version 1.1; proxy_set_header Connection ''; proxy_set_header Host {api}; proxy_set_header Authorization 'Bearer {TOKEN}'; proxy_ssl_trusted_certificate {}; proxy_ssl_verify on; proxy_ssl_name 127.0.0.1; proxy_ssl_session_reuse on; }} }}",
+        "upstream api {{ server {api}; keepalive 64; keepalive_requests 1000000; }} server {{ listen {at}; keepalive_requests 1000000; location / {{ proxy_pass https://api; proxy_http_version 1.1; proxy_set_header Connection ''; proxy_set_header Host {api}; proxy_set_header Authorization 'Bearer {TOKEN}'; proxy_ssl_trusted_certificate {}; proxy_ssl_verify on; proxy_ssl_name localhost; proxy_ssl_session_reuse on; }} }}",
         ca.display()
     )
 }
