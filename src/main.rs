@@ -138,6 +138,9 @@ async fn proxy(args: ProxyArgs) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}: choose another --admin-address", args.admin_address))?;
     let proxy = Proxy::new(config, listener, &address, Arc::new(SystemClock)).context("cannot trust the API")?;
     tokio::spawn(proxy::run::serve_admin(admin, proxy.metrics()));
+    if address.is_open_to_others() {
+        tracing::warn!(address = %address, "anyone who reaches this address can call the API as the connection");
+    }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), address = %address, upstream = %upstream, "forwarding calls");
     proxy.run(stop).await;
     tracing::info!("stopped");

@@ -51,6 +51,8 @@ pub enum Upload {
 pub struct Streamed {
     start: Bytes,
     rest: Incoming,
+    /// The room that `start` takes.
+    budget: Option<OwnedSemaphorePermit>,
 }
 
 /// A response body with what is given back at its end.
@@ -74,8 +76,8 @@ impl Upload {
         let units = u32::try_from(length.unwrap_or(MAX_KEPT).div_ceil(UNIT)).unwrap_or(u32::MAX);
         let is_small = length.is_none_or(|length| length <= MAX_KEPT);
         let room = is_small.then(|| Arc::clone(budget).try_acquire_many_owned(units).ok()).flatten();
-        let Some(room) = room else {
-            return Ok(Self::Streamed(Some(Streamed { start: Bytes::new(), rest: incoming })));
+        let Some(mut room) = room else {
+            return Ok(Self::Streamed(Some(Streamed { start: Bytes::new(), rest: incoming, budget: None })));
         };
         let deadline = length.is_none().then(|| Instant::now() + COLLECT);
         let mut collected = BytesMut::with_capacity(length.unwrap_or_default());
@@ -83,7 +85,12 @@ impl Upload {
             let until = deadline.unwrap_or_else(|| Instant::now() + SILENCE);
             match timeout_at(until, incoming.frame()).await {
                 Ok(Some(Ok(frame))) => collected.extend(frame.into_data().ok()),
-                Ok(None) => return Ok(Self::Kept { bytes: collected.freeze(), _budget: Some(room) }),
+                Ok(None) => {
+                    // What was reserved for a body of unknown length, and is not needed.
+                    let spare = room.num_permits().saturating_sub(collected.len().div_ceil(UNIT));
+                    drop(room.split(spare));
+                    return Ok(Self::Kept { bytes: collected.freeze(), _budget: Some(room) });
+                }
                 Ok(Some(Err(_))) => return Err(EndedEarly),
                 Err(_) if deadline.is_none() => return Err(EndedEarly),
                 Err(_) => break,
@@ -92,7 +99,7 @@ impl Upload {
                 break;
             }
         }
-        Ok(Self::Streamed(Some(Streamed { start: collected.freeze(), rest: incoming })))
+        Ok(Self::Streamed(Some(Streamed { start: collected.freeze(), rest: incoming, budget: Some(room) })))
     }
 
     pub fn is_kept(&self) -> bool {
@@ -107,9 +114,9 @@ impl Upload {
         match self {
             Self::Kept { bytes, .. } => Some((whole(bytes.clone()), None)),
             Self::Streamed(streamed) => {
-                let Streamed { start, rest } = streamed.take()?;
+                let Streamed { start, rest, budget } = streamed.take()?;
                 let sent = Arc::new(Notify::new());
-                let end = AtEnd(vec![Box::new(Sent(Arc::clone(&sent)))]);
+                let end = AtEnd(vec![Box::new(Sent(Arc::clone(&sent))), Box::new(budget)]);
                 Some((Patient::new(start, rest, end).boxed_unsync(), Some(sent)))
             }
         }

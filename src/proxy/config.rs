@@ -28,6 +28,16 @@ pub enum Listen {
     Unix(PathBuf),
 }
 
+impl Listen {
+    /// Whether other pods or machines can reach it.
+    pub fn is_open_to_others(&self) -> bool {
+        match self {
+            Self::Tcp(address) => !address.ip().is_loopback(),
+            Self::Unix(_) => false,
+        }
+    }
+}
+
 impl FromStr for Listen {
     type Err = String;
 

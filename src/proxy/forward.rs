@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use hyper::{Request, Response, StatusCode, body::Incoming, header, http::request::Parts};
+use hyper::{Method, Request, Response, StatusCode, body::Incoming, header, http::request::Parts};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::sleep_until,
@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     body::{self, AtEnd, ProxyBody, Upload},
-    metrics::{InFlight, Metrics, Outcome},
+    metrics::{Metrics, Outcome},
     problem::{Circumstances, Problem},
     rules::{self, Hosts},
     token::keeper::{Keeper, Waiting},
@@ -80,11 +80,11 @@ struct Turn {
 struct Unauthorized(Response<ProxyBody>);
 
 impl Forward {
-    /// Answers one request.
-    pub async fn call(&self, request: Request<Incoming>) -> Response<ProxyBody> {
+    /// Answers one request. `answering` is dropped when the response has ended.
+    pub async fn call(&self, request: Request<Incoming>, answering: Box<dyn Send>) -> Response<ProxyBody> {
         let began = Instant::now();
         let in_flight = self.metrics.begin();
-        let response = match self.forward(request, in_flight).await {
+        let response = match self.forward(request, vec![Box::new(in_flight), answering]).await {
             Ok(response) => {
                 self.metrics.answered(Outcome::Upstream(response.status()));
                 response
@@ -100,7 +100,11 @@ impl Forward {
         response
     }
 
-    async fn forward(&self, request: Request<Incoming>, in_flight: InFlight) -> Result<Response<ProxyBody>, Problem> {
+    async fn forward(
+        &self,
+        request: Request<Incoming>,
+        mut at_end: Vec<Box<dyn Send>>,
+    ) -> Result<Response<ProxyBody>, Problem> {
         rules::check(&request, &self.hosts, &self.own_name)?;
         let (mut parts, incoming) = request.into_parts();
         let patience = rules::patience(&parts.headers);
@@ -128,18 +132,22 @@ impl Forward {
                 }
             };
             if response.status() != StatusCode::UNAUTHORIZED {
-                let is_success = response.status().is_success();
-                self.keeper.answered(&mut call, if is_success { Answer::Success } else { Answer::Other });
-                let end = AtEnd(vec![Box::new(permit), Box::new(in_flight)]);
-                return Ok(self.cleaned(response).map(|body| body::download(body, end)));
+                let is_accepted = rules::shows_that_the_token_is_good(response.status());
+                self.keeper.answered(&mut call, if is_accepted { Answer::Success } else { Answer::Other });
+                at_end.push(Box::new(permit));
+                return Ok(self.cleaned(response).map(|body| body::download(body, AtEnd(at_end))));
             }
             let is_explicit = rules::names_invalid_token(response.headers());
             self.metrics.unauthorized();
-            let (head, body) = self.cleaned(response).into_parts();
+            let (mut head, body) = self.cleaned(response).into_parts();
             let kept = body::keep_401(body, AtEnd(vec![Box::new(permit)])).await;
             // Another token may be there already.
             self.keeper.look().await;
             self.keeper.answered(&mut call, Answer::Unauthorized { is_explicit });
+            if kept.is_whole && parts.method != Method::HEAD {
+                // It may have broken off: its length is that of what arrived.
+                head.headers.remove(header::CONTENT_LENGTH);
+            }
             let response = Response::from_parts(head, kept.body);
             if !kept.is_whole {
                 return Ok(response);
@@ -201,7 +209,7 @@ impl Forward {
     ) -> Result<Response<Incoming>, Problem> {
         let authorization = rules::authorization(access).ok_or(Problem::Unavailable(Unavailable::NotReady))?;
         parts.headers.insert(header::AUTHORIZATION, authorization);
-        let mut may_repeat = rules::is_idempotent(&parts.method) && upload.is_kept();
+        let mut may_repeat = parts.method.is_safe() && upload.is_kept();
         loop {
             let (body, sent) = upload.to_send().ok_or(Problem::Unavailable(Unavailable::NotReplayable))?;
             match self.upstream.send(parts, body, sent).await {

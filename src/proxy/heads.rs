@@ -43,15 +43,19 @@ impl Default for Heads {
     }
 }
 
+/// A call is being answered for as long as this exists.
+pub struct Answering(pub Arc<Heads>);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.set(Phase::Idle);
+    }
+}
+
 impl Heads {
     /// The head has arrived.
     pub fn call(&self) {
         self.set(Phase::Call);
-    }
-
-    /// The head of the response is there.
-    pub fn answered(&self) {
-        self.set(Phase::Idle);
     }
 
     fn phase(&self) -> Phase {
@@ -173,7 +177,7 @@ mod tests {
         let heads = Arc::new(Heads::default());
         heads.call();
         assert!(timeout(IDLE * 2, heads.too_slow()).await.is_err());
-        heads.answered();
+        drop(Answering(Arc::clone(&heads)));
         let begun = Instant::now();
         heads.too_slow().await;
         assert_eq!(begun.elapsed(), IDLE);

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use hyper::{
-    HeaderMap, Method, Request,
+    HeaderMap, Method, Request, StatusCode,
     header::{self, HeaderName, HeaderValue},
 };
 use url::Url;
@@ -127,7 +127,9 @@ pub fn clean_response(headers: &mut HeaderMap, upstream: &Origin) {
     headers.remove(header::ALT_SVC);
     headers.remove(problem::HEADER);
     let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok()).map(Url::parse);
-    if let Some(Ok(location)) = location.filter(|url| url.as_ref().is_ok_and(|url| upstream.is_of(url))) {
+    // A path that begins with two slashes would be another host.
+    let is_ours = |url: &Url| upstream.is_of(url) && !url.path().starts_with("//");
+    if let Some(Ok(location)) = location.filter(|url| url.as_ref().is_ok_and(is_ours)) {
         let query = location.query().map(|query| format!("?{query}")).unwrap_or_default();
         let fragment = location.fragment().map(|fragment| format!("#{fragment}")).unwrap_or_default();
         if let Ok(relative) = HeaderValue::try_from(format!("{}{query}{fragment}", location.path())) {
@@ -169,7 +171,7 @@ pub fn names_invalid_token(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Whether a request may be sent again if its connection broke (RFC 9110 section 9.2.2).
-pub fn is_idempotent(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
+/// Whether an API answers so only to a token that it accepts.
+pub fn shows_that_the_token_is_good(status: StatusCode) -> bool {
+    status.is_success() || matches!(status.as_u16(), 304 | 403 | 409 | 412 | 422)
 }

@@ -15,7 +15,7 @@ use tracing::warn;
 use super::{
     config::Listen,
     forward::Forward,
-    heads::{Heads, Watched},
+    heads::{Answering, Heads, Watched},
 };
 
 const MOST_CONNECTIONS: usize = 1024;
@@ -38,8 +38,9 @@ impl Listener {
         match listen {
             Listen::Tcp(address) => TcpListener::bind(address).await.map(Self::Tcp),
             Listen::Unix(path) => {
-                if tokio::net::UnixStream::connect(path).await.is_err() {
-                    let _ = std::fs::remove_file(path);
+                let left = tokio::net::UnixStream::connect(path).await;
+                if left.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+                    std::fs::remove_file(path)?;
                 }
                 let listener = UnixListener::bind(path)?;
                 std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
@@ -97,11 +98,9 @@ async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, forward: Arc<Fo
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let (forward, heads) = (Arc::clone(&forward), Arc::clone(&noted));
         heads.call();
-        async move {
-            let response = forward.call(request).await;
-            heads.answered();
-            Ok::<_, Infallible>(response)
-        }
+        // Until its response has ended.
+        let answering = Answering(heads);
+        async move { Ok::<_, Infallible>(forward.call(request, Box::new(answering)).await) }
     });
     let serving = http1::Builder::new()
         .max_buf_size(MAX_HEAD)

@@ -3,16 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use hyper::{
-    Request, Response, Uri,
-    body::Incoming,
+    Method, Request, Response, Uri,
+    body::{Body as _, Incoming},
+    header::{CONTENT_LENGTH, HeaderValue},
     http::{request::Parts, uri::Scheme},
 };
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_timeout::TimeoutConnector;
 use hyper_util::{
     client::{
         legacy::{
             Client, Error,
-            connect::{HttpConnector, proxy::Tunnel},
+            connect::{Connection, HttpConnector, proxy::Tunnel},
         },
         proxy::matcher::Matcher,
     },
@@ -26,6 +28,7 @@ use tokio::{
     sync::Notify,
     time::{sleep, timeout},
 };
+use tower::Service;
 
 use super::{body::ProxyBody, config::Origin, problem::Problem};
 
@@ -36,6 +39,8 @@ const FIRST_BYTE: Duration = Duration::from_secs(60);
 /// A body that is sent as it comes takes no longer.
 const LONGEST_UPLOAD: Duration = Duration::from_secs(15 * 60);
 const MOST_IDLE: usize = 256;
+/// For the head of a response, in bytes, and for what is read of its body at once.
+const MAX_BUFFER: usize = 64 * 1024;
 
 /// The connections to the API.
 pub struct Upstream {
@@ -44,9 +49,9 @@ pub struct Upstream {
 }
 
 enum Sender {
-    Direct(Client<HttpsConnector<HttpConnector>, ProxyBody>),
+    Direct(Client<TimeoutConnector<HttpsConnector<HttpConnector>>, ProxyBody>),
     /// By the proxy that `HTTPS_PROXY` names.
-    Tunneled(Client<HttpsConnector<Tunnel<HttpConnector>>, ProxyBody>),
+    Tunneled(Client<TimeoutConnector<HttpsConnector<Tunnel<HttpConnector>>>, ProxyBody>),
 }
 
 /// Why there is no upstream.
@@ -74,17 +79,16 @@ impl Upstream {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
-        http.set_connect_timeout(Some(CONNECT));
         let uri: Uri = origin.to_string().parse().map_err(|_| UpstreamError::Proxy)?;
         let client = match Matcher::from_env().intercept(&uri) {
-            None => Sender::Direct(client(https(tls, http))),
+            None => Sender::Direct(client(in_time(https(tls, http)))),
             Some(proxy) => {
                 let tunnel = Tunnel::new(proxy.uri().clone(), http);
                 let tunnel = match proxy.basic_auth() {
                     Some(value) => tunnel.with_auth(value.clone()),
                     None => tunnel,
                 };
-                Sender::Tunneled(client(https(tls, tunnel)))
+                Sender::Tunneled(client(in_time(https(tls, tunnel))))
             }
         };
         Ok(Self { origin, client })
@@ -112,6 +116,11 @@ impl Upstream {
         *request.method_mut() = parts.method.clone();
         *request.uri_mut() = uri;
         *request.headers_mut() = parts.headers.clone();
+        // Some servers require it where a body could be.
+        let has_body = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH);
+        if has_body && request.body().is_end_stream() {
+            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         let response = async {
             match &self.client {
                 Sender::Direct(client) => client.request(request).await,
@@ -146,7 +155,21 @@ where
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
         .pool_max_idle_per_host(MOST_IDLE)
+        .http1_max_buf_size(MAX_BUFFER)
         .build(connector)
+}
+
+/// Name, connection and TLS have this long together: until then nothing was sent.
+fn in_time<C>(connector: C) -> TimeoutConnector<C>
+where
+    C: Service<Uri> + Send,
+    C::Response: hyper::rt::Read + hyper::rt::Write + Connection + Send + Unpin,
+    C::Future: Send + 'static,
+    C::Error: Into<super::body::BoxError>,
+{
+    let mut connector = TimeoutConnector::new(connector);
+    connector.set_connect_timeout(Some(CONNECT));
+    connector
 }
 
 fn https<H>(tls: ClientConfig, http: H) -> HttpsConnector<H> {

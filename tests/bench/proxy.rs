@@ -15,7 +15,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::{Request, Uri};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use pleo_test_support::proxy::TokenFolder;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tokio::{
     io::AsyncReadExt as _,
     net::{TcpListener, TcpStream},
@@ -34,7 +34,8 @@ struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        // SIGTERM: nginx must end its workers.
+        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
         let _ = self.0.wait();
     }
 }
@@ -147,6 +148,7 @@ async fn memory(tokens: &TokenFolder, folder: &Path, ca: &Path) -> anyhow::Resul
 
 fn certificates(folder: &Path) -> anyhow::Result<PathBuf> {
     let mut ca = CertificateParams::default();
+    ca.distinguished_name.push(DnType::CommonName, "the CA of the benchmark");
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate()?)?;
     let key = KeyPair::generate()?;

@@ -65,6 +65,7 @@ impl Evidence {
     pub fn accepted(&mut self, call: &Call, at: Duration) {
         self.last_success = Some(Success { sent_at: call.sent_at, at });
         self.unauthorized.clear();
+        self.listed.retain(|(route, _)| *route != call.route);
         push(&mut self.succeeded, call.route.clone());
     }
 
@@ -82,9 +83,19 @@ impl Evidence {
         }
     }
 
+    /// Whether a 401 of this route would say something: it is not known to answer so anyway.
+    pub fn is_telling(&self, route: &Fingerprint, now: Duration) -> bool {
+        self.succeeded.contains(route) || !self.is_listed(route, now) && !self.unauthorized.contains(route)
+    }
+
+    /// Whether it answered 401 to two tokens.
+    pub fn is_listed(&self, route: &Fingerprint, now: Duration) -> bool {
+        self.listed.iter().any(|(listed, until)| listed == route && now < *until)
+    }
+
     /// What a 401 to the current token means. `due`: when its refresh was planned, unless it was accepted since.
     pub fn judge(&self, call: &Call, unauthorized: &Unauthorized, due: Option<Timestamp>, now: Duration) -> Verdict {
-        if self.listed.iter().any(|(route, until)| *route == call.route && now < *until) {
+        if self.is_listed(&call.route, now) {
             return Verdict::Endpoint;
         }
         if due.is_some_and(|due| due <= unauthorized.at.wall && between(due, unauthorized.at.wall) < DUE_FOR) {
@@ -96,7 +107,8 @@ impl Evidence {
         }
         let recent = self.last_success.is_some_and(|success| at < success.at.saturating_add(SUCCESS_COUNTS_FOR));
         let others_too = self.unauthorized.iter().any(|route| *route != call.route);
-        if self.succeeded.contains(&call.route) || others_too || unauthorized.is_explicit && !recent {
+        let is_refuted = !recent && (others_too || unauthorized.is_explicit);
+        if self.succeeded.contains(&call.route) || is_refuted {
             return Verdict::Token(Certainty::Likely);
         }
         let until = at.saturating_add(UNEXPLAINED);

@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{
     call::{Answer, Call, CallId, Moment, Unauthorized},
     evidence::{Certainty, Evidence, Verdict},
+    health::{FIRST_PROBE, Health, ProbeResult, Rejection},
     step::{News, State, Step, Unavailable},
 };
 use crate::{
@@ -27,38 +28,12 @@ const EXPIRY_TOLERANCE: Duration = Duration::from_secs(10);
 const UNREADABLE: Duration = Duration::from_secs(2);
 /// How long a probe may take.
 const PROBE: Duration = Duration::from_secs(5);
-/// The wait between two probes of a rejected token, at first and at most.
-const FIRST_PROBE: Duration = Duration::from_secs(15);
-const MAX_PROBE: Duration = Duration::from_secs(120);
 /// However long there has been trouble, a call waits this long.
 const SHORTEST_HOLD: Duration = Duration::from_secs(1);
 /// Each time with another token.
 const MOST_SENDS: usize = 3;
 /// A rejected token is reported once it was rejected for this long.
 const REPORT_AFTER: Duration = Duration::from_secs(3);
-
-/// What is believed of the current token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Health {
-    Good,
-    /// It was accepted after its refresh was planned: nothing is due until the next token.
-    Checked,
-    Probing {
-        by: CallId,
-        since: Duration,
-        /// The token was rejected before; none: its refresh was due.
-        rejected: Option<Rejection>,
-    },
-    Rejected(Rejection),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Rejection {
-    since: Duration,
-    probe_at: Duration,
-    /// The wait before the probe after that.
-    pause: Duration,
-}
 
 /// The whole state.
 #[derive(Clone, Debug)]
@@ -131,8 +106,11 @@ impl Gate {
         match self.health {
             Health::Rejected(_) => State::Rejected,
             Health::Probing { .. } => State::Probing,
-            Health::Good if self.is_due(access, now) => State::RefreshDue,
-            Health::Good | Health::Checked => State::Ready,
+            Health::Checked { refresh_at } if refresh_at == access.refresh_at && self.was_due(access, now) => {
+                State::Ready
+            }
+            Health::Good | Health::Checked { .. } if self.is_due(access, now) => State::RefreshDue,
+            Health::Good | Health::Checked { .. } => State::Ready,
         }
     }
 
@@ -143,15 +121,24 @@ impl Gate {
         earlier(refresh_at, EARLY) <= now.wall && (!is_over || !self.probers.is_empty())
     }
 
+    fn was_due(&self, access: &Access, now: Moment) -> bool {
+        access.refresh_at.is_some_and(|refresh_at| earlier(refresh_at, EARLY) <= now.wall)
+    }
+
     /// What to do with this call now. Without a turn it is not sent: too many others are at the API.
     pub fn ask(&mut self, call: &mut Call, has_turn: bool, now: Moment) -> Step {
-        self.end_overdue_probe(now.elapsed);
+        self.end_overdue_probe(now);
         if let Some(unauthorized) = call.unauthorized.clone() {
             match self.judge(call, &unauthorized, now) {
                 Verdict::Endpoint => return self.pass_through(call),
                 Verdict::Open(until) => {
                     let until = until.min(self.deadline(call, now));
-                    return if now.elapsed < until { Step::Wait(until) } else { self.pass_through(call) };
+                    let is_over = until <= now.elapsed;
+                    return if is_over {
+                        self.unavailable(call, Unavailable::TokenRejected)
+                    } else {
+                        Step::Wait(until)
+                    };
                 }
                 Verdict::Token(_) if call.is_replayable || self.state(now) == State::ReauthRequired => {}
                 Verdict::Token(_) => return self.unavailable(call, Unavailable::NotReplayable),
@@ -176,35 +163,39 @@ impl Gate {
 
     fn hold(&mut self, call: &mut Call, state: State, has_turn: bool, now: Moment) -> Step {
         let deadline = self.deadline(call, now);
-        let may_probe = call.is_replayable && !self.has_tried(call) && call.sent.len() < MOST_SENDS;
-        if may_probe && deadline > now.elapsed {
+        if self.may_probe(call, now) && deadline > now.elapsed {
             self.probers.insert(call.id);
+        } else {
+            self.probers.remove(&call.id);
         }
         let probe_at = self.probe_at(state, now);
         let is_first = self.probers.first() == Some(&call.id) && has_turn;
-        if let (Some(at), Some(access)) = (probe_at, self.access().filter(|_| is_first))
-            && at <= now.elapsed
-        {
+        let is_due = probe_at.is_some_and(|at| at <= now.elapsed);
+        if let Some(access) = self.access().filter(|_| is_first && is_due) {
             let rejected = match self.health {
                 Health::Rejected(rejected) => Some(rejected),
-                Health::Good | Health::Checked | Health::Probing { .. } => None,
+                Health::Good | Health::Checked { .. } | Health::Probing { .. } => None,
             };
             self.health = Health::Probing { by: call.id, since: now.elapsed, rejected };
             return self.send(call, access, now);
         }
         if deadline <= now.elapsed {
-            return self.unavailable(
-                call,
-                match state {
-                    State::Pending | State::Ready => Unavailable::NotReady,
-                    State::Expired => Unavailable::TokenExpired,
-                    State::ReauthRequired => Unavailable::ReauthRequired,
-                    State::RefreshDue | State::Probing | State::Rejected => Unavailable::TokenRejected,
-                },
-            );
+            return self.unavailable(call, state.unavailable());
         }
+        // A probe that is due is sent by another call in a moment, and may then take this long.
         let next = probe_at.or(self.probe_ends_at()).filter(|at| now.elapsed < *at);
+        let next = next.or(is_due.then(|| now.elapsed.saturating_add(PROBE)));
         Step::Wait(next.map_or(deadline, |next| next.min(deadline)))
+    }
+
+    /// Whether this call could show whether the token is good: it can be sent again, and at first, a 401 of it would say something.
+    fn may_probe(&self, call: &Call, now: Moment) -> bool {
+        let is_fresh = call.is_replayable && !self.has_tried(call) && call.sent.len() < MOST_SENDS;
+        let is_patient = match self.health {
+            Health::Rejected(rejected) => now.elapsed < rejected.since.saturating_add(FIRST_PROBE),
+            Health::Good | Health::Checked { .. } | Health::Probing { .. } => false,
+        };
+        is_fresh && (!is_patient || self.evidence.is_telling(&call.route, now.elapsed))
     }
 
     /// When one of those who wait tries the token.
@@ -221,72 +212,106 @@ impl Gate {
     fn probe_ends_at(&self) -> Option<Duration> {
         match self.health {
             Health::Probing { since, .. } => Some(since.saturating_add(PROBE)),
-            Health::Good | Health::Checked | Health::Rejected(_) => None,
+            Health::Good | Health::Checked { .. } | Health::Rejected(_) => None,
         }
     }
 
     /// What came back for a call that was sent. Whether calls that wait are to ask again.
     pub fn answered(&mut self, call: &mut Call, answer: Answer, now: Moment) -> bool {
-        let token = call.sent.last();
-        let is_current = token.is_some() && token == self.fingerprint.as_ref();
+        let token = call.sent.last().cloned();
+        let is_current = token.is_some() && token == self.fingerprint;
         match answer {
-            Answer::Success if is_current => self.evidence.accepted(call, now.elapsed),
+            Answer::Success if is_current => {
+                self.evidence.accepted(call, now.elapsed);
+                self.absolve(call, now);
+            }
             Answer::Unauthorized { is_explicit } => {
-                let token = token.cloned();
                 call.unauthorized = token.map(|token| Unauthorized { token, at: now, is_explicit });
+                // It waits again, for as long as any other.
+                call.deadline = None;
                 if is_current {
                     self.evidence.unauthorized(call);
-                }
-                if call.sent.len() > 1 {
-                    self.evidence.list(&call.route, now.elapsed);
+                    if call.sent.len() > 1 && !self.access().is_some_and(|access| self.was_due(&access, now)) {
+                        self.evidence.list(&call.route, now.elapsed);
+                    }
                 }
             }
             Answer::Success | Answer::Other => {}
         }
-        self.end_probe(call.id, answer, now.elapsed) || answer == Answer::Success
+        let result = match answer {
+            Answer::Success => ProbeResult::Accepted,
+            Answer::Unauthorized { .. } => ProbeResult::Rejected,
+            Answer::Other => ProbeResult::Unknown,
+        };
+        self.end_probe(call.id, result, now) || answer == Answer::Success
+    }
+
+    /// A call that was sent after the token was rejected has been accepted: it was a mistake.
+    fn absolve(&mut self, call: &Call, now: Moment) {
+        let rejected = match &self.health {
+            Health::Rejected(rejected) | Health::Probing { rejected: Some(rejected), .. } => rejected,
+            Health::Good | Health::Checked { .. } | Health::Probing { rejected: None, .. } => return,
+        };
+        if rejected.since <= call.sent_at {
+            self.health = self.checked(now);
+        }
     }
 
     /// The call is over, or its client is gone. Whether calls that wait are to ask again.
     pub fn leave(&mut self, id: CallId, now: Moment) -> bool {
         let waited = self.probers.remove(&id);
-        self.end_probe(id, Answer::Other, now.elapsed) || waited
+        self.end_probe(id, ProbeResult::Unknown, now) || waited
     }
 
-    fn end_probe(&mut self, id: CallId, answer: Answer, now: Duration) -> bool {
+    /// The probe is over. Only a 401 speaks against the token, and that of a route that never accepted it speaks so loudly only if
+    /// others say the same: until then the next call tries.
+    fn end_probe(&mut self, call: CallId, result: ProbeResult, now: Moment) -> bool {
         let Health::Probing { by, rejected, .. } = self.health else { return false };
-        if by != id {
+        if by != call {
             return false;
         }
-        self.health = match (answer, rejected) {
-            (Answer::Success, _) | (Answer::Other, None) => Health::Checked,
-            (Answer::Unauthorized { .. }, None) => Health::Rejected(Rejection::since(now, FIRST_PROBE)),
-            (Answer::Unauthorized { .. } | Answer::Other, Some(rejected)) => Health::Rejected(rejected.probed(now)),
+        self.health = match (result, rejected) {
+            (ProbeResult::Accepted, _) | (ProbeResult::Unknown, None) => self.checked(now),
+            (ProbeResult::Rejected, before) => {
+                let rejected = before.unwrap_or(Rejection::since(now.elapsed, Duration::ZERO));
+                Health::Rejected(rejected.probed(now.elapsed))
+            }
+            (ProbeResult::Unknown, Some(rejected)) => Health::Rejected(rejected.untested(now.elapsed)),
         };
         true
     }
 
-    fn end_overdue_probe(&mut self, now: Duration) {
+    /// Of a token that has just been accepted.
+    fn checked(&self, now: Moment) -> Health {
+        match self.access().filter(|access| self.was_due(access, now)) {
+            Some(access) => Health::Checked { refresh_at: access.refresh_at },
+            None => Health::Good,
+        }
+    }
+
+    fn end_overdue_probe(&mut self, now: Moment) {
         if let Health::Probing { by, since, .. } = self.health
-            && since.saturating_add(PROBE) <= now
+            && since.saturating_add(PROBE) <= now.elapsed
         {
-            self.end_probe(by, Answer::Other, now);
+            self.end_probe(by, ProbeResult::Unknown, now);
         }
     }
 
     fn judge(&mut self, call: &Call, unauthorized: &Unauthorized, now: Moment) -> Verdict {
         // There is another token, or none: this one is not sent again.
         if self.fingerprint.as_ref() != Some(&unauthorized.token) {
-            let is_over = call.sent.len() > 1;
+            let is_over = call.sent.len() >= MOST_SENDS;
             return if is_over { Verdict::Endpoint } else { Verdict::Token(Certainty::Due) };
         }
-        if call.sent.len() > 1 {
+        if call.sent.len() >= MOST_SENDS || self.evidence.is_listed(&call.route, now.elapsed) {
             return Verdict::Endpoint;
         }
         match self.health {
             Health::Rejected(_) | Health::Probing { .. } => return Verdict::Token(Certainty::Likely),
-            Health::Good | Health::Checked => {}
+            Health::Good | Health::Checked { .. } => {}
         }
-        let due = self.access().and_then(|access| access.refresh_at).filter(|_| self.health == Health::Good);
+        let is_checked = matches!(self.health, Health::Checked { .. });
+        let due = self.access().and_then(|access| access.refresh_at).filter(|_| !is_checked);
         let verdict = self.evidence.judge(call, unauthorized, due.map(|due| earlier(due, EARLY)), now.elapsed);
         if let Verdict::Token(certainty) = verdict {
             // Where it was due, a new token comes in a moment; else the next call may show that this was a mistake.
@@ -327,8 +352,8 @@ impl Gate {
 
     /// Once the window is over and no one waited, there is none until the next token.
     fn note_window(&mut self, access: &Access, now: Moment) {
-        if access.refresh_at.is_some_and(|at| later(at, WINDOW) <= now.wall) && self.health == Health::Good {
-            self.health = Health::Checked;
+        if access.refresh_at.is_some_and(|at| later(at, WINDOW) <= now.wall) {
+            self.health = self.checked(now);
         }
     }
 
@@ -342,19 +367,12 @@ impl Gate {
 
     /// Notes since when calls wait. To be called often: at each look at the folder.
     pub fn note_trouble(&mut self, now: Moment) -> State {
-        self.end_overdue_probe(now.elapsed);
+        self.end_overdue_probe(now);
         let state = self.state(now);
-        match state {
-            State::Ready => self.trouble_since = None,
-            State::Pending
-            | State::RefreshDue
-            | State::Probing
-            | State::Rejected
-            | State::Expired
-            | State::ReauthRequired => {
-                self.trouble_since.get_or_insert(now.elapsed);
-            }
-        }
+        self.trouble_since = match state == State::Ready {
+            true => None,
+            false => self.trouble_since.or(Some(now.elapsed)),
+        };
         state
     }
 
@@ -362,7 +380,7 @@ impl Gate {
     pub fn reportable(&self, now: Moment) -> Option<(&Access, u64)> {
         let rejected = match &self.health {
             Health::Rejected(rejected) | Health::Probing { rejected: Some(rejected), .. } => rejected,
-            Health::Good | Health::Checked | Health::Probing { rejected: None, .. } => return None,
+            Health::Good | Health::Checked { .. } | Health::Probing { rejected: None, .. } => return None,
         };
         let content = self.content.as_ref()?;
         let is_due = rejected.since.saturating_add(REPORT_AFTER) <= now.elapsed;
@@ -372,17 +390,5 @@ impl Gate {
     /// What the folder holds, as far as it could be read.
     pub fn content(&self) -> Option<&Content> {
         self.content.as_ref()
-    }
-}
-
-impl Rejection {
-    fn since(now: Duration, first: Duration) -> Self {
-        Self { since: now, probe_at: now.saturating_add(first), pause: FIRST_PROBE }
-    }
-
-    /// The same after another probe.
-    fn probed(self, now: Duration) -> Self {
-        let pause = self.pause;
-        Self { probe_at: now.saturating_add(pause), pause: pause.saturating_mul(2).min(MAX_PROBE), ..self }
     }
 }

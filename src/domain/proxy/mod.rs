@@ -4,10 +4,12 @@
 //! |---|---|
 //! | [`gate`] | may a request leave now, and with which token? |
 //! | [`step`] | what can it say? |
+//! | [`health`] | what is believed of the token, and when is a rejected one tried? |
 //! | [`evidence`] | does a 401 mean that the token is rejected, or is it one endpoint's own? |
 //! | [`call`] | what is known of one request to the API |
 
 pub mod call;
 pub mod evidence;
 pub mod gate;
+pub mod health;
 pub mod step;

@@ -71,6 +71,16 @@ impl State {
         Self::ReauthRequired,
     ];
 
+    /// What a call is answered that has waited in this state for as long as it may.
+    pub fn unavailable(self) -> Unavailable {
+        match self {
+            Self::Pending | Self::Ready => Unavailable::NotReady,
+            Self::Expired => Unavailable::TokenExpired,
+            Self::ReauthRequired => Unavailable::ReauthRequired,
+            Self::RefreshDue | Self::Probing | Self::Rejected => Unavailable::TokenRejected,
+        }
+    }
+
     /// As metrics, logs and problem documents name it.
     pub const fn as_str(self) -> &'static str {
         match self {

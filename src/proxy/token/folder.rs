@@ -43,6 +43,8 @@ pub enum Unreadable {
     Io(io::Error),
     #[error("it is not what the operator writes: mount the whole token Secret, not single files of it")]
     Foreign,
+    #[error("its file system does not answer")]
+    Hanging,
     #[error("it changes all the time")]
     Unstable,
 }

@@ -12,7 +12,8 @@ use std::{
 
 use tokio::{
     sync::{Notify, watch},
-    time::{Instant, sleep},
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
 };
 use tracing::{info, warn};
 
@@ -34,6 +35,8 @@ const IDLE: Duration = Duration::from_secs(1);
 const WAITING: Duration = Duration::from_millis(10);
 const WAITING_LONG: Duration = Duration::from_millis(100);
 const LONG: Duration = Duration::from_secs(5);
+/// No look takes longer.
+const LOOK: Duration = Duration::from_secs(1);
 /// A call is not sent on an older look.
 const FRESH: Duration = Duration::from_millis(50);
 
@@ -57,6 +60,8 @@ struct Look {
     version: Option<Version>,
     /// Why the folder could not be read, as it was logged.
     problem: Option<String>,
+    /// A look that is not over.
+    reading: Option<JoinHandle<Found>>,
 }
 
 impl Look {
@@ -163,12 +168,20 @@ impl Keeper {
     pub async fn look(&self) {
         let mut look = self.looked.lock().await;
         let (path, before) = (self.folder.clone(), look.version.clone());
-        // A folder on a file system that hangs must not hold up anything else.
-        let read = tokio::task::spawn_blocking(move || {
-            let is_same = before.is_some() && folder::version(&path) == before;
-            if is_same { Found::Same } else { Found::Read(folder::read(&path)) }
+        // A folder on a file system that hangs must not hold up anything else; and it is asked once.
+        let mut reading = look.reading.take().unwrap_or_else(|| {
+            tokio::task::spawn_blocking(move || {
+                let is_same = before.is_some() && folder::version(&path) == before;
+                if is_same { Found::Same } else { Found::Read(folder::read(&path)) }
+            })
         });
-        let found = read.await.unwrap_or(Found::Same);
+        let found = match timeout(LOOK, &mut reading).await {
+            Ok(found) => found.unwrap_or(Found::Same),
+            Err(_) => {
+                look.reading = Some(reading);
+                Found::Read(Err(Unreadable::Hanging))
+            }
+        };
         let now = self.now();
         *self.looked_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         let Found::Read(read) = found else {
@@ -216,6 +229,7 @@ impl Keeper {
         let before = std::mem::replace(&mut *last, state);
         drop(last);
         if before != state {
+            self.changed.send_modify(|version| *version = version.wrapping_add(1));
             info!(state = state.as_str(), before = before.as_str(), "the token's state changed");
         }
     }

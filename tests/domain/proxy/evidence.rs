@@ -76,7 +76,7 @@ fn an_unexplained_401_waits_two_seconds_for_other_evidence() {
     stage.unauthorized(&mut alone);
     assert_eq!(stage.ask(&mut alone), "wait until 2000");
     stage.at(2000);
-    assert_eq!(stage.ask(&mut alone), "wait until 30000");
+    assert_eq!(stage.ask(&mut alone), "wait until 7000", "another call tries the token now");
     assert_eq!(stage.state(), State::Rejected);
 
     let mut stage = Stage::ready();
@@ -98,7 +98,7 @@ fn two_endpoints_that_reject_it_one_after_the_other_show_that_it_is_invalid() {
     stage.unauthorized(&mut other);
     assert!(stage.ask(&mut other).starts_with("wait"));
     assert_eq!(stage.state(), State::Rejected);
-    assert_eq!(stage.ask(&mut one), "wait until 30000");
+    assert_eq!(stage.ask(&mut one), "wait until 5000");
 }
 
 /// Two tokens: it rejects the client, not the token.
@@ -129,4 +129,47 @@ fn a_token_is_reported_when_it_was_rejected_for_three_seconds() {
     assert_eq!(reported(&stage), Some(1));
     stage.token("second", 200_000, 220_000);
     assert_eq!(reported(&stage), None);
+}
+
+/// The paths of one endpoint differ by an id: beside good calls, they speak for no one but themselves.
+#[test]
+fn a_forbidden_endpoint_with_many_paths_holds_up_no_one() {
+    let mut stage = Stage::ready();
+    for n in 0..30 {
+        let mut good = stage.at(n * 100).sent("GET /good");
+        assert!(stage.succeeds(&mut good));
+        let mut first = stage.sent(&format!("GET /employees/{n}/salary"));
+        let mut second = stage.sent(&format!("GET /employees/{n}/bonus"));
+        for call in [&mut first, &mut second] {
+            stage.invalid_token(call);
+            assert!(stage.ask(call).starts_with("wait"));
+        }
+        let mut good = stage.at(n * 100 + 10).sent("GET /good");
+        stage.succeeds(&mut good);
+        for call in [&mut first, &mut second] {
+            assert_eq!(stage.ask(call), "the server's own 401");
+        }
+        assert_eq!(stage.state(), State::Ready);
+    }
+}
+
+/// A success counts whoever brings it, if it was sent after the token counted as rejected.
+#[test]
+fn a_slow_success_ends_a_mistake() {
+    let mut stage = Stage::rejected();
+    let mut slow = stage.at(100).sent("GET /slow");
+    stage.at(5200).gate.note_trouble(moment(5200));
+    assert_eq!(stage.state(), State::Rejected, "the probe took too long");
+    stage.at(6000).succeeds(&mut slow);
+    assert_eq!(stage.state(), State::Ready);
+}
+
+/// The mistake of a moment does not spoil the refresh that is planned for later.
+#[test]
+fn after_a_mistake_calls_still_wait_for_the_planned_refresh() {
+    let mut stage = Stage::rejected();
+    let mut probe = stage.at(100).sent("GET /c");
+    stage.succeeds(&mut probe);
+    assert_eq!(stage.state(), State::Ready);
+    assert_eq!(stage.at(REFRESH).state(), State::RefreshDue);
 }

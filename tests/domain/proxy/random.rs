@@ -57,21 +57,26 @@ struct World {
 }
 
 impl World {
-    /// All that is to be asked again is; each call that is over was answered once.
-    fn settle(&mut self, stage: &mut Stage) {
+    /// Asks again whatever waits for this instant; or all, where the gate said that something has changed. Each call that is over was
+    /// answered once.
+    fn settle(&mut self, stage: &mut Stage, mut is_news: bool) {
         for _ in 0..50 {
-            let mut moved = false;
+            let (mut moved, before) = (false, stage.state());
             for (mut call, place) in std::mem::take(&mut self.calls) {
-                if let Place::Out(_) = place {
+                let is_due = match place {
+                    Place::Out(_) => false,
+                    Place::Waiting(until) => is_news || until <= stage.now,
+                };
+                if !is_due {
                     self.calls.push((call, place));
                     continue;
                 }
                 let now = moment(stage.now);
-                let before = call.times_sent();
+                let sent = call.times_sent();
                 let state = stage.gate.note_trouble(now);
                 match stage.gate.ask(&mut call, true, now) {
                     Step::Send(access) => {
-                        assert_eq!(call.times_sent(), before + 1);
+                        assert_eq!(call.times_sent(), sent + 1);
                         let is_probe = matches!(state, State::Rejected | State::RefreshDue);
                         assert!(state == State::Ready || is_probe, "sent while {state:?}");
                         assert!(!is_probe || stage.state() == State::Probing, "one at a time");
@@ -90,7 +95,8 @@ impl World {
                     }
                 }
             }
-            if !moved {
+            is_news = stage.state() != before;
+            if !moved && !is_news {
                 return;
             }
         }
@@ -106,9 +112,10 @@ impl World {
                 Place::Out(_) => None,
             });
             let next = waits.filter(|until| *until <= end).min().unwrap_or(end);
+            let before = stage.state();
             stage.at(next.max(stage.now));
-            stage.gate.note_trouble(moment(stage.now));
-            self.settle(stage);
+            let after = stage.gate.note_trouble(moment(stage.now));
+            self.settle(stage, before != after);
             if next >= end {
                 return;
             }
@@ -133,6 +140,7 @@ proptest! {
     fn every_call_is_answered_once_and_in_time(events in prop::collection::vec(event(), 1..80)) {
         let (mut stage, mut world) = (Stage::empty(), World::default());
         for event in events {
+            let (before, mut is_news) = (stage.state(), false);
             match event {
                 Event::Pass(millis) => world.pass(&mut stage, millis),
                 Event::Reject => world.accepted = None,
@@ -140,12 +148,12 @@ proptest! {
                     world.tokens += 1;
                     let token = format!("token-{}", world.tokens);
                     let now = stage.now;
-                    stage.token(&token, now + 60_000, now + 90_000);
+                    is_news = stage.token(&token, now + 60_000, now + 90_000) != News::None;
                     world.accepted = Some(token);
                 }
                 Event::Unreadable => drop(stage.look(None)),
                 Event::ReauthRequired => {
-                    stage.without_token(TokenState::ReauthRequired);
+                    is_news = stage.without_token(TokenState::ReauthRequired) != News::None;
                     world.accepted = None;
                 }
                 Event::Call { route, is_replayable } => {
@@ -159,29 +167,30 @@ proptest! {
                         let is_accepted = world.accepted.as_ref() == Some(&token);
                         let never_accepted = call.route == Fingerprint::of(&["GET /0"]);
                         if is_accepted && !never_accepted {
-                            stage.gate.answered(&mut call, Answer::Success, now);
+                            is_news = stage.gate.answered(&mut call, Answer::Success, now);
                             prop_assert!(world.answered.insert(call.id));
                         } else {
-                            stage.gate.answered(&mut call, Answer::Unauthorized { is_explicit: n % 2 == 0 }, now);
+                            is_news = stage.gate.answered(&mut call, Answer::Unauthorized { is_explicit: n % 2 == 0 }, now);
                             world.calls.push((call, Place::Waiting(stage.now)));
                         }
                     }
                 }
                 Event::Lose(n) => {
                     if let Some((mut call, _)) = world.out(n) {
-                        stage.gate.answered(&mut call, Answer::Other, moment(stage.now));
+                        is_news = stage.gate.answered(&mut call, Answer::Other, moment(stage.now));
                         prop_assert!(world.answered.insert(call.id));
                     }
                 }
                 Event::Leave(n) => {
                     if n < world.calls.len() {
                         let (call, _) = world.calls.remove(n);
-                        stage.gate.leave(call.id, moment(stage.now));
+                        is_news = stage.gate.leave(call.id, moment(stage.now));
                         world.answered.insert(call.id);
                     }
                 }
             }
-            world.settle(&mut stage);
+            let after = stage.gate.note_trouble(moment(stage.now));
+            world.settle(&mut stage, is_news || before != after);
         }
         // Whatever comes back: after the longest hold, no call is left.
         for _ in 0..200 {
