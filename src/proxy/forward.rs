@@ -25,11 +25,10 @@ use super::{
 };
 use crate::domain::{
     proxy::{
-        call::{Answer, Call, CallId},
+        call::{Answer, Call, CallId, Route},
         step::{Step, Unavailable},
     },
     snapshot::published::Access,
-    token::Fingerprint,
 };
 
 /// Calls that are at the API at once.
@@ -111,7 +110,7 @@ impl Forward {
         let mut upload = Upload::read(incoming, &self.limits.bodies).await.map_err(|body::EndedEarly| ENDED_EARLY)?;
         rules::clean_request(&mut parts.headers, &self.own_name);
         let id = CallId(self.limits.next_id.fetch_add(1, Ordering::Relaxed));
-        let route = Fingerprint::of(&[parts.method.as_str(), parts.uri.path()]);
+        let route = Route::new(parts.method.as_str(), parts.uri.path());
         let mut call = Call::new(id, route, upload.is_kept(), patience);
         let _entered = self.keeper.enter(id);
         let mut unauthorized = None;

@@ -5,8 +5,8 @@ use std::{collections::VecDeque, time::Duration};
 
 use jiff::Timestamp;
 
-use super::call::{Call, Unauthorized};
-use crate::domain::{time::between, token::Fingerprint};
+use super::call::{Call, Route, Unauthorized};
+use crate::domain::time::between;
 
 /// A success speaks for its token for this long.
 const SUCCESS_COUNTS_FOR: Duration = Duration::from_secs(5);
@@ -41,11 +41,11 @@ pub enum Certainty {
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
     last_success: Option<Success>,
-    succeeded: VecDeque<Fingerprint>,
+    succeeded: VecDeque<Route>,
     /// Since the last success.
-    unauthorized: VecDeque<Fingerprint>,
+    unauthorized: VecDeque<Route>,
     /// Answered 401 to two tokens: until when they are left alone.
-    listed: VecDeque<(Fingerprint, Duration)>,
+    listed: VecDeque<(Route, Duration)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -66,36 +66,36 @@ impl Evidence {
         self.last_success = Some(Success { sent_at: call.sent_at, at });
         self.unauthorized.clear();
         self.listed.retain(|(route, _)| *route != call.route);
-        push(&mut self.succeeded, call.route.clone());
+        push(&mut self.succeeded, call.route);
     }
 
     /// A 401 to the current token.
     pub fn unauthorized(&mut self, call: &Call) {
-        push(&mut self.unauthorized, call.route.clone());
+        push(&mut self.unauthorized, call.route);
     }
 
     /// A route that answers 401 to two tokens rejects the client, not the token.
-    pub fn list(&mut self, route: &Fingerprint, now: Duration) {
-        self.listed.retain(|(other, _)| other != route);
-        self.listed.push_back((route.clone(), now.saturating_add(LISTED_FOR)));
+    pub fn list(&mut self, route: Route, now: Duration) {
+        self.listed.retain(|(other, _)| *other != route);
+        self.listed.push_back((route, now.saturating_add(LISTED_FOR)));
         if self.listed.len() > MOST_ROUTES {
             self.listed.pop_front();
         }
     }
 
     /// Whether a 401 of this route would say something: it is not known to answer so anyway.
-    pub fn is_telling(&self, route: &Fingerprint, now: Duration) -> bool {
-        self.succeeded.contains(route) || !self.is_listed(route, now) && !self.unauthorized.contains(route)
+    pub fn is_telling(&self, route: Route, now: Duration) -> bool {
+        self.succeeded.contains(&route) || !self.is_listed(route, now) && !self.unauthorized.contains(&route)
     }
 
     /// Whether it answered 401 to two tokens.
-    pub fn is_listed(&self, route: &Fingerprint, now: Duration) -> bool {
-        self.listed.iter().any(|(listed, until)| listed == route && now < *until)
+    pub fn is_listed(&self, route: Route, now: Duration) -> bool {
+        self.listed.iter().any(|(listed, until)| *listed == route && now < *until)
     }
 
     /// What a 401 to the current token means. `due`: when its refresh was planned, unless it was accepted since.
     pub fn judge(&self, call: &Call, unauthorized: &Unauthorized, due: Option<Timestamp>, now: Duration) -> Verdict {
-        if self.is_listed(&call.route, now) {
+        if self.is_listed(call.route, now) {
             return Verdict::Endpoint;
         }
         if due.is_some_and(|due| due <= unauthorized.at.wall && between(due, unauthorized.at.wall) < DUE_FOR) {
@@ -120,7 +120,7 @@ impl Evidence {
     }
 }
 
-fn push(routes: &mut VecDeque<Fingerprint>, route: Fingerprint) {
+fn push(routes: &mut VecDeque<Route>, route: Route) {
     if !routes.contains(&route) {
         routes.push_back(route);
     }

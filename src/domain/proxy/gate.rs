@@ -47,6 +47,7 @@ pub struct Gate {
     health: Health,
     evidence: Evidence,
     trouble_since: Option<Duration>,
+    last_state: State,
     /// Calls that wait, and could be a probe of the current token.
     probers: BTreeSet<CallId>,
 }
@@ -63,6 +64,7 @@ impl Gate {
             health: Health::Good,
             evidence: Evidence::default(),
             trouble_since: None,
+            last_state: State::Pending,
             probers: BTreeSet::new(),
         }
     }
@@ -195,7 +197,7 @@ impl Gate {
             Health::Rejected(rejected) => now.elapsed < rejected.since.saturating_add(FIRST_PROBE),
             Health::Good | Health::Checked { .. } | Health::Probing { .. } => false,
         };
-        is_fresh && (!is_patient || self.evidence.is_telling(&call.route, now.elapsed))
+        is_fresh && (!is_patient || self.evidence.is_telling(call.route, now.elapsed))
     }
 
     /// When one of those who wait tries the token.
@@ -232,7 +234,7 @@ impl Gate {
                 if is_current {
                     self.evidence.unauthorized(call);
                     if call.sent.len() > 1 && !self.access().is_some_and(|access| self.was_due(&access, now)) {
-                        self.evidence.list(&call.route, now.elapsed);
+                        self.evidence.list(call.route, now.elapsed);
                     }
                 }
             }
@@ -303,7 +305,7 @@ impl Gate {
             let is_over = call.sent.len() >= MOST_SENDS;
             return if is_over { Verdict::Endpoint } else { Verdict::Token(Certainty::Due) };
         }
-        if call.sent.len() >= MOST_SENDS || self.evidence.is_listed(&call.route, now.elapsed) {
+        if call.sent.len() >= MOST_SENDS || self.evidence.is_listed(call.route, now.elapsed) {
             return Verdict::Endpoint;
         }
         match self.health {
@@ -369,10 +371,8 @@ impl Gate {
     pub fn note_trouble(&mut self, now: Moment) -> State {
         self.end_overdue_probe(now);
         let state = self.state(now);
-        self.trouble_since = match state == State::Ready {
-            true => None,
-            false => self.trouble_since.or(Some(now.elapsed)),
-        };
+        self.last_state = state;
+        self.trouble_since = (state != State::Ready).then(|| self.trouble_since.unwrap_or(now.elapsed));
         state
     }
 
@@ -385,6 +385,11 @@ impl Gate {
         let content = self.content.as_ref()?;
         let is_due = rejected.since.saturating_add(REPORT_AFTER) <= now.elapsed;
         content.access.as_ref().filter(|_| is_due).map(|access| (access, content.rotation))
+    }
+
+    /// As it was noted last.
+    pub fn last_state(&self) -> State {
+        self.last_state
     }
 
     /// What the folder holds, as far as it could be read.

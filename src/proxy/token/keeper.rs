@@ -46,7 +46,6 @@ pub struct Keeper {
     clock: Clock,
     start: Instant,
     gate: Mutex<Gate>,
-    last_state: Mutex<State>,
     changed: watch::Sender<u64>,
     looked: tokio::sync::Mutex<Look>,
     looked_at: Mutex<Option<Instant>>,
@@ -82,7 +81,6 @@ impl Keeper {
             clock,
             start: Instant::now(),
             gate: Mutex::new(Gate::new(max_hold)),
-            last_state: Mutex::new(State::Pending),
             changed: watch::Sender::new(0),
             looked: tokio::sync::Mutex::default(),
             looked_at: Mutex::default(),
@@ -107,28 +105,25 @@ impl Keeper {
 
     pub fn ask(&self, call: &mut Call, has_turn: bool) -> Step {
         let now = self.now();
-        let step = self.gate().ask(call, has_turn, now);
-        self.note_state();
+        let mut gate = self.gate();
+        let before = gate.last_state();
+        let step = gate.ask(call, has_turn, now);
+        self.note_state(gate, before, false, now);
         step
     }
 
     pub fn answered(&self, call: &mut Call, answer: Answer) {
         let now = self.now();
-        let is_news = self.gate().answered(call, answer, now);
-        self.tell(is_news);
+        let mut gate = self.gate();
+        let (before, is_news) = (gate.last_state(), gate.answered(call, answer, now));
+        self.note_state(gate, before, is_news, now);
     }
 
     fn leave(&self, id: CallId) {
         let now = self.now();
-        let is_news = self.gate().leave(id, now);
-        self.tell(is_news);
-    }
-
-    fn tell(&self, is_news: bool) {
-        self.note_state();
-        if is_news {
-            self.changed.send_modify(|version| *version = version.wrapping_add(1));
-        }
+        let mut gate = self.gate();
+        let (before, is_news) = (gate.last_state(), gate.leave(id, now));
+        self.note_state(gate, before, is_news, now);
     }
 
     /// A call that leaves when this is dropped, however it ends.
@@ -185,17 +180,20 @@ impl Keeper {
         let now = self.now();
         *self.looked_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         let Found::Read(read) = found else {
-            self.note_state();
+            let gate = self.gate();
+            let before = gate.last_state();
+            self.note_state(gate, before, false, now);
             return;
         };
         look.note(&self.folder, &read);
         let (content, version) = read.ok().unzip();
         look.version = version.flatten();
-        let news = self.gate().look(content, now);
+        let mut gate = self.gate();
+        let (before, news) = (gate.last_state(), gate.look(content, now));
         if news == News::WrongClock {
             warn!("the token had expired when it was first read: a clock is wrong, and its expiry is ignored");
         }
-        self.tell(news != News::None);
+        self.note_state(gate, before, news != News::None, now);
     }
 
     /// Looks at the folder for as long as the process runs.
@@ -222,15 +220,15 @@ impl Keeper {
         }
     }
 
-    fn note_state(&self) {
-        let now = self.now();
-        let state = self.gate().note_trouble(now);
-        let mut last = self.last_state.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::replace(&mut *last, state);
-        drop(last);
+    /// Notes and logs another state. Calls that wait ask again then, and where something else is news for them.
+    fn note_state(&self, mut gate: MutexGuard<'_, Gate>, before: State, is_news: bool, now: Moment) {
+        let state = gate.note_trouble(now);
+        drop(gate);
         if before != state {
-            self.changed.send_modify(|version| *version = version.wrapping_add(1));
             info!(state = state.as_str(), before = before.as_str(), "the token's state changed");
+        }
+        if before != state || is_news {
+            self.changed.send_modify(|version| *version = version.wrapping_add(1));
         }
     }
 

@@ -11,12 +11,12 @@ use pleo_operator::{
     api::TokenState,
     domain::{
         proxy::{
-            call::{Answer, Call, CallId, Moment},
+            call::{Answer, Call, CallId, Moment, Route},
             gate::Gate,
             step::{News, State, Step, Unavailable},
         },
         snapshot::published::{Access, Content},
-        token::{AccessToken, Fingerprint},
+        token::AccessToken,
     },
 };
 
@@ -99,7 +99,7 @@ impl Stage {
 
     fn call(&mut self, route: &str) -> Call {
         self.calls += 1;
-        Call::new(CallId(self.calls), Fingerprint::of(&[route]), true, None)
+        Call::new(CallId(self.calls), Route::new("", route), true, None)
     }
 
     fn streamed(&mut self, route: &str) -> Call {

@@ -165,7 +165,7 @@ proptest! {
                     if let Some((mut call, token)) = world.out(n) {
                         let now = moment(stage.now);
                         let is_accepted = world.accepted.as_ref() == Some(&token);
-                        let never_accepted = call.route == Fingerprint::of(&["GET /0"]);
+                        let never_accepted = call.route == Route::new("", "GET /0");
                         if is_accepted && !never_accepted {
                             is_news = stage.gate.answered(&mut call, Answer::Success, now);
                             prop_assert!(world.answered.insert(call.id));
