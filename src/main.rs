@@ -37,7 +37,7 @@ use pleo_operator::{
 };
 use tokio::{
     net::TcpListener,
-    runtime::Runtime,
+    runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
     task::JoinHandle,
 };
@@ -47,8 +47,9 @@ use uuid::Uuid;
 fn main() -> ExitCode {
     let done = match cli::parse() {
         Ok(cli) => match cli.command {
-            Command::Run(args) => on_threads(serve(*args)),
-            Command::Proxy(args) => on_threads(proxy(*args)),
+            Command::Run(args) => run_on(Runtime::new(), serve(*args)),
+            // Beside a program, one thread is enough, and cheaper.
+            Command::Proxy(args) => run_on(Builder::new_current_thread().enable_all().build(), proxy(*args)),
             Command::Crd => print_crd(),
             Command::Version => print(env!("CARGO_PKG_VERSION").to_owned() + "\n"),
         },
@@ -76,8 +77,8 @@ fn print_crd() -> anyhow::Result<()> {
     print(yaml)
 }
 
-fn on_threads(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    let runtime = Runtime::new().context("cannot start threads")?;
+fn run_on(runtime: std::io::Result<Runtime>, work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = runtime.context("cannot start threads")?;
     let done = runtime.block_on(work);
     // A name that is being looked up for a webhook must not hold us up: all work is done.
     runtime.shutdown_background();

@@ -27,7 +27,7 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 pub const MAX_KEPT: usize = 1024 * 1024;
 /// The largest 401 that is kept, in bytes.
 pub const MAX_UNAUTHORIZED: usize = 64 * 1024;
-/// What all kept bodies may take together, in units of [`UNIT`] bytes.
+/// What all kept bodies may take together, in KiB.
 pub const BUDGET: usize = 16 * MAX_KEPT / UNIT;
 const UNIT: usize = 1024;
 /// How long a body of unknown length is collected before it is streamed.
