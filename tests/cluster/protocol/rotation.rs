@@ -241,7 +241,7 @@ async fn a_used_token_is_asked_about_and_not_presented() {
     assert!(why.contains("inactive") && why.contains("not sent"), "{why}");
     let counters = world.sandbox.counters("acme");
     assert_eq!((counters.exchanges, counters.resent, counters.families_killed), (2, 0, 0));
-    assert!(operator.get("/metrics").contains(r#"pleo_introspections_total{outcome="inactive"} 1"#));
+    assert!(operator.get("/metrics").contains(r#"pleo_introspections_total{outcome="inactive"} 2"#));
     finish(world).await;
 }
 
