@@ -4,17 +4,19 @@ use std::{fs, process::Command, thread};
 
 use anyhow::{Context as _, ensure};
 use pleo_sandbox::{
-    authority::{Authority, Outcome},
+    authority::{Authority, Counters, Outcome},
     script::Step,
 };
 
 use crate::stage::{CONNECTION, NAMESPACE, SOON, SYSTEM, Stage, items, run, text};
 
 pub fn no_rotation_fails(stage: &Stage) -> anyhow::Result<()> {
+    let before = stage.counters();
     killed(stage)?;
     drained(stage)?;
     let counters = stage.counters();
-    ensure!((counters.refusals, counters.resent, counters.overlapping) == (0, 0, 0), "{counters:?}");
+    let troubles = |counters: &Counters| (counters.refusals, counters.resent, counters.overlapping);
+    ensure!(troubles(&counters) == troubles(&before), "{before:?}, then {counters:?}");
     let reauth = stage.finance(&[
         "get",
         "pleo",
@@ -23,7 +25,8 @@ pub fn no_rotation_fails(stage: &Stage) -> anyhow::Result<()> {
         r#"jsonpath={.status.conditions[?(@.type=="ReauthRequired")].status}"#,
     ])?;
     ensure!(reauth == "False", "ReauthRequired is {reauth}");
-    stage.say(&format!("   {} rotations so far: none failed, none twice", counters.rotations))
+    let rotations = counters.rotations - before.rotations;
+    stage.say(&format!("   {rotations} rotations: none failed, none twice"))
 }
 
 /// SIGKILL, as a node's out-of-memory killer sends it: the same pod comes back, and knows that its earlier process is dead.
