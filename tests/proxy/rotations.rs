@@ -69,6 +69,7 @@ async fn while_a_user_must_authorize_each_call_is_answered_at_once() {
         Stage::with(|config| config.reconnect_url = Some("https://example.com/pleo".parse().unwrap())).await;
     stage.rotate().await;
     let waiting = tokio::spawn(stage.call(Method::POST, "/v1/calls/a", Vec::new()));
+    stage.until_metric("unauthorized_total", "1").await;
     stage.until_held(1).await;
     stage.folder.publish_state(TokenState::ReauthRequired);
     let refused = stage.sandbox.calls().refused;
