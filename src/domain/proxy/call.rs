@@ -65,7 +65,7 @@ pub struct Unauthorized {
 /// What came back for a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// 2xx.
+    /// A status that only a token brings that was accepted, such as 2xx or 403.
     Success,
     /// 401.
     Unauthorized { is_explicit: bool },

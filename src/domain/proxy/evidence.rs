@@ -93,11 +93,8 @@ impl Evidence {
         self.listed.iter().any(|(listed, until)| *listed == route && now < *until)
     }
 
-    /// What a 401 to the current token means. `due`: when its refresh was planned, unless it was accepted since.
+    /// What a 401 of a route that is not listed means for the current token. `due`: when its refresh was planned, unless it was accepted since.
     pub fn judge(&self, call: &Call, unauthorized: &Unauthorized, due: Option<Timestamp>, now: Duration) -> Verdict {
-        if self.is_listed(call.route, now) {
-            return Verdict::Endpoint;
-        }
         if due.is_some_and(|due| due <= unauthorized.at.wall && between(due, unauthorized.at.wall) < DUE_FOR) {
             return Verdict::Token(Certainty::Due);
         }

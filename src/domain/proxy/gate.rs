@@ -32,8 +32,6 @@ const PROBE: Duration = Duration::from_secs(5);
 const SHORTEST_HOLD: Duration = Duration::from_secs(1);
 /// Each time with another token.
 const MOST_SENDS: usize = 3;
-/// A rejected token is reported once it was rejected for this long.
-const REPORT_AFTER: Duration = Duration::from_secs(3);
 
 /// The whole state.
 #[derive(Clone, Debug)]
@@ -374,17 +372,6 @@ impl Gate {
         self.last_state = state;
         self.trouble_since = (state != State::Ready).then(|| self.trouble_since.unwrap_or(now.elapsed));
         state
-    }
-
-    /// The token that is to be reported, with its rotation: it was rejected, and no other has come.
-    pub fn reportable(&self, now: Moment) -> Option<(&Access, u64)> {
-        let rejected = match &self.health {
-            Health::Rejected(rejected) | Health::Probing { rejected: Some(rejected), .. } => rejected,
-            Health::Good | Health::Checked { .. } | Health::Probing { rejected: None, .. } => return None,
-        };
-        let content = self.content.as_ref()?;
-        let is_due = rejected.since.saturating_add(REPORT_AFTER) <= now.elapsed;
-        content.access.as_ref().filter(|_| is_due).map(|access| (access, content.rotation))
     }
 
     /// As it was noted last.

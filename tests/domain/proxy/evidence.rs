@@ -52,7 +52,7 @@ fn an_endpoint_that_always_answers_401_holds_up_no_one() {
         let mut good = stage.at(n * 100 + 10).sent("GET /good");
         assert!(stage.succeeds(&mut good), "it does");
         assert_eq!(stage.ask(&mut bad), "the server's own 401");
-        assert_eq!((stage.state(), stage.gate.reportable(moment(stage.now))), (State::Ready, None));
+        assert_eq!(stage.state(), State::Ready);
     }
 }
 
@@ -117,18 +117,6 @@ fn what_answers_401_to_two_tokens_is_left_alone_for_ten_minutes() {
     let mut later = stage.at(600_000).sent("GET /forbidden");
     stage.invalid_token(&mut later);
     assert!(stage.ask(&mut later).starts_with("wait"));
-}
-
-/// The operator is told of a token that stays rejected, and of no other.
-#[test]
-fn a_token_is_reported_when_it_was_rejected_for_three_seconds() {
-    let mut stage = Stage::rejected();
-    let reported = |stage: &Stage| stage.gate.reportable(moment(stage.now)).map(|(_, rotation)| rotation);
-    assert_eq!(reported(&stage), None);
-    stage.at(3000);
-    assert_eq!(reported(&stage), Some(1));
-    stage.token("second", 200_000, 220_000);
-    assert_eq!(reported(&stage), None);
 }
 
 /// The paths of one endpoint differ by an id: beside good calls, they speak for no one but themselves.
