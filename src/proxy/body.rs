@@ -55,9 +55,9 @@ pub struct Streamed {
     budget: Option<OwnedSemaphorePermit>,
 }
 
-/// A response body with what is given back at its end.
+/// The body of a 401.
 pub struct Kept401 {
-    /// The body, as far as it was read.
+    /// What was read of it, and the rest if there is more.
     pub body: ProxyBody,
     /// All of it was read.
     pub is_whole: bool,

@@ -2,7 +2,10 @@
 //! shows the token or a link that is one.
 
 use bytes::Bytes;
-use hyper::{Response, StatusCode, header};
+use hyper::{
+    Response, StatusCode,
+    header::{self, HeaderValue},
+};
 use serde_json::json;
 use url::Url;
 
@@ -143,16 +146,15 @@ impl Problem {
             let url = circumstances.reconnect_url.filter(|_| is_for_users);
             members.extend(url.map(|url| ("reconnect_url".to_owned(), url.as_str().into())));
         }
-        let builder = Response::builder()
-            .status(self.status())
-            .header(header::CONTENT_TYPE, "application/problem+json")
-            .header(header::CACHE_CONTROL, "no-store")
-            .header(HEADER, self.code());
-        let builder = match self.retry_after() {
-            Some(seconds) => builder.header(header::RETRY_AFTER, seconds),
-            None => builder,
-        };
-        // All of these values are valid.
-        builder.body(body::whole(Bytes::from(document.to_string()))).unwrap_or_default()
+        let mut response = Response::new(body::whole(Bytes::from(document.to_string())));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(HEADER, HeaderValue::from_static(self.code()));
+        if let Some(seconds) = self.retry_after() {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
     }
 }

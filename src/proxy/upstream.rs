@@ -65,8 +65,8 @@ pub enum UpstreamError {
     NothingTrusted,
     #[error("the protocol versions of TLS cannot be used")]
     Tls(#[source] rustls::Error),
-    #[error("HTTPS_PROXY has no authority that a header can carry")]
-    Proxy,
+    #[error("the address of the API is no URI")]
+    Address,
 }
 
 impl Upstream {
@@ -79,7 +79,7 @@ impl Upstream {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
-        let uri: Uri = origin.to_string().parse().map_err(|_| UpstreamError::Proxy)?;
+        let uri: Uri = origin.to_string().parse().map_err(|_| UpstreamError::Address)?;
         let client = match Matcher::from_env().intercept(&uri) {
             None => Sender::Direct(client(in_time(https(tls, http)))),
             Some(proxy) => {

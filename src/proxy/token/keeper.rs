@@ -68,7 +68,7 @@ impl Look {
     fn note(&mut self, folder: &Path, read: &Result<(Content, Option<Version>), Unreadable>) {
         let problem = read.as_ref().err().map(ToString::to_string);
         if let Some(why) = problem.as_ref().filter(|why| self.problem.as_ref() != Some(why)) {
-            warn!("the token folder {} says nothing: {why}", folder.display());
+            warn!("the token folder {} cannot be used: {why}", folder.display());
         }
         self.problem = problem;
     }
