@@ -47,6 +47,6 @@ pub struct KnownMethod {
 pub enum Experience {
     /// The server issued a pair to a client that authenticated so; or called the new token active.
     Works,
-    /// The server did not authenticate the client, and there was no time left for the other method.
+    /// The server may not have authenticated the client, and the other method was not tried; or the endpoint is not believed.
     Rejected,
 }

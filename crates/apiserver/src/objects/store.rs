@@ -117,7 +117,7 @@ impl Store {
 
     /// etcd's compaction: what was watched up to an old version, or listed in part, must begin anew.
     pub fn compact(&mut self) {
-        // Whoever judges a run may still read what has happened.
+        // What has happened can still be read with `since`: only watches and lists have to start again.
         self.expire(self.history.back().map(|youngest| youngest.version));
     }
 
