@@ -12,6 +12,8 @@ use crate::domain::time::between;
 const SUCCESS_COUNTS_FOR: Duration = Duration::from_secs(5);
 /// How long a 401 that nothing explains waits for other evidence.
 const UNEXPLAINED: Duration = Duration::from_secs(2);
+/// So many routes that answer 401, and none that succeeds while one of them waits, outweigh a success before.
+const MANY: usize = 3;
 /// How long after its planned refresh a rejected token is taken for refreshed.
 const DUE_FOR: Duration = Duration::from_secs(60);
 /// How long a route that answers 401 to two tokens is left alone.
@@ -103,16 +105,17 @@ impl Evidence {
             return Verdict::Endpoint;
         }
         let recent = self.last_success.is_some_and(|success| at < success.at.saturating_add(SUCCESS_COUNTS_FOR));
-        let others_too = self.unauthorized.iter().any(|route| *route != call.route);
-        let is_refuted = !recent && (others_too || unauthorized.is_explicit);
+        let others = self.unauthorized.iter().filter(|route| **route != call.route).count();
+        let is_refuted = !recent && (others > 0 || unauthorized.is_explicit);
         if self.succeeded.contains(&call.route) || is_refuted {
             return Verdict::Token(Certainty::Likely);
         }
         let until = at.saturating_add(UNEXPLAINED);
+        let fell_silent = self.last_success.is_some_and(|success| success.at <= at) && others >= MANY - 1;
         match (now < until, recent) {
             (true, _) => Verdict::Open(until),
-            (false, true) => Verdict::Endpoint,
-            (false, false) => Verdict::Token(Certainty::Likely),
+            (false, true) if !fell_silent => Verdict::Endpoint,
+            (false, _) => Verdict::Token(Certainty::Likely),
         }
     }
 }

@@ -89,6 +89,24 @@ fn an_unexplained_401_waits_two_seconds_for_other_evidence() {
     assert_eq!(stage.ask(&mut after), "the server's own 401", "the token worked a moment before");
 }
 
+/// Each call has a path of its own, and the authorization was revoked a moment after the last success.
+#[test]
+fn where_nothing_but_401_comes_for_two_seconds_a_success_before_says_nothing() {
+    let mut stage = Stage::ready();
+    let mut before = stage.sent("GET /calls/1");
+    stage.succeeds(&mut before);
+    let mut calls: Vec<Call> = (2..5).map(|n| stage.at(n * 20).sent(&format!("GET /calls/{n}"))).collect();
+    for call in &mut calls {
+        stage.invalid_token(call);
+        assert!(stage.ask(call).starts_with("wait"));
+    }
+    stage.at(2080);
+    for call in &mut calls {
+        assert!(stage.ask(call).starts_with("wait"), "no client gets a 401");
+    }
+    assert_eq!(stage.state(), State::Rejected);
+}
+
 #[test]
 fn two_endpoints_that_reject_it_one_after_the_other_show_that_it_is_invalid() {
     let mut stage = Stage::ready();
