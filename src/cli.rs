@@ -8,7 +8,7 @@ use url::Url;
 use crate::{
     api::GoDuration,
     domain::spec::AllowedServer,
-    proxy::config::{Listen, Origin},
+    proxy::config::{Listen, Origin, ReportUrl},
     telemetry::logs::LogFormat,
     web::address::{PublicUrl, ReturnSite},
 };
@@ -76,6 +76,10 @@ pub struct RunArgs {
     /// Where those pages are served, in plain HTTP, behind an Ingress or a gateway.
     #[arg(long, env = "PLEO_LINK_ADDRESS", value_parser = address, default_value = "0.0.0.0:8081", value_name = "ADDRESS")]
     pub link_address: SocketAddr,
+    /// Where clients report in plain HTTP that the API rejects an access token, so that it is refreshed early. Without it there are no
+    /// reports.
+    #[arg(long, env = "PLEO_REPORT_ADDRESS", value_parser = address, value_name = "ADDRESS")]
+    pub report_address: Option<SocketAddr>,
     /// A site that a link may return to (`?return=`; scheme, host and port); repeat for several.
     #[arg(
         long = "allowed-return",
@@ -130,6 +134,9 @@ pub struct ProxyArgs {
     /// A name that the Host header may have, beside those of the loopback address; repeat for several.
     #[arg(long = "allow-host", env = "PLEO_ALLOW_HOST", value_delimiter = ',', value_parser = clap::builder::NonEmptyStringValueParser::new(), value_name = "HOST")]
     pub allowed_hosts: Vec<String>,
+    /// Where a token that the API rejects is reported: http://HOST/v1/connections/NAMESPACE/NAME/rejections. Without it, none is.
+    #[arg(long, env = "PLEO_REPORT_URL", value_name = "URL")]
+    pub report_url: Option<ReportUrl>,
     /// Where users authorize again: named in the responses while they must.
     #[arg(long, env = "PLEO_RECONNECT_URL", value_name = "URL")]
     pub reconnect_url: Option<Url>,

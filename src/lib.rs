@@ -50,11 +50,13 @@
 //! | [`plugin`] | `kubectl pleo`, a program of its own | the modules below but `operator`, `notify` and `telemetry` |
 //! | [`proxy`] | `pleo-operator proxy`: forwards an application's calls to the API with the current token | its ports, the token folder, HTTPS |
 //! | [`web`] | the authorization pages | its port, `cluster` |
+//! | [`reports`] | takes clients' reports that the API rejects a token | its port, `cluster` |
 //! | [`operator`] | joins the rest: watches, steps, leader election, drain | the modules below |
 //! | [`cluster`] | reads and writes of the API server | Kubernetes |
 //! | [`pleo`] | all that talks to Pleo's authorization server | HTTPS |
 //! | [`notify`] | notifies a webhook when a user must authorize | one URL |
 //! | [`telemetry`] | metrics, logs, the admin endpoint | its port |
+//! | [`ports`] | serves HTTP with limits | the ports that it is given |
 //! | [`domain`] | the rules, as functions of values | nothing: no client, clock, randomness or async |
 //! | [`api`] | what users see: resource, conditions, names | nothing |
 //! | [`clock`] | the only reader of wall time | the clock |
@@ -119,6 +121,8 @@ pub mod notify;
 pub mod operator;
 pub mod pleo;
 pub mod plugin;
+pub mod ports;
 pub mod proxy;
+pub mod reports;
 pub mod telemetry;
 pub mod web;

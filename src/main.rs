@@ -26,12 +26,14 @@ use pleo_operator::{
     api::PleoConnection,
     cli::{self, Command, Introspection, ProxyArgs, Refused, RunArgs, WebhookUrl},
     clock::{Clock, SystemClock},
-    cluster::{Store, client, lease::LeaseConfig},
+    cluster::{Store, client, connections::Scope, lease::LeaseConfig},
     domain::{ledger::grant::Holder, plan::schedule::Pace, spec::AllowedServers},
     notify::{KeyFile, Outbox, Patience, Webhook},
     operator::{context::Policy, run::Operator},
     pleo::HttpTokenEndpoint,
+    ports,
     proxy::{self, config::Config, run::Proxy, server::Listener},
+    reports::{self, intake::Intake},
     telemetry::{admin, logs, metrics::Metrics},
     web::{self, authorize::Site},
 };
@@ -87,10 +89,7 @@ fn run_on(runtime: std::io::Result<Runtime>, work: impl Future<Output = anyhow::
 
 async fn serve(args: RunArgs) -> anyhow::Result<()> {
     logs::init(args.log_format);
-    // One provider for both clients; a second installation would be a second provider.
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .map_err(|_| anyhow::anyhow!("another TLS provider is installed already"))?;
+    install_tls()?;
     let stop = stop_on_signal()?;
     let (client, namespace) = client::connect().await?;
     let metrics = Arc::new(Metrics::new());
@@ -99,6 +98,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}: choose another --admin-address", args.admin_address))?;
     let served = CancellationToken::new();
     let pages = pages(&args, client.clone(), &served).await?;
+    let reports = reports(&args, client.clone(), &metrics, &served).await?;
     let (outbox, notices) = notices(&args, &metrics);
     let admin = tokio::spawn(admin::serve(listener, Arc::clone(&metrics), served.clone()));
     let holder = holder(&args)?;
@@ -106,12 +106,18 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
     operator(args, client, namespace, holder, outbox, metrics).run(stop).await;
     served.cancel();
     // A scraper that never finishes its request, or a receiver that is not there, must not hold us up.
-    let _ = tokio::time::timeout(Duration::from_secs(2), futures::future::join(admin, pages)).await;
+    let _ = tokio::time::timeout(Duration::from_secs(2), futures::future::join3(admin, pages, reports)).await;
     if tokio::time::timeout(Duration::from_secs(2), notices).await.is_err() {
         tracing::warn!("notices that wait for the webhook are lost; the conditions and the alert tell the same");
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// One provider for all clients; a second installation would be a second provider.
+fn install_tls() -> anyhow::Result<()> {
+    let installed = rustls::crypto::ring::default_provider().install_default();
+    installed.map_err(|_| anyhow::anyhow!("another TLS provider is installed already"))
 }
 
 async fn proxy(args: ProxyArgs) -> anyhow::Result<()> {
@@ -120,6 +126,7 @@ async fn proxy(args: ProxyArgs) -> anyhow::Result<()> {
         !proxy::run::is_shared_with_node(args.host_ip.as_deref(), args.pod_ip.as_deref(), &args.listen),
         "the pod uses the node's network, so every pod of the node could call through the proxy: --listen unix:PATH"
     );
+    install_tls()?;
     let stop = stop_on_signal()?;
     let read = |path: PathBuf| std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()));
     let config = Config {
@@ -128,6 +135,7 @@ async fn proxy(args: ProxyArgs) -> anyhow::Result<()> {
         upstream_ca: args.upstream_ca_file.map(read).transpose()?,
         max_hold: args.max_hold,
         allowed_hosts: args.allowed_hosts,
+        report_url: args.report_url,
         reconnect_url: args.reconnect_url,
     };
     let (listen, upstream) = (args.listen, config.upstream.clone());
@@ -161,15 +169,29 @@ async fn pages(args: &RunArgs, client: kube::Client, stop: &CancellationToken) -
         clock: Arc::new(SystemClock),
         address,
         returns: args.allowed_returns.clone(),
-        allowed: AllowedServers::new(args.allowed_servers.clone()),
-        namespaces: args.namespaces.clone(),
+        scope: scope(args),
     };
-    let serving = web::server::serve(listener, Arc::new(site), stop.clone());
-    Ok(tokio::spawn(async {
-        if let Err(error) = serving.await {
-            tracing::error!("failed to serve the authorization pages: {error}");
-        }
-    }))
+    Ok(tokio::spawn(web::server::serve(listener, Arc::new(site), stop.clone())))
+}
+
+/// Takes reports of rejected tokens, if there is an address for them. Each replica does, leading or not.
+async fn reports(
+    args: &RunArgs,
+    client: kube::Client,
+    metrics: &Arc<Metrics>,
+    stop: &CancellationToken,
+) -> anyhow::Result<JoinHandle<()>> {
+    let Some(address) = args.report_address else { return Ok(tokio::spawn(async {})) };
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}: choose another --report-address"))?;
+    tracing::info!(%address, "taking reports of rejected tokens");
+    let intake = Intake::new(Store::new(client), Arc::new(SystemClock), scope(args), Arc::clone(metrics));
+    Ok(tokio::spawn(ports::serve(listener, reports::server::router(Arc::new(intake)), stop.clone())))
+}
+
+fn scope(args: &RunArgs) -> Scope {
+    Scope { allowed: AllowedServers::new(args.allowed_servers.clone()), namespaces: args.namespaces.clone() }
 }
 
 /// Sends notices to the webhook, if there is one, until the operator has ended.

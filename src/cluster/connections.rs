@@ -1,4 +1,4 @@
-//! Connections: reading one live, and writing its status.
+//! Connections: reading one live, alone or with its grant, and writing its status.
 
 use kube::{
     ResourceExt,
@@ -6,7 +6,42 @@ use kube::{
 };
 
 use super::{Store, StoreError};
-use crate::api::{PleoConnection, PleoConnectionStatus, names};
+use crate::{
+    api::{PleoConnection, PleoConnectionStatus, names},
+    domain::{
+        ledger::grant::Grant,
+        snapshot::{GrantSecret, LastReported, Versioned},
+        spec::{AllowedServers, ResolvedSpec},
+    },
+};
+
+/// Which connections this operator manages.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// The servers that may be talked to.
+    pub allowed: AllowedServers,
+    /// None: all.
+    pub namespaces: Vec<String>,
+}
+
+impl Scope {
+    /// Whether there can be such a connection: the names may be anybody's text, and become part of a path.
+    pub fn includes(&self, namespace: &str, name: &str) -> bool {
+        let is_ours = self.namespaces.is_empty() || self.namespaces.iter().any(|known| known == namespace);
+        is_ours && is_name(namespace) && is_name(name)
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+    (1..=253).contains(&text.len()) && text.bytes().all(plain) && !text.starts_with('.') && !text.contains("..")
+}
+
+/// A connection and its grant, as they are stored.
+pub struct Managed {
+    pub spec: ResolvedSpec,
+    pub grant: Versioned<Grant>,
+}
 
 /// Why no connection can be read, for one line in the log.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +69,39 @@ impl Store {
     /// If the API server gave no answer or refused.
     pub async fn read_connection(&self, namespace: &str, name: &str) -> Result<Option<PleoConnection>, StoreError> {
         self.call(self.connections(namespace).get_opt(name)).await
+    }
+
+    /// A connection with its grant, as they are now; none where there is nothing of ours.
+    ///
+    /// # Errors
+    /// If the API server gave no answer or refused.
+    pub async fn read_managed(
+        &self,
+        scope: &Scope,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Managed>, StoreError> {
+        if !scope.includes(namespace, name) {
+            return Ok(None);
+        }
+        // The grant first, as everywhere: its version is older than what is decided on.
+        let mut grant = self.read_grant(namespace, name).await?;
+        let Some(connection) = self.read_connection(namespace, name).await? else { return Ok(None) };
+        let spec = ResolvedSpec::read(&connection, &scope.allowed);
+        // A backup that was put back has old keys, and what is written into it would be lost.
+        let reported = connection.status.as_ref().map(LastReported::by_status).unwrap_or_default();
+        if grant.ours().is_some_and(|ours| reported.outdates(&ours.value)) {
+            // It was read before the connection; someone may have written both in between.
+            grant = self.read_grant(namespace, name).await?;
+        }
+        Ok(match grant.as_seen_by(&spec.uid).unless_outdated(reported) {
+            GrantSecret::Ours(grant) if !spec.deleting => Some(Managed { spec, grant }),
+            GrantSecret::Ours(_)
+            | GrantSecret::Absent
+            | GrantSecret::Stale(_)
+            | GrantSecret::NotOwned
+            | GrantSecret::Unreadable(_) => None,
+        })
     }
 
     /// Replaces the status of the version that was read.

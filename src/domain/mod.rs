@@ -13,6 +13,7 @@
 //! | [`ledger`] | what do we store, and how? |
 //! | [`finding`] | what is said in one condition? |
 //! | [`failure`] | what did the server's response mean? |
+//! | [`possession`] | does a client that reports a token have it? |
 //! | [`spec`] | what does the user want? |
 //! | [`token`] | what is a secret, and how is it named without being shown? |
 //! | [`time`] | how to calculate with times that may have been edited? |
@@ -23,6 +24,7 @@ pub mod finding;
 pub mod introspection;
 pub mod ledger;
 pub mod plan;
+pub mod possession;
 pub mod proxy;
 pub mod report;
 pub mod snapshot;

@@ -1,5 +1,5 @@
 //! The requests that are sent: a refresh token, or once a code, for a new pair (RFC 6749 sections 4.1.3 and 6); and the question
-//! whether a refresh token is active (RFC 7662).
+//! whether a token is active (RFC 7662).
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::domain::{
     introspection::Introspected,
     ledger::authentication::Method,
     spec::{IntrospectionUrl, Server},
-    token::{AuthorizationGrant, ClientCredentials, RefreshToken},
+    token::{AccessToken, AuthorizationGrant, ClientCredentials, Fingerprint, RefreshToken},
 };
 
 /// One token request. It cannot be cloned: sending it moves the token, so a used token cannot be sent.
@@ -24,13 +24,45 @@ pub struct TokenRequest {
     pub fence: Fence,
 }
 
-/// A question about a refresh token, which does not use it (RFC 7662 section 2.1).
+/// A question about a token, which does not use it (RFC 7662 section 2.1).
 pub struct IntrospectionRequest {
     pub server: Server,
     pub url: IntrospectionUrl,
     /// As whom: only the client that the token was issued to may ask.
     pub client: ClientCredentials,
-    pub token: RefreshToken,
+    pub token: QuestionedToken,
+}
+
+/// What is asked about.
+#[derive(Clone, Debug)]
+pub enum QuestionedToken {
+    Refresh(RefreshToken),
+    Access(AccessToken),
+}
+
+impl QuestionedToken {
+    /// The token itself.
+    pub fn expose(&self) -> &str {
+        match self {
+            Self::Refresh(token) => token.expose(),
+            Self::Access(token) => token.expose(),
+        }
+    }
+
+    pub fn fingerprint(&self) -> Fingerprint {
+        match self {
+            Self::Refresh(token) => token.fingerprint(),
+            Self::Access(token) => token.fingerprint(),
+        }
+    }
+
+    /// `token_type_hint`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Refresh(_) => "refresh_token",
+            Self::Access(_) => "access_token",
+        }
+    }
 }
 
 /// Whether sending is still allowed at this instant. Asked last when the connection stands: from then on the request may

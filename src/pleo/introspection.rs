@@ -39,7 +39,7 @@ async fn post(client: Client, request: Request) -> Option<Introspected> {
 }
 
 fn request(client: &Client, question: &IntrospectionRequest) -> Result<Request, reqwest::Error> {
-    let form = [("token", question.token.expose()), ("token_type_hint", "refresh_token")];
+    let form = [("token", question.token.expose()), ("token_type_hint", question.token.kind())];
     let post = basic(client.post(question.url.as_str()), &question.client);
     post.header(header::ACCEPT, "application/json").header(header::ACCEPT_ENCODING, "identity").form(&form).build()
 }

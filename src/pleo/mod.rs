@@ -7,5 +7,5 @@ mod endpoint;
 mod http;
 pub mod introspection;
 
-pub use endpoint::{Fence, IntrospectionRequest, TokenEndpoint, TokenRequest};
+pub use endpoint::{Fence, IntrospectionRequest, QuestionedToken, TokenEndpoint, TokenRequest};
 pub use http::HttpTokenEndpoint;

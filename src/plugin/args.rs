@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use url::Url;
 
 /// Manages Pleo connections: status, authorization, refresh.
 #[derive(Debug, Parser)]
@@ -102,6 +103,9 @@ pub struct InjectArgs {
     /// The operator's image.
     #[arg(long, value_name = "IMAGE")]
     pub image: String,
+    /// The operator's Service for reports of rejected tokens.
+    #[arg(long, default_value = "http://pleo-operator-reports.pleo-system", value_name = "URL")]
+    pub reports: Url,
     /// A file with manifests, which are printed with the sidecar in each pod; - reads standard input. Without it, a patch is printed.
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,

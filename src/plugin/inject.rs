@@ -4,6 +4,7 @@
 use std::{io::Read, path::Path};
 
 use serde_json::{Value, json};
+use url::Url;
 
 use super::{
     args::InjectArgs,
@@ -17,6 +18,8 @@ use crate::{
 const EXAMPLE: &str = include_str!("../../examples/consumers/proxy.yaml");
 /// Where the program calls the API.
 const API_URL: &str = "PLEO_API_URL";
+/// Where the proxy reports a token.
+const REPORT_URL: &str = "PLEO_REPORT_URL";
 
 /// Prints it.
 ///
@@ -25,7 +28,7 @@ const API_URL: &str = "PLEO_API_URL";
 pub async fn inject(cluster: &Cluster, args: &InjectArgs) -> Result<String, CliError> {
     let connection = cluster.connection(&args.name).await?;
     let secret = ResolvedSpec::read(&connection, &AllowedServers::every()).secret_name;
-    let sidecar = Sidecar::new(&args.name, &secret, &args.image).map_err(CliError::Message)?;
+    let sidecar = Sidecar::new(&args.name, &secret, &args.image, &args.reports).map_err(CliError::Message)?;
     let Some(file) = &args.file else {
         if args.containers.is_empty() {
             eprintln!("Set {API_URL}={} in your program, or name its container with --container.", sidecar.url);
@@ -60,7 +63,7 @@ struct Sidecar {
 }
 
 impl Sidecar {
-    fn new(connection: &str, secret: &str, image: &str) -> Result<Self, String> {
+    fn new(connection: &str, secret: &str, image: &str, reports: &Url) -> Result<Self, String> {
         let example: Value = serde_saphyr::from_str(EXAMPLE).map_err(|error| error.to_string())?;
         let part =
             |pointer: &str| example.pointer(pointer).cloned().ok_or_else(|| format!("the example has no {pointer}"));
@@ -68,6 +71,11 @@ impl Sidecar {
             (part("/spec/template/spec/initContainers/0")?, part("/spec/template/spec/volumes/0")?);
         let url = part("/spec/template/spec/containers/0/env/0/value")?;
         set(&mut container, "image", image.into());
+        let reports = reports.as_str().trim_end_matches('/');
+        let report_url = format!("{reports}/v1/connections/$(POD_NAMESPACE)/{connection}/rejections");
+        let env = container.get_mut("env").and_then(Value::as_array_mut).into_iter().flatten();
+        env.filter(|variable| variable.get("name") == Some(&REPORT_URL.into()))
+            .for_each(|variable| set(variable, "value", report_url.as_str().into()));
         set(&mut volume, "secret", json!({ "secretName": secret }));
         let url = url.as_str().unwrap_or_default().to_owned();
         Ok(Self { connection: connection.to_owned(), container, volume, url })
@@ -161,14 +169,21 @@ mod tests {
     use super::*;
 
     fn sidecar() -> Sidecar {
-        Sidecar::new("acme", "acme-token", "registry.example.com/pleo-operator:1").unwrap()
+        let reports = Url::parse("http://tokens-reports.tokens").unwrap();
+        Sidecar::new("beta", "acme-token", "registry.example.com/pleo-operator:1", &reports).unwrap()
     }
 
     #[test]
     fn a_patch_adds_the_proxy_and_leaves_all_else() {
         let patch = sidecar().patch(&["web".to_owned()]);
         let pod = &patch["spec"]["template"]["spec"];
-        assert_eq!(patch["spec"]["template"]["metadata"]["labels"]["pleo.io/connection"], "acme");
+        assert_eq!(patch["spec"]["template"]["metadata"]["labels"]["pleo.io/connection"], "beta");
+        let env = |name: &str| {
+            let variables = pod["initContainers"][0]["env"].as_array().unwrap();
+            variables.iter().find(|one| one["name"] == name).cloned()
+        };
+        let url = "http://tokens-reports.tokens/v1/connections/$(POD_NAMESPACE)/beta/rejections";
+        assert_eq!(env("PLEO_REPORT_URL"), Some(json!({"name": "PLEO_REPORT_URL", "value": url})));
         assert_eq!(pod["initContainers"][0]["image"], "registry.example.com/pleo-operator:1");
         assert_eq!(pod["initContainers"][0]["restartPolicy"], "Always");
         assert_eq!(pod["volumes"][0]["secret"]["secretName"], "acme-token");

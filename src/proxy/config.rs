@@ -17,6 +17,8 @@ pub struct Config {
     pub max_hold: Duration,
     /// Names that the `Host` header may have beside those of the loopback address.
     pub allowed_hosts: Vec<String>,
+    /// Where a token that the API rejects is reported; none: nowhere.
+    pub report_url: Option<ReportUrl>,
     /// Where users authorize again, for the application's own messages.
     pub reconnect_url: Option<Url>,
 }
@@ -59,6 +61,34 @@ impl fmt::Display for Listen {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
+    }
+}
+
+/// The operator's address for reports of one connection's token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportUrl(Url);
+
+impl ReportUrl {
+    pub fn get(&self) -> &Url {
+        &self.0
+    }
+}
+
+impl FromStr for ReportUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let help = || {
+            "write http://HOST/v1/connections/NAMESPACE/NAME/rejections, where HOST is the operator's Service for reports".to_owned()
+        };
+        let url = Url::parse(text).map_err(|_| help())?;
+        let segments: Vec<&str> = url.path_segments().into_iter().flatten().collect();
+        let is_whole = match segments.as_slice() {
+            ["v1", "connections", namespace, name, "rejections"] => !namespace.is_empty() && !name.is_empty(),
+            _ => false,
+        };
+        let is_http = matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none();
+        if is_whole && is_http { Ok(Self(url)) } else { Err(help()) }
     }
 }
 

@@ -44,6 +44,7 @@ pub struct Metrics {
     in_flight: Arc<AtomicI64>,
     unauthorized: Counter,
     resends: Counter,
+    reports: Family<OutcomeLabel, Counter>,
 }
 
 impl Metrics {
@@ -57,9 +58,15 @@ impl Metrics {
         registry.register("hold_duration_seconds", "How long calls that waited for a token waited", hold.clone());
         registry.register("unauthorized", "Responses of the API with the status 401", unauthorized.clone());
         registry.register("resends", "Calls that were sent again with another token", resends.clone());
+        let reports = Family::default();
+        registry.register(
+            "reports",
+            "Reports that the API rejects the token, by whether the operator took them",
+            reports.clone(),
+        );
         let in_flight = Arc::new(AtomicI64::new(0));
         registry.register_collector(Box::new(Gauges { keeper, in_flight: Arc::clone(&in_flight) }));
-        Self { registry, requests, duration, hold, in_flight, unauthorized, resends }
+        Self { registry, requests, duration, hold, in_flight, unauthorized, resends, reports }
     }
 
     /// A call begins; it ends when this is dropped.
@@ -104,6 +111,12 @@ impl Metrics {
 
     pub fn resent(&self) {
         self.resends.inc();
+    }
+
+    /// A token that the API rejects was reported, or could not be.
+    pub fn reported(&self, is_sent: bool) {
+        let outcome = if is_sent { "success" } else { "failure" };
+        self.reports.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
     /// The text that Prometheus reads.

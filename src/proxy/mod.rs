@@ -11,6 +11,7 @@
 //! | [`rules`] | which requests are rejected, and which headers are forwarded |
 //! | [`body`] | bodies that are kept to be sent again, and those that are not |
 //! | [`upstream`] | sends to the API |
+//! | [`reporter`] | reports a token that the API rejects |
 //! | [`problem`] | what the proxy answers itself |
 //! | [`metrics`] | what is counted |
 //! | [`config`] | the settings |
@@ -21,6 +22,7 @@ pub mod forward;
 pub mod heads;
 pub mod metrics;
 pub mod problem;
+pub mod reporter;
 pub mod rules;
 pub mod run;
 pub mod server;

@@ -5,22 +5,24 @@ use std::{sync::Arc, time::Duration};
 use axum::{Router, http::StatusCode, response::IntoResponse, routing::get};
 use tokio::{
     net::TcpListener,
+    task::JoinHandle,
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{error, info};
 use uuid::Uuid;
 
 use super::{
-    config::{Config, Listen},
+    config::{Config, Listen, ReportUrl},
     forward::{Forward, Limits},
     metrics::Metrics,
+    reporter,
     rules::Hosts,
     server::Listener,
     token::keeper::Keeper,
     upstream::{Upstream, UpstreamError},
 };
-use crate::{clock::Clock, telemetry::admin::OPENMETRICS};
+use crate::{clock::Clock, ports, telemetry::admin::OPENMETRICS};
 
 /// Without a call for this long, there is nothing left to do,
 const IDLE: Duration = Duration::from_millis(500);
@@ -34,6 +36,7 @@ pub struct Proxy {
     forward: Arc<Forward>,
     keeper: Arc<Keeper>,
     metrics: Arc<Metrics>,
+    report_url: Option<ReportUrl>,
 }
 
 impl Proxy {
@@ -53,7 +56,7 @@ impl Proxy {
             metrics: Arc::clone(&metrics),
             limits: Limits::default(),
         });
-        Ok(Self { listener, forward, keeper, metrics })
+        Ok(Self { listener, forward, keeper, metrics, report_url: config.report_url })
     }
 
     pub fn metrics(&self) -> Arc<Metrics> {
@@ -63,12 +66,23 @@ impl Proxy {
     /// Forwards calls until `stop`, and then until none has come for half a second.
     pub async fn run(self, stop: CancellationToken) {
         let watching = tokio::spawn(Arc::clone(&self.keeper).watch());
+        let reporting = self.report_url.map(|url| {
+            let own_name = self.forward.own_name.clone();
+            tokio::spawn(report(reporter::run(self.keeper, url, own_name, Arc::clone(&self.metrics))))
+        });
         let serving = tokio::spawn(self.listener.serve(self.forward));
         stop.cancelled().await;
         info!("stopping: calls are still taken until there are none");
         drain(&self.metrics).await;
         serving.abort();
         watching.abort();
+        reporting.iter().for_each(JoinHandle::abort);
+    }
+}
+
+async fn report(reporting: impl Future<Output = Result<(), reqwest::Error>>) {
+    if let Err(error) = reporting.await {
+        error!("rejected tokens are not reported: {error}");
     }
 }
 
@@ -84,10 +98,7 @@ async fn drain(metrics: &Metrics) {
 }
 
 /// `/livez` and `/metrics`; whether there is a token makes no difference to either, for a restart brings none.
-///
-/// # Errors
-/// If the listener fails.
-pub async fn serve_admin(listener: TcpListener, metrics: Arc<Metrics>) -> std::io::Result<()> {
+pub async fn serve_admin(listener: TcpListener, metrics: Arc<Metrics>) {
     let text = move || {
         let metrics = Arc::clone(&metrics);
         async move {
@@ -98,7 +109,7 @@ pub async fn serve_admin(listener: TcpListener, metrics: Arc<Metrics>) -> std::i
         }
     };
     let router = Router::new().route("/livez", get(|| async { "ok\n" })).route("/metrics", get(text));
-    axum::serve(listener, router).await
+    ports::serve(listener, router, CancellationToken::new()).await;
 }
 
 /// Whether every pod of the node could call through this address: the pod uses its network.

@@ -25,7 +25,10 @@ use prometheus_client::{
 use crate::{
     api::{ConditionStatus, ConditionType, PleoConnection, ReauthReason, SecuritySignal},
     domain::{
-        failure::Outcome, introspection::Introspected, ledger::authorization::SessionEnd, plan::aging::end_of_life,
+        failure::Outcome,
+        introspection::Introspected,
+        ledger::authorization::SessionEnd,
+        plan::{rejection_report::Ignored, users::aging::end_of_life},
     },
 };
 
@@ -52,6 +55,7 @@ pub struct Metrics {
     exchange: Histogram,
     commit: Histogram,
     introspections: Family<OutcomeLabel, Counter>,
+    reports: Family<OutcomeLabel, Counter>,
     pod_notifications: Family<OutcomeLabel, Counter>,
     restarts: Family<OutcomeLabel, Counter>,
     authorizations: Family<OutcomeLabel, Counter>,
@@ -64,11 +68,64 @@ pub struct Metrics {
 
 fn introspections(registry: &mut Registry) -> Family<OutcomeLabel, Counter> {
     let counted: Family<OutcomeLabel, Counter> = Family::default();
-    registry.register("introspections", "Questions whether a refresh token is active, by answer", counted.clone());
+    registry.register("introspections", "Questions whether a token is active, by answer", counted.clone());
     for answer in Introspected::ALL {
         drop(Family::get_or_create(&counted, &OutcomeLabel { outcome: answer.label() }));
     }
     counted
+}
+
+fn reports(registry: &mut Registry) -> Family<OutcomeLabel, Counter> {
+    let counted: Family<OutcomeLabel, Counter> = Family::default();
+    let help = "Reports of clients that the API rejects an access token, by what became of them";
+    registry.register("rejection_reports", help, counted.clone());
+    for outcome in ReportOutcome::ALL {
+        drop(Family::get_or_create(&counted, &OutcomeLabel { outcome: outcome.label() }));
+    }
+    counted
+}
+
+/// What became of a client's report that the API rejects the access token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReportOutcome {
+    /// The token is refreshed early.
+    Noted,
+    Ignored(Ignored),
+    /// There were too many, or there is no such connection.
+    Limited,
+    /// The client does not have the current token.
+    Unproved,
+    /// The API server did not store it.
+    Failed,
+}
+
+impl ReportOutcome {
+    const ALL: [Self; 9] = [
+        Self::Noted,
+        Self::Ignored(Ignored::Repeated),
+        Self::Ignored(Ignored::TooNew),
+        Self::Ignored(Ignored::DueSoon),
+        Self::Ignored(Ignored::TooFrequent),
+        Self::Ignored(Ignored::Suspended),
+        Self::Limited,
+        Self::Unproved,
+        Self::Failed,
+    ];
+
+    /// As metrics and logs name it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Noted => "noted",
+            Self::Ignored(Ignored::Repeated) => "repeated",
+            Self::Ignored(Ignored::TooNew) => "too_new",
+            Self::Ignored(Ignored::DueSoon) => "due_soon",
+            Self::Ignored(Ignored::TooFrequent) => "too_frequent",
+            Self::Ignored(Ignored::Suspended) => "suspended",
+            Self::Limited => "limited",
+            Self::Unproved => "unproved",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 impl Default for Metrics {
@@ -86,7 +143,7 @@ impl Metrics {
         registry.register("refresh_attempts", "Token requests by outcome", attempts.clone());
         registry.register("refresh_duration_seconds", "From sending a refresh token to its answer", exchange.clone());
         registry.register("commit_duration_seconds", "From the answer to the stored pair", commit.clone());
-        let introspections = introspections(&mut registry);
+        let (introspections, reports) = (introspections(&mut registry), reports(&mut registry));
         let (pod_notifications, restarts) = (Family::default(), Family::default());
         registry.register(
             "pod_notifications",
@@ -128,6 +185,7 @@ impl Metrics {
             exchange,
             commit,
             introspections,
+            reports,
             pod_notifications,
             restarts,
             authorizations,
@@ -151,6 +209,11 @@ impl Metrics {
     /// An introspection endpoint was asked.
     pub fn introspection(&self, answer: Introspected) {
         self.introspections.get_or_create(&OutcomeLabel { outcome: answer.label() }).inc();
+    }
+
+    /// A client reported a rejected access token.
+    pub fn report(&self, outcome: ReportOutcome) {
+        self.reports.get_or_create(&OutcomeLabel { outcome: outcome.label() }).inc();
     }
 
     /// A pod was notified of a rotation, or could not be.

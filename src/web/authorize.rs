@@ -17,15 +17,17 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    cluster::{Store, StoreError, inputs},
+    cluster::{
+        Store, StoreError,
+        connections::{Managed, Scope},
+        inputs,
+    },
     domain::{
         ledger::{
             authorization::{AuthorizationLink, AuthorizationSession, SessionEnd, SessionId},
             grant::Grant,
         },
         plan::link::{self, AuthorizationResponse},
-        snapshot::{GrantSecret, LastReported, Versioned},
-        spec::{AllowedServers, ResolvedSpec},
         token::{AuthorizationCode, read_input},
     },
 };
@@ -48,10 +50,7 @@ pub struct Site {
     pub clock: Clock,
     pub address: PublicUrl,
     pub returns: Vec<ReturnSite>,
-    /// The servers that may be talked to.
-    pub allowed: AllowedServers,
-    /// The namespaces to look after; none: all.
-    pub namespaces: Vec<String>,
+    pub scope: Scope,
 }
 
 /// What a browser gets.
@@ -94,16 +93,8 @@ impl Query {
     }
 }
 
-/// A connection and its grant, as they stand.
-struct Place {
-    spec: ResolvedSpec,
-    grant: Versioned<Grant>,
-}
-
-impl Place {
-    fn link(&self) -> Option<&AuthorizationLink> {
-        self.grant.value.by_link.link.as_ref()
-    }
+fn link(place: &Managed) -> Option<&AuthorizationLink> {
+    place.grant.value.by_link.link.as_ref()
 }
 
 impl Site {
@@ -111,46 +102,18 @@ impl Site {
         self.clock.now()
     }
 
-    /// What is there; none where there is nothing of ours.
-    async fn look(&self, namespace: &str, name: &str) -> Result<Option<Place>, StoreError> {
-        let is_ours = self.namespaces.is_empty() || self.namespaces.iter().any(|known| known == namespace);
-        if !is_ours || !is_name(namespace) || !is_name(name) {
-            return Ok(None);
-        }
-        // The grant first, as everywhere: its version is older than what is decided on.
-        let mut grant = self.store.read_grant(namespace, name).await?;
-        let Some(connection) = self.store.read_connection(namespace, name).await? else { return Ok(None) };
-        let spec = ResolvedSpec::read(&connection, &self.allowed);
-        // A backup that was put back has old keys, and a code in it would wait for ever.
-        let reported = connection.status.as_ref().map(LastReported::by_status).unwrap_or_default();
-        if grant.ours().is_some_and(|ours| reported.outdates(&ours.value)) {
-            // It was read before the connection; someone may have written both in between.
-            grant = self.store.read_grant(namespace, name).await?;
-        }
-        Ok(match grant.as_seen_by(&spec.uid).unless_outdated(reported) {
-            GrantSecret::Ours(grant) if !spec.deleting => Some(Place { spec, grant }),
-            GrantSecret::Ours(_)
-            | GrantSecret::Absent
-            | GrantSecret::Stale(_)
-            | GrantSecret::NotOwned
-            | GrantSecret::Unreadable(_) => None,
-        })
+    async fn look(&self, namespace: &str, name: &str) -> Result<Option<Managed>, StoreError> {
+        self.store.read_managed(&self.scope, namespace, name).await
     }
 
-    fn link(&self, place: &Place) -> Option<String> {
-        place.link()?.link(self.address.base(), &place.spec, self.now())
+    fn link(&self, place: &Managed) -> Option<String> {
+        link(place)?.link(self.address.base(), &place.spec, self.now())
     }
 
     fn return_to(&self, wanted: Option<&str>) -> Option<String> {
         let wanted = wanted.filter(|url| url.len() <= MAX_ONWARD)?;
         self.returns.iter().find_map(|site| site.admit(wanted))
     }
-}
-
-/// Names of namespaces and connections, before they become part of a path.
-fn is_name(text: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
-    (1..=253).contains(&text.len()) && text.bytes().all(plain) && !text.starts_with('.') && !text.contains("..")
 }
 
 fn in_trouble(error: &StoreError) -> Answer {
@@ -167,7 +130,7 @@ pub async fn begin(site: &Site, namespace: &str, name: &str, query: &Query) -> A
     let Some(place) = place else { return words::void_link().into() };
     let (spec, now) = (&place.spec, site.now());
     let ticket = query.get("ticket").unwrap_or_default();
-    let Some(link) = place.link().filter(|link| link.admits(ticket, &spec.uid, now)) else {
+    let Some(link) = link(&place).filter(|link| link.admits(ticket, &spec.uid, now)) else {
         return words::void_link().into();
     };
     if spec.suspend {
@@ -266,7 +229,7 @@ fn result_of(site: &Site, session_id: &SessionId) -> String {
 /// The grant with the code, or what else the browser gets.
 fn accept_response(
     site: &Site,
-    place: &Place,
+    place: &Managed,
     cookie_session: &SessionCookie,
     session_id: &SessionId,
     state: &str,
@@ -286,7 +249,7 @@ fn accept_response(
         browser: &cookie_session.browser,
         server: &server.token_url,
     };
-    let Some(link) = place.link().filter(|ours| ours.knows(state, &session)) else {
+    let Some(link) = link(place).filter(|ours| ours.knows(state, &session)) else {
         return Err(page(words::void_link()));
     };
     let again = site.link(place);

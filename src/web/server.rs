@@ -18,6 +18,7 @@ use super::{
     pages::{Page, content_security_policy},
     words,
 };
+use crate::ports;
 
 /// The longest address that is read, in bytes.
 const MAX_URI: usize = 8 * 1024;
@@ -25,11 +26,8 @@ const MAX_URI: usize = 8 * 1024;
 const AT_ONCE: usize = 64;
 
 /// Serves until `stop`.
-///
-/// # Errors
-/// If the listener fails.
-pub async fn serve(listener: TcpListener, site: Arc<Site>, stop: CancellationToken) -> std::io::Result<()> {
-    axum::serve(listener, router(site)).with_graceful_shutdown(stop.cancelled_owned()).await
+pub async fn serve(listener: TcpListener, site: Arc<Site>, stop: CancellationToken) {
+    ports::serve(listener, router(site), stop).await;
 }
 
 /// All pages, below the path of the public address.

@@ -9,6 +9,7 @@
 //! | [`connections`] | TLS until it is established and after; redirects, proxies, abandoned sockets |
 //! | [`webhook`] | whoever is notified by webhook |
 //! | [`proxy`] | the proxy between a hostile client and a hostile API |
+//! | [`reports`] | the port for reports of rejected tokens |
 //! | [`process`] | what floods cost, what the program logs |
 
 use pleo_test_support::scenes;
@@ -16,6 +17,7 @@ use pleo_test_support::scenes;
 mod connections;
 mod process;
 mod proxy;
+mod reports;
 mod responses;
 mod support;
 mod webhook;

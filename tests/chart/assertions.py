@@ -271,7 +271,7 @@ def monitoring():
     check(metrics and not [metric for metric in metrics if metric not in shown], "a metric of docs/metrics.md is nowhere on the dashboard")
     monitor = one(rendered("monitoring"), "ServiceMonitor")["spec"]
     check(monitor["endpoints"][0]["honorLabels"] is True, "the label namespace would be the operator's")
-    service = one(rendered("monitoring"), "Service")
+    service = [one_ for one_ in of_kind(rendered("monitoring"), "Service") if not one_["metadata"]["name"].endswith("-reports")][0]
     check(monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items(), "no Service is chosen")
 
 
@@ -281,7 +281,11 @@ def network():
     check(ports == [[53, 53], [443, 8443, 9443, 3128], [8444], [443, 6443], [9000]], f"ports: {ports}")
     check(all(rule.get("to") for rule in policy["egress"]), "networks are left out")
     closed = one(rendered("namespaced-pods"), "NetworkPolicy")["spec"]
-    check(closed["ingress"] == [] and set(closed["policyTypes"]) == {"Ingress", "Egress"}, "somebody may come in")
+    consumers = {"namespaceSelector": {}, "podSelector": {"matchExpressions": [{"key": "pleo.io/connection", "operator": "Exists"}]}}
+    reports = [{"ports": [{"protocol": "TCP", "port": "reports"}], "from": [consumers]}]
+    check(closed["ingress"] == reports and set(closed["policyTypes"]) == {"Ingress", "Egress"}, "somebody else may come in")
+    none = one(render("--set", "networkPolicy.enabled=true,reports.enabled=false"), "NetworkPolicy")["spec"]
+    check(none["ingress"] == [], f"somebody may come in: {none['ingress']}")
 
 
 def links():
@@ -304,6 +308,19 @@ def links():
     check(route["rules"][0]["matches"][0]["path"]["value"] == "/", f"the HTTPRoute: {route}")
 
 
+def reports():
+    service = [one_ for one_ in of_kind(rendered("default"), "Service") if one_["metadata"]["name"] == "pleo-operator-reports"][0]
+    check((service["spec"]["ports"][0]["port"], service["spec"]["ports"][0]["targetPort"]) == (80, "reports"), "the Service leads elsewhere")
+    container = one(rendered("full"), "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    check({"name": "reports", "containerPort": 9082, "protocol": "TCP"} in container["ports"], f"ports: {container['ports']}")
+    check(environment(rendered("full"))["PLEO_REPORT_ADDRESS"] == "[::]:9082", "PLEO_REPORT_ADDRESS")
+    off = render("--set", "reports.enabled=false")
+    check("PLEO_REPORT_ADDRESS" not in environment(off), "reports that are off")
+    check(not [one_ for one_ in of_kind(off, "Service") if one_["metadata"]["name"].endswith("-reports")], "a Service for reports that are off")
+    refused("reports.port and metrics.port are both 8080", "--set", "reports.port=8080")
+    refused("reports.port and links.port are both 8081", "--set", "links.publicURL=https://pleo.example.com,reports.port=8081")
+
+
 def webhook():
     default = one(rendered("default"), "Deployment")["spec"]["template"]["spec"]
     check("volumes" not in default and "PLEO_NOTIFY_URL" not in environment(rendered("default")), "a webhook by default")
@@ -319,7 +336,7 @@ def webhook():
     check(url["valueFrom"]["secretKeyRef"] == {"name": "key", "key": "url", "optional": True}, f"the URL: {url}")
 
 
-for part in contradictions, scopes, pods, names_and_values, monitoring, network, links, webhook:
+for part in contradictions, scopes, pods, names_and_values, monitoring, network, links, reports, webhook:
     part()
 for failure in failures:
     print(f"assertions: {failure}", file=sys.stderr)

@@ -44,20 +44,24 @@ pub fn no_call_is_rejected(stage: &Stage) -> anyhow::Result<()> {
     through_rotations(stage)?;
     through_the_end_of_the_leader(stage)?;
     until_a_user_authorizes(stage)?;
+    through_a_token_that_the_api_forgets(stage)?;
     stage.finance(&["delete", "deployment", "web", "--timeout=60s"])?;
-    stage.sandbox.set_lifetimes(CONNECTION, USUAL_LIFE, REFRESH_LIFE);
-    stage.rotate().map(drop)
+    Ok(())
 }
 
 /// The example as it is, but for its images and the API.
 fn deploy(stage: &Stage) -> anyhow::Result<()> {
     let ca = json!({ "name": "ca", "mountPath": "/ca", "readOnly": true });
     let upstream = format!("--upstream={}", stage.sandbox.origin());
+    // There is no DNS on these nodes, and no Service leads anywhere.
+    let operator = stage.kubectl(&["get", "pod", &stage.leader()?, "-n", SYSTEM, "-o", "jsonpath={.status.podIP}"])?;
+    let reports = format!("http://{operator}:8082/v1/connections/$(POD_NAMESPACE)/{CONNECTION}/rejections");
     let patch = json!({ "spec": { "template": { "spec": {
         "initContainers": [{
             "name": "pleo-proxy",
             "image": format!("{}:{}", OPERATOR_IMAGE.0, OPERATOR_IMAGE.1),
             "args": ["proxy", upstream, "--upstream-ca-file=/ca/ca.pem"],
+            "env": [{ "name": "PLEO_REPORT_URL", "value": reports }],
             "volumeMounts": [ca],
         }],
         "containers": [{
@@ -169,5 +173,25 @@ fn until_a_user_authorizes(stage: &Stage) -> anyhow::Result<()> {
     stage.until("calls are good again", SOON, || Ok(counts(stage)?.good > good + 100))?;
     stage.say(&format!(
         "   revoked: 424 after {within:.1?}, and nothing was sent; after the next authorization it went on"
+    ))
+}
+
+/// A token that should be good for a quarter of an hour: it is reported, and refreshed early, once. No call is rejected.
+fn through_a_token_that_the_api_forgets(stage: &Stage) -> anyhow::Result<()> {
+    stage.sandbox.set_lifetimes(CONNECTION, USUAL_LIFE, REFRESH_LIFE);
+    stage.rotate()?;
+    let issued = Instant::now();
+    stage.until("the token is old enough to be reported", LONG, || Ok(issued.elapsed() > Duration::from_secs(65)))?;
+    let (before, rotations) = (settled(stage)?, stage.counters().rotations);
+    stage.sandbox.reject_access_tokens(CONNECTION);
+    stage.until("the token is refreshed early", SOON, || Ok(stage.counters().rotations > rotations))?;
+    let after = settled(stage)?;
+    ensure!((after.refused, after.failed) == (before.refused, before.failed), "{after:?}: {}", complaints(stage)?);
+    ensure!(after.unavailable == before.unavailable, "{before:?}, then {after:?}");
+    ensure!(stage.counters().rotations == rotations + 1, "more than one early rotation");
+    carried_out_once(stage)?;
+    stage.say(&format!(
+        "   the API forgot the token: it was reported and refreshed early, once; {} calls, none rejected",
+        after.calls - before.calls
     ))
 }

@@ -55,6 +55,8 @@ pub struct Budget {
     /// Changes of the client in the client Secret.
     pub client_switches: u8,
     pub suspensions: u8,
+    /// Clients that report the access token.
+    pub reports: u8,
     pub deletions: u8,
     /// Backups of the grant that are put back.
     pub restores: u8,

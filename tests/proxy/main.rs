@@ -3,5 +3,6 @@
 
 mod calls;
 mod limits;
+mod reports;
 mod rotations;
 mod stage;

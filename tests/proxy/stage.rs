@@ -60,6 +60,11 @@ impl Stage {
         (self.refresh_token, self.access_token) = (token("refresh_token"), token("access_token"));
     }
 
+    /// The newest token that the server issued.
+    pub fn access_token(&self) -> &str {
+        &self.access_token
+    }
+
     /// The newest token is in the folder; its next refresh is planned for when 90 % of its life are over.
     pub fn publish(&mut self) {
         self.publish_due_in(LIFE.mul_f64(0.9));
@@ -93,8 +98,12 @@ impl Stage {
     }
 
     pub async fn until_metric(&self, name: &str, value: &str) {
+        self.until_metric_within(LONG, name, value).await;
+    }
+
+    pub async fn until_metric_within(&self, limit: Duration, name: &str, value: &str) {
         let line = format!("pleo_proxy_{name} {value}\n");
-        let end = tokio::time::Instant::now() + LONG;
+        let end = tokio::time::Instant::now() + limit;
         while !self.proxy.metrics.text().unwrap().contains(&line) {
             assert!(tokio::time::Instant::now() < end, "no {line} in {}", self.proxy.metrics.text().unwrap());
             tokio::time::sleep(Duration::from_millis(5)).await;

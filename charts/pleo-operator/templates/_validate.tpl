@@ -58,6 +58,15 @@
 {{- fail (printf "links.port and metrics.port are both %d: choose another for one of them" (int $links.port)) }}
 {{- end }}
 
+{{- /* Reports. */}}
+{{- $port := int $v.reports.port }}
+{{- if and $v.reports.enabled (eq $port (int $v.metrics.port)) }}
+{{- fail (printf "reports.port and metrics.port are both %d: choose another for one of them" $port) }}
+{{- end }}
+{{- if and $v.reports.enabled $links.publicURL (eq $port (int $links.port)) }}
+{{- fail (printf "reports.port and links.port are both %d: choose another for one of them" $port) }}
+{{- end }}
+
 {{- /* The webhook. */}}
 {{- if and $v.webhook.url (not (regexMatch "^https?://[^/@#\\s]+(/[^#\\s]*)?$" $v.webhook.url)) }}
 {{- fail (printf "webhook.url %q is not a URL that can be notified: write it like https://hooks.example.com/pleo" $v.webhook.url) }}
@@ -113,6 +122,7 @@
   "public-url" "links.publicURL"
   "link-address" "links.port"
   "allowed-return" "links.allowedReturns"
+  "report-address" "reports.enabled and reports.port"
   "notify-url" "webhook.url or webhook.urlKey"
   "notify-key-file" "webhook.secretName"
   "log-format" "logFormat"

@@ -240,6 +240,16 @@ impl Authority {
         }
     }
 
+    /// The API forgets the access tokens of a connection before their time; a refresh brings another.
+    pub fn reject_access_tokens(&mut self, now: Duration, connection: &str) {
+        for id in self.family_ids(connection) {
+            let newest = self.families.get(&id).and_then(|family| family.access.clone());
+            if let Some(token) = newest.and_then(|token| self.tokens.get_mut(&token)) {
+                token.expires_at = token.expires_at.min(now);
+            }
+        }
+    }
+
     /// Counts a request to the token endpoint that was too malformed to be an exchange.
     pub fn note_malformed(&mut self) {
         self.malformed += 1;

@@ -96,6 +96,11 @@ impl Sandbox {
         self.shared.change(|state, now| state.authority.expire_refresh_tokens(now, name));
     }
 
+    /// The API rejects the newest access tokens of the connection from now on.
+    pub fn reject_access_tokens(&self, name: &str) {
+        self.shared.change(|state, now| state.authority.reject_access_tokens(now, name));
+    }
+
     /// Queues steps, one for each exchange to come. A step that cannot be carried out is answered
     /// with 500; [`Step::validate`] tells beforehand.
     pub fn script(&self, name: &str, steps: Vec<Step>) {

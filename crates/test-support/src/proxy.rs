@@ -116,6 +116,7 @@ impl RunningProxy {
             upstream_ca: Some(ca_pem.as_bytes().to_vec()),
             max_hold: Duration::from_secs(30),
             allowed_hosts: Vec::new(),
+            report_url: None,
             reconnect_url: None,
         };
         change(&mut config);

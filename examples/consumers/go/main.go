@@ -1,7 +1,7 @@
 // Calls an API every second with the token of a PleoConnection, and shows the result. It never prints a token.
 //
-// PLEO_API_URL is what to call, PLEO_TOKEN_DIR where the token Secret is mounted (/var/run/pleo), and SSL_CERT_FILE a CA to
-// trust in place of the system's.
+// PLEO_API_URL is what to call, PLEO_TOKEN_DIR where the token Secret is mounted (/var/run/pleo), PLEO_REPORT_URL where a token
+// that the API refuses is reported, and SSL_CERT_FILE a CA to trust in place of the system's.
 package main
 
 import (
@@ -36,6 +36,7 @@ func run(ctx context.Context, url string) error {
 		Transport: &pleo.Transport{
 			Dir:       os.Getenv("PLEO_TOKEN_DIR"),
 			OnRefused: func() { fmt.Println("401: refused; waiting for another token") },
+			ReportURL: os.Getenv("PLEO_REPORT_URL"),
 		},
 		// The wait for a token counts, too.
 		Timeout: pleo.Patience + time.Minute,

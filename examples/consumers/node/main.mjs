@@ -1,7 +1,7 @@
 // Calls an API every second with the token of a PleoConnection, and shows the result. It never prints a token.
 //
-// PLEO_API_URL is what to call, PLEO_TOKEN_DIR where the token Secret is mounted (/var/run/pleo), and NODE_EXTRA_CA_CERTS a
-// CA to trust beside those that Node brings.
+// PLEO_API_URL is what to call, PLEO_TOKEN_DIR where the token Secret is mounted (/var/run/pleo), PLEO_REPORT_URL where a token
+// that the API refuses is reported, and NODE_EXTRA_CA_CERTS a CA to trust beside those that Node brings.
 
 import { setTimeout as pause } from "node:timers/promises";
 import { Pleo, ReauthRequired } from "./pleo.mjs";
@@ -17,6 +17,7 @@ if (!url) {
 const pleo = new Pleo({
   folder: process.env.PLEO_TOKEN_DIR,
   onRefused: () => console.log("401: refused; waiting for another token"),
+  reportUrl: process.env.PLEO_REPORT_URL,
 });
 for (;;) {
   try {

@@ -2,8 +2,10 @@
 //
 // A rotation invalidates the token before it, and the file follows a moment later. So the token is read again for each
 // call, and a 401 means: wait until the file holds another one, then call once more. That is safe for every method, as a
-// request that was answered with 401 was not carried out.
+// request that was answered with 401 was not carried out. While a rotation is planned for about now, calls wait for it; and a
+// token that the API refuses for no such reason is reported, so that the operator refreshes it early.
 
+import { createHmac } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -11,6 +13,13 @@ import { setTimeout as pause } from "node:timers/promises";
 // How long a call waits for a usable token, in milliseconds. For as long, a refused token is not sent again; after that it
 // is tried once more, in case the 401 had another cause.
 const PATIENCE = 120_000;
+
+// Calls wait from a moment before a planned rotation to so long after it, in milliseconds.
+const EARLY = 250;
+const WINDOW = 3000;
+
+// How long a token has been refused before that is reported, in milliseconds: another may be on its way.
+const REPORT_AFTER = 3000;
 
 /** A user must authorize again, so there is no use in calling. */
 export class ReauthRequired extends Error {}
@@ -23,9 +32,13 @@ export class Pleo {
   #folder;
   #onRefused;
   #refused = { token: undefined, since: 0 };
+  #reportUrl;
+  #reported;
 
-  constructor({ folder = "/var/run/pleo", onRefused = () => {} } = {}) {
+  /** `reportUrl` is the operator's for this connection; without it, nothing is reported. */
+  constructor({ folder = "/var/run/pleo", onRefused = () => {}, reportUrl } = {}) {
     this.#folder = folder;
+    this.#reportUrl = reportUrl;
     this.#onRefused = onRefused;
   }
 
@@ -55,6 +68,7 @@ export class Pleo {
       const left = deadline - performance.now();
       if (left <= 0) throw new NoToken(`no usable token in ${this.#folder} for ${PATIENCE / 1000} s: ${reason}`);
       await pause(Math.min(wait, left), undefined, { signal });
+      await this.#report();
     }
   }
 
@@ -72,9 +86,37 @@ export class Pleo {
     if (token === refused.token && performance.now() - refused.since <= PATIENCE) {
       return { reason: "the API refused the current one" };
     }
+    if (await this.#isDue()) return { reason: "it is refreshed in a moment" };
     // The library would quote it in its error.
     if (!/^[ -~]+$/.test(token)) throw new TypeError("the token holds characters that no header can carry");
     return { token };
+  }
+
+  // Whether the operator plans to rotate about now. Without a plan, or one that is not understood: no.
+  async #isDue() {
+    const late = Date.now() - Date.parse(await this.#read("refresh_at"));
+    return late >= -EARLY && late < WINDOW;
+  }
+
+  // Reports the token that was refused, once. What is sent proves that this program has it; the token stays here.
+  async #report() {
+    const { token, since } = this.#refused;
+    const isOld = token !== undefined && performance.now() - since >= REPORT_AFTER;
+    if (!this.#reportUrl || !isOld || token === this.#reported || token !== (await this.#read("access_token"))) return;
+    this.#reported = token;
+    const proof = createHmac("sha256", Buffer.from(token, "latin1")).update("pleo-operator rejection v1").digest("hex");
+    try {
+      const response = await fetch(this.#reportUrl, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ proof }),
+        redirect: "error",
+        signal: AbortSignal.timeout(5000),
+      });
+      await response.body?.cancel();
+    } catch {
+      // The operator notices at the next planned rotation.
+    }
   }
 
   // Exactly as it is stored: tokens are opaque.

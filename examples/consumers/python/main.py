@@ -1,7 +1,7 @@
 """Calls an API every second with the token of a PleoConnection, and shows the result. It never prints a token.
 
-PLEO_API_URL is what to call, PLEO_TOKEN_DIR where the token Secret is mounted (/var/run/pleo), and SSL_CERT_FILE a CA to
-trust in place of the system's.
+PLEO_API_URL is what to call, PLEO_TOKEN_DIR where the token Secret is mounted (/var/run/pleo), PLEO_REPORT_URL where a token
+that the API refuses is reported, and SSL_CERT_FILE a CA to trust in place of the system's.
 """
 
 import os
@@ -20,6 +20,7 @@ def main():
     pleo = Pleo(
         os.environ.get("PLEO_TOKEN_DIR", "/var/run/pleo"),
         on_refused=lambda: print("401: refused; waiting for another token", flush=True),
+        report_url=os.environ.get("PLEO_REPORT_URL"),
     )
     while True:
         try:

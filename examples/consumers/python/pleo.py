@@ -2,10 +2,16 @@
 
 A rotation invalidates the token before it, and the file follows a moment later. So the token is read again for each
 call, and a 401 means: wait until the file holds another one, then call once more. That is safe for every method, as a
-request that was answered with 401 was not carried out.
+request that was answered with 401 was not carried out. While a rotation is planned for about now, calls wait for it; and a
+token that the API refuses for no such reason is reported, so that the operator refreshes it early.
 """
 
+import datetime
+import hashlib
+import hmac
+import json
 import pathlib
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -13,6 +19,12 @@ import urllib.request
 # How long a call waits for a usable token, in seconds. For as long, a refused token is not sent again; after that it is
 # tried once more, in case the 401 had another cause.
 PATIENCE = 120.0
+
+# Calls wait from a moment before a planned rotation to so long after it, in seconds.
+EARLY, WINDOW = 0.25, 3.0
+
+# How long a token has been refused before that is reported, in seconds: another may be on its way.
+REPORT_AFTER = 3.0
 
 
 class ReauthRequired(Exception):
@@ -33,7 +45,11 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 class Pleo:
     """Share one among all threads, so that a token refused to one is not sent by the others."""
 
-    def __init__(self, folder="/var/run/pleo", on_refused=lambda: None):
+    def __init__(self, folder="/var/run/pleo", on_refused=lambda: None, report_url=None):
+        """`report_url` is the operator's for this connection; without it, nothing is reported."""
+        self._report_url = report_url
+        self._reported = None
+        self._lock = threading.Lock()
         self._folder = pathlib.Path(folder)
         self._on_refused = on_refused
         self._opener = urllib.request.build_opener(_NoRedirect)
@@ -69,6 +85,7 @@ class Pleo:
                 raise NoToken(f"no usable token in {self._folder} for {PATIENCE:.0f} s: {reason}")
             time.sleep(min(pause, left))
             pause = min(2 * pause, 5.0)
+            self._report()
 
     def _look(self):
         """Gives the token and None, or None and why to wait.
@@ -86,10 +103,37 @@ class Pleo:
             return None, "state " + state
         if token == refused and time.monotonic() - since <= PATIENCE:
             return None, "the API refused the current one"
+        if self._is_due():
+            return None, "it is refreshed in a moment"
         if not (token.isascii() and token.isprintable()):
             # The library would quote it in its error.
             raise ValueError("the token holds characters that no header can carry")
         return token, None
+
+    def _is_due(self):
+        """Whether the operator plans to rotate about now. Without a plan, or one that is not understood: no."""
+        try:
+            due = datetime.datetime.fromisoformat((self._read("refresh_at") or "").replace("Z", "+00:00"))
+        except ValueError:
+            return False
+        late = (datetime.datetime.now(datetime.timezone.utc) - due).total_seconds()
+        return -EARLY <= late < WINDOW
+
+    def _report(self):
+        """Reports the token that was refused, once. What is sent proves that this program has it; the token stays here."""
+        token, since = self._refused
+        is_old = token is not None and time.monotonic() - since >= REPORT_AFTER
+        with self._lock:
+            if not self._report_url or not is_old or token in (self._reported, None) or token != self._read("access_token"):
+                return
+            self._reported = token
+        proof = hmac.new(token.encode("latin-1"), b"pleo-operator rejection v1", hashlib.sha256).hexdigest()
+        request = urllib.request.Request(self._report_url, json.dumps({"proof": proof}).encode(), method="POST")
+        request.add_header("Content-Type", "application/json")
+        try:
+            self._opener.open(request, timeout=5).close()
+        except (urllib.error.URLError, OSError):
+            pass  # The operator notices at the next planned rotation.
 
     def _read(self, key):
         """Exactly as it is stored: tokens are opaque, and a text file would have its line ends changed."""

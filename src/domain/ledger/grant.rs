@@ -11,6 +11,7 @@ use super::{
     held::{AttemptId, Attempts, Pair, StoredToken},
     introspection::KnownIntrospection,
     known_token::KnownToken,
+    rejection_report::RejectionReport,
 };
 use crate::{
     api::{FailureReason, ReauthReason, RestartTarget},
@@ -44,6 +45,7 @@ pub struct Grant {
     pub authentication: Option<KnownMethod>,
     /// What is known about the introspection endpoint, since this authorization's first refresh.
     pub introspection: Option<KnownIntrospection>,
+    pub rejection_report: Option<RejectionReport>,
     /// An authorization by link, in progress or the last one.
     pub by_link: LinkAuthorization,
     /// For which rotation each workload was restarted last.
@@ -164,6 +166,7 @@ impl Grant {
             last_sent_at: None,
             authentication: None,
             introspection: None,
+            rejection_report: None,
             by_link: LinkAuthorization::default(),
             restarts: Vec::new(),
             unknown: Map::new(),

@@ -6,6 +6,7 @@
 //! | [`known_token`] | one token that was seen before |
 //! | [`authentication`] | how the client authenticates to the server, as far as that is known |
 //! | [`introspection`] | whether the introspection endpoint is believed |
+//! | [`rejection_report`] | what a client reported of the access token |
 //! | [`authorization`] | an authorization by link: link, code, session of a browser |
 //! | [`grant`] | all of it in one value |
 //! | [`history`] | the order of authorizations, and which is the newest |
@@ -21,3 +22,4 @@ pub mod history;
 pub mod introspection;
 pub mod known_token;
 pub mod record;
+pub mod rejection_report;

@@ -15,6 +15,7 @@ use super::{
     held::{Attempts, Issue, Pair, StoredToken},
     introspection::KnownIntrospection,
     known_token::KnownToken,
+    rejection_report::RejectionReport,
 };
 use crate::domain::{
     spec::TokenUrl,
@@ -74,6 +75,8 @@ struct Stored {
     authentication: Option<KnownMethod>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "understood")]
     introspection: Option<KnownIntrospection>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "understood")]
+    rejection_report: Option<RejectionReport>,
     #[serde(default, skip_serializing_if = "ByLinkRecord::is_empty")]
     by_link: ByLinkRecord,
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "known")]
@@ -148,6 +151,7 @@ pub fn encode(grant: &Grant) -> Data {
         last_sent_at,
         authentication,
         introspection,
+        rejection_report,
         by_link: LinkAuthorization { link, code, session },
         restarts,
         unknown,
@@ -180,6 +184,7 @@ pub fn encode(grant: &Grant) -> Data {
         last_sent_at,
         authentication,
         introspection,
+        rejection_report,
         by_link: ByLinkRecord { link_made_at, code, session },
         restarts,
         unknown,
@@ -232,6 +237,7 @@ pub fn decode(mut data: Data) -> Result<Grant, Unreadable> {
         last_sent_at: stored.last_sent_at,
         authentication: stored.authentication,
         introspection: stored.introspection,
+        rejection_report: stored.rejection_report,
         by_link: LinkAuthorization { link, code, session: stored.by_link.session },
         restarts: stored.restarts,
         unknown: stored.unknown,

@@ -75,7 +75,12 @@ pub fn is_in_doubt(
     let Some(current) = grant.current.as_ref().filter(|_| which == Which::Current) else { return false };
     let is_claimed = grant.claim.as_ref().is_some_and(|claim| claim.fingerprint == current.refresh.fingerprint);
     let may_be_used = current.refresh.attempts.outcome_unknown || is_claimed && !claim_unused;
-    may_be_used && client.secret.is_some() && experience(grant, url, client) == Some(Experience::Works)
+    may_be_used && is_believed(grant, url, client)
+}
+
+/// Whether the endpoint was proved, for this client.
+pub fn is_believed(grant: &Grant, url: &IntrospectionUrl, client: &ClientCredentials) -> bool {
+    client.secret.is_some() && experience(grant, url, client) == Some(Experience::Works)
 }
 
 /// Whether the token is to count as rejected: it was called inactive twice, a settle time apart. A server that fails may say so once

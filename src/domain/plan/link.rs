@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{adoption, reauth};
+use super::{adoption, users::reauth};
 use crate::{
     api::{ConditionStatus, Reason},
     domain::{

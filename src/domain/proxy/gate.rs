@@ -14,7 +14,7 @@ use crate::{
     domain::{
         snapshot::published::{Access, Content},
         time::{between, earlier, later},
-        token::Fingerprint,
+        token::{AccessToken, Fingerprint},
     },
 };
 
@@ -377,6 +377,16 @@ impl Gate {
     /// As it was noted last.
     pub fn last_state(&self) -> State {
         self.last_state
+    }
+
+    /// The token, while the server does not accept it, as far as is known.
+    pub fn rejected_token(&self, now: Moment) -> Option<AccessToken> {
+        let is_rejected = match self.health {
+            Health::Rejected(_) | Health::Probing { rejected: Some(_), .. } => true,
+            Health::Good | Health::Checked { .. } | Health::Probing { rejected: None, .. } => false,
+        };
+        let is_current = matches!(self.state(now), State::Rejected | State::Probing);
+        self.access().filter(|_| is_rejected && is_current).map(|access| access.token)
     }
 
     /// What the folder holds, as far as it could be read.

@@ -10,7 +10,7 @@ use crate::{
         plan::{
             ownership::Ownership,
             projection::{self, whole_seconds},
-            reauth::{new_token, news, reauth, way_back},
+            users::reauth::{new_token, news, reauth, way_back},
         },
         snapshot::{ClaimOwner, ClientSecretState, GrantSecret, InitialGrant, Sharing, Snapshot, TokenSecret},
         spec::SpecProblem,

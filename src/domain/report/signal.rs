@@ -8,8 +8,8 @@ use crate::{
     domain::{
         ledger::record::Unreadable,
         plan::{
-            aging::{FIRST_WARNING, end_of_life},
             projection::whole_seconds,
+            users::aging::{FIRST_WARNING, end_of_life},
         },
         snapshot::{GrantSecret, InitialGrant, InitialToken, Sharing, Snapshot},
         time::earlier,

@@ -11,13 +11,15 @@ use crate::{
         finding::Finding,
         ledger::grant::Grant,
         plan::{
-            aging::{aging, aging_unseen},
             authentication::proved,
             decide::{NextRefresh, next_refresh},
             link,
             projection::{self, whole_seconds},
-            reauth,
             schedule::Pace,
+            users::{
+                aging::{aging, aging_unseen},
+                reauth,
+            },
         },
         snapshot::{ClaimOwner, ClientSecretState, LastReported, Snapshot},
     },

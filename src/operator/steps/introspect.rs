@@ -1,5 +1,6 @@
-//! Introspect: asks whether a refresh token is active, in two cases. A token that was just issued proves the endpoint; a token that
-//! an earlier request may have used is asked about before it is sent (RFC 7662).
+//! Introspect: asks whether a token is active, in three cases (RFC 7662). A refresh token that was just issued proves the endpoint; one
+//! that an earlier request may have used is asked about before it is sent; and where a client reports that the API rejects the access
+//! token, both are asked about.
 
 use std::time::Duration;
 
@@ -9,10 +10,11 @@ use crate::{
     domain::{
         commit::settlement,
         introspection::Introspected,
-        ledger::grant::Grant,
+        ledger::grant::{Grant, Which},
         plan::{
             decide::Rotation,
-            introspection::{is_in_doubt, is_inactive, proved, wait_until},
+            introspection::{is_believed, is_in_doubt, is_inactive, proved, wait_until},
+            rejection_report,
         },
         snapshot::ClientSecretState,
         spec::{IntrospectionUrl, Server},
@@ -25,7 +27,7 @@ use crate::{
             observe::{Observation, local_observations},
         },
     },
-    pleo::IntrospectionRequest,
+    pleo::{IntrospectionRequest, QuestionedToken},
 };
 
 /// Asks about the token that was just issued, and notes whether the endpoint is believed from now on.
@@ -49,7 +51,8 @@ pub async fn prove(ctx: &Context, observation: &mut Observation) -> Result<StepR
     }
 }
 
-/// Asks about the token that is to be sent, if an earlier request may have used it. None: it is to be sent.
+/// Asks about the token that is to be sent, if an earlier request may have used it, or if it is sent early, for a client's report.
+/// None: it is to be sent.
 ///
 /// # Errors
 /// If the API server gave no answer.
@@ -64,37 +67,73 @@ pub async fn before_sending(
     else {
         return Ok(Some(StepResult::Reobserve));
     };
-    let url = server.introspection_url.as_ref();
-    let (Some(url), Some(current)) = (
-        url.filter(|url| is_in_doubt(&grant.value, rotation.which, rotation.claim_unused, url, client)),
-        &grant.value.current,
-    ) else {
+    let (Some(url), Some(current)) = (&server.introspection_url, &grant.value.current) else { return Ok(None) };
+    let in_doubt = is_in_doubt(&grant.value, rotation.which, rotation.claim_unused, url, client);
+    let is_reported = rotation.which == Which::Current
+        && rotation.request.is_none()
+        && rejection_report::is_open(&grant.value)
+        && is_believed(&grant.value, url, client);
+    if is_reported && !in_doubt && access_is_active(ctx, server, url, client, &grant.value).await {
+        let refuted = rejection_report::refuted(&grant.value);
+        return match apply::grant(ctx, observation, refuted).await? {
+            StepResult::Done | StepResult::Reobserve => Ok(Some(StepResult::Reobserve)),
+            refused @ StepResult::Refused(_) => Ok(Some(refused)),
+        };
+    }
+    if !in_doubt && !is_reported {
         return Ok(None);
-    };
+    }
     let before = snapshot.local.introspected;
     let answer = ask(ctx, server, url, client, &grant.value).await;
     match answer {
         Introspected::Inactive if !is_inactive(before, answer, ctx.policy.pace) => Ok(Some(StepResult::Reobserve)),
-        Introspected::Inactive => {
-            warn!("the server calls the refresh token inactive, twice now; it is not sent");
-            let now = ctx.now();
-            let id = ctx.memory.next_attempt(&ctx.policy.holder);
-            let terms = ctx.terms(&snapshot.spec, server, client, &grant.value, rotation);
-            let Some(rejected) = settlement::reject_unsent(&grant.value, rotation, id, now, terms) else {
-                return Ok(Some(StepResult::Reobserve));
-            };
-            match apply::grant(ctx, observation, rejected).await? {
-                // A user may authorize at any moment: not on an old look.
-                StepResult::Done | StepResult::Reobserve => Ok(Some(StepResult::Reobserve)),
-                refused @ StepResult::Refused(_) => Ok(Some(refused)),
-            }
-        }
-        Introspected::Active if rotation.request.is_none() => {
+        Introspected::Inactive => reject(ctx, observation, rotation).await.map(Some),
+        Introspected::Active if in_doubt && rotation.request.is_none() => {
             let waits = wait_until(current, &snapshot.local, (answer, Duration::ZERO), ctx.now(), ctx.policy.pace);
             Ok(waits.map(|_| StepResult::Reobserve))
         }
         Introspected::Active | Introspected::Refused | Introspected::NoAnswer => Ok(None),
     }
+}
+
+/// The refresh token counts as rejected.
+async fn reject(
+    ctx: &Context,
+    observation: &mut Observation,
+    rotation: &Rotation,
+) -> Result<StepResult, ReconcileError> {
+    let snapshot = &observation.snapshot;
+    let (Some(grant), Ok(server), ClientSecretState::Present(client)) =
+        (snapshot.grant.ours(), &snapshot.spec.server, &snapshot.client)
+    else {
+        return Ok(StepResult::Reobserve);
+    };
+    warn!("the server calls the refresh token inactive, twice now; it is not sent");
+    let now = ctx.now();
+    let id = ctx.memory.next_attempt(&ctx.policy.holder);
+    let terms = ctx.terms(&snapshot.spec, server, client, &grant.value, rotation);
+    let Some(rejected) = settlement::reject_unsent(&grant.value, rotation, id, now, terms) else {
+        return Ok(StepResult::Reobserve);
+    };
+    match apply::grant(ctx, observation, rejected).await? {
+        // A user may authorize at any moment: not on an old look.
+        StepResult::Done | StepResult::Reobserve => Ok(StepResult::Reobserve),
+        refused @ StepResult::Refused(_) => Ok(refused),
+    }
+}
+
+/// Whether the server contradicts the client that reported the access token.
+async fn access_is_active(
+    ctx: &Context,
+    server: &Server,
+    url: &IntrospectionUrl,
+    client: &ClientCredentials,
+    grant: &Grant,
+) -> bool {
+    let Some(access) = grant.current.as_ref().and_then(|current| current.access.clone()) else { return false };
+    let answer = question(ctx, server, url, client, QuestionedToken::Access(access)).await;
+    info!(answer = answer.label(), "a client reported the access token; asked whether it is active");
+    answer == Introspected::Active
 }
 
 async fn ask(
@@ -105,15 +144,21 @@ async fn ask(
     grant: &Grant,
 ) -> Introspected {
     let Some(current) = &grant.current else { return Introspected::NoAnswer };
-    let question = IntrospectionRequest {
-        server: server.clone(),
-        url: url.clone(),
-        client: client.clone(),
-        token: current.refresh.token.clone(),
-    };
-    let answer = ctx.endpoint.introspect(question).await;
-    ctx.metrics.introspection(answer);
+    let answer = question(ctx, server, url, client, QuestionedToken::Refresh(current.refresh.token.clone())).await;
     ctx.memory.introspected(&grant.connection, &current.refresh.fingerprint, answer);
     info!(answer = answer.label(), "asked whether the refresh token is active");
+    answer
+}
+
+async fn question(
+    ctx: &Context,
+    server: &Server,
+    url: &IntrospectionUrl,
+    client: &ClientCredentials,
+    token: QuestionedToken,
+) -> Introspected {
+    let (server, url, client) = (server.clone(), url.clone(), client.clone());
+    let answer = ctx.endpoint.introspect(IntrospectionRequest { server, url, client, token }).await;
+    ctx.metrics.introspection(answer);
     answer
 }

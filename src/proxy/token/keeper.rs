@@ -27,6 +27,7 @@ use crate::{
             step::{News, State, Step},
         },
         snapshot::published::Content,
+        token::AccessToken,
     },
 };
 
@@ -149,6 +150,12 @@ impl Keeper {
         let now = self.now();
         let gate = self.gate();
         (gate.state(now), gate.content().cloned())
+    }
+
+    /// The token, while the API rejects it.
+    pub fn rejected_token(&self) -> Option<AccessToken> {
+        let now = self.now();
+        self.gate().rejected_token(now)
     }
 
     /// Looks at the folder, unless that was done a moment ago.

@@ -8,7 +8,7 @@ use pleo_operator::{
         introspection::Introspected,
         token::{ClientCredentials, ClientSecret, RefreshToken},
     },
-    pleo::{HttpTokenEndpoint, IntrospectionRequest, TokenEndpoint},
+    pleo::{HttpTokenEndpoint, IntrospectionRequest, QuestionedToken, TokenEndpoint},
 };
 use tokio::time::timeout;
 
@@ -28,7 +28,7 @@ pub async fn question(script: Script) -> (Introspected, Tally, String) {
         url: serde_json::from_value(url.into()).expect("a URL"),
         server: target,
         client: ClientCredentials { id: CLIENT_ID.into(), secret: Some(ClientSecret::new(CLIENT_SECRET)) },
-        token: RefreshToken::new(SPENT),
+        token: QuestionedToken::Refresh(RefreshToken::new(SPENT)),
     };
     let _ = rustls::crypto::ring::default_provider().install_default();
     hunt::listen();

@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// No attack takes so long; it only keeps a broken one from hanging.
-pub(super) const GUARD: Duration = Duration::from_secs(60);
+pub const GUARD: Duration = Duration::from_secs(60);
 /// The connection ends with the exchange; this only makes up for a slow machine.
 pub(super) const FAREWELL: Duration = Duration::from_secs(10);
 /// Longer than the guard: an attack that is not about time must not end by it.

@@ -2,11 +2,11 @@
 
 pub mod adoptions;
 pub mod authentication;
+pub mod by_link;
 pub mod claims;
-pub mod codes;
-pub mod links;
 pub mod next_refresh;
 pub mod ownership;
+pub mod rejection_reports;
 pub mod repairs;
 pub mod restarts;
 pub mod schedules;

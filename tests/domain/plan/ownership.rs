@@ -9,7 +9,7 @@ use pleo_operator::{
         plan::{
             decide::{Decision, NextRefresh},
             ownership::Ownership,
-            reauth,
+            users::reauth,
         },
         report::notice::notice,
         snapshot::{ClaimOwner, ClientSecretState, GrantSecret, Versioned},

@@ -13,6 +13,7 @@ use pleo_operator::{
             held::{AttemptId, Attempts, Halt, HaltReason, NextAttempt, Pair, Retry},
             known_token::{KnownToken, Verdict},
             record::Unreadable,
+            rejection_report::RejectionReport,
         },
         snapshot::{
             ClaimOwner, ClientSecretState, Deferred, GrantSecret, InitialGrant, LastReported, LocalObservations,
@@ -151,6 +152,12 @@ fn known_token() -> BoxedStrategy<KnownToken> {
         .boxed()
 }
 
+fn report() -> BoxedStrategy<RejectionReport> {
+    (0_u64..9, time(), any::<bool>())
+        .prop_map(|(rotation, at, is_refuted)| RejectionReport { rotation, at, is_refuted })
+        .boxed()
+}
+
 fn failure_record() -> BoxedStrategy<FailureRecord> {
     (attempt_id(), time(), select(FailureReason::ALL))
         .prop_map(|(attempt, at, reason)| FailureRecord { attempt, at, reason, message: "it failed".into() })
@@ -179,12 +186,13 @@ pub fn grant() -> BoxedStrategy<Grant> {
         option::of(select(&["monday", "tuesday"])),
         option::of(time()),
         prop::collection::vec(restarted(), 0..3),
+        option::weighted(0.3, report()),
     );
     (held, ledger)
         .prop_map(
             |(
                 (rotation, current, waiting, claim, refused),
-                (adopted, last_failure, request, last_sent_at, restarts),
+                (adopted, last_failure, request, last_sent_at, restarts, report),
             )| {
                 let mut grant = Grant::new(UID, rotation);
                 grant.current = current;
@@ -205,6 +213,7 @@ pub fn grant() -> BoxedStrategy<Grant> {
                 grant.handled_request = request.map(str::to_owned);
                 grant.last_sent_at = last_sent_at;
                 grant.restarts = restarts;
+                grant.rejection_report = report;
                 grant
             },
         )

@@ -57,6 +57,18 @@ fn a_token_that_is_called_inactive_is_not_presented_and_a_late_pair_wins() {
     });
 }
 
+/// A client may report the token at any moment, and lie: it is refreshed early, and that costs nothing that a refresh does not.
+#[test]
+fn a_report_at_any_moment_costs_at_most_what_a_refresh_may() {
+    let budget = Budget { reports: 2, crashes: 1, lost_answers: 1, slow: 1, ..Budget::default() };
+    let quick = Scenario::new(Start::Living, 12, budget, &[TwoRotations, TakenOver]);
+    holds(quick, |quick| Scenario {
+        budget: Budget { consents: 1, freezes: 1, slow: 2, ..quick.budget },
+        horizon: 17,
+        ..quick
+    });
+}
+
 /// I1: two requests in one attempt, each looked at by the server or not, whoever dies between them.
 #[test]
 fn a_client_that_is_not_authenticated_is_shown_in_the_other_way() {

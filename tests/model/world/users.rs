@@ -1,11 +1,11 @@
 //! What humans and their tools do to a connection: consent, put old tokens back, edit the spec, delete the grant, bring a
 //! backup of it back.
 
-use pleo_operator::domain::ledger::grant::Grant;
+use pleo_operator::domain::ledger::{grant::Grant, rejection_report::RejectionReport};
 
 use crate::world::{
     books::Known,
-    state::{Name, State, Stored},
+    state::{Name, State, Stored, at},
     tokens::{self, Token},
 };
 
@@ -30,8 +30,16 @@ pub enum Deed {
     Suspend,
     /// Deletes the grant Secret.
     DeleteGrant,
+    /// A client reports that the API rejects the access token: any replica notes it, at any moment.
+    Report,
     /// Overwrites the grant with one that it was before.
     Restore(u8),
+}
+
+/// As `plan::rejection_report` has it, but for how old the token is.
+fn is_reportable(grant: &Grant) -> bool {
+    let is_new = grant.rejection_report.as_ref().is_none_or(|report| report.rotation != grant.rotation);
+    grant.current.is_some() && grant.claim.is_none() && is_new
 }
 
 impl State {
@@ -50,6 +58,9 @@ impl State {
             |grant: &&Stored<Grant>| grant.value.by_link.link.is_some() && !self.told().outdates(&grant.value);
         if self.grant.as_ref().filter(is_invited).is_some() {
             may(left.visits, Deed::ConsentByLink);
+        }
+        if self.grant.as_ref().is_some_and(|grant| is_reportable(&grant.value)) {
+            may(left.reports, Deed::Report);
         }
         if self.grant.is_some() {
             may(left.deletions, Deed::DeleteGrant);
@@ -116,8 +127,19 @@ impl State {
                 self.late.retain(|late| late.replaces.is_none());
                 self.forgive(|_| false);
             }
+            Deed::Report => {
+                left.reports -= 1;
+                self.report();
+            }
             Deed::Restore(index) => self.restore(usize::from(index)),
         }
+    }
+
+    fn report(&mut self) {
+        let Some(stored) = &self.grant else { return };
+        let grant = Grant::clone(&stored.value);
+        let report = RejectionReport { rotation: grant.rotation, at: at(self.tick, 0), is_refuted: false };
+        self.put_grant(Grant { rejection_report: Some(report), ..grant });
     }
 
     /// A token that stands in the initial grant, or waits beside the current pair, goes where the spec points.

@@ -7,5 +7,6 @@ pub mod fights;
 pub mod idle;
 pub mod introspection;
 pub mod misconfigured;
+pub mod reports;
 pub mod schedule;
 pub mod silence;

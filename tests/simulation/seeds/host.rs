@@ -1,10 +1,10 @@
 //! One node and the operator's pod on it. It has a runtime of its own, and so a clock of its own: dropping it kills the
 //! process at whatever await it has come to, skipping its turns freezes it, and its wall clock can be wrong.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::Router;
-use pleo_operator::domain::ledger::grant::Holder;
+use pleo_operator::{domain::ledger::grant::Holder, reports::intake::Intake};
 use tokio::{
     runtime::{Builder, Runtime},
     time::{Instant, advance, sleep_until},
@@ -150,6 +150,11 @@ impl Host {
     /// The pages that its process shows, while one lives.
     pub fn pages(&self) -> Option<Router> {
         self.life.as_ref().and_then(|life| life.process.pages.clone())
+    }
+
+    /// What takes reports of rejected tokens, while a process lives.
+    pub fn intake(&self) -> Option<Arc<Intake>> {
+        self.life.as_ref().map(|life| Arc::clone(&life.process.intake))
     }
 
     /// Somebody does something by this node; it ends with its process.

@@ -46,6 +46,8 @@ pub enum Event {
     Pleo(usize, PleoEvent),
     People(usize, Deed),
     Visit(usize, Visit),
+    /// Who has the token of a connection reports to this replica that the API rejects it.
+    Report(usize, usize),
     Api(ApiEvent),
 }
 
@@ -84,6 +86,8 @@ pub enum PleoEvent {
     SlowToConnect(Duration, Duration),
     /// The user takes the consent back.
     Revoke,
+    /// The API rejects the access token before its time.
+    RejectAccessToken,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,6 +179,7 @@ impl Plan {
         plan.switch_client(seed);
         plan.visit(seed);
         plan.silence_watches(seed);
+        plan.report(seed);
         plan.events.sort_by_key(|(at, _)| *at);
         plan
     }
@@ -279,11 +284,34 @@ impl Plan {
         ]);
     }
 
+    /// In one of three stories clients report tokens, mostly good ones, one after the other.
+    fn report(&mut self, seed: u64) {
+        if seed % 3 != 1 {
+            return;
+        }
+        let mut dice = Dice { rng: Rng::new(seed ^ 0x4e9), two_leaders: self.two_leaders };
+        for _ in 0..1 + dice.rng.below(8) {
+            let at = Duration::from_millis(dice.rng.below(u64::try_from(self.trouble.as_millis()).unwrap()));
+            let connection = usize::try_from(dice.rng.below(self.connections.len() as u64)).unwrap();
+            if dice.one_in(3) {
+                self.events.push((at, Event::Pleo(connection, PleoEvent::RejectAccessToken)));
+            }
+            for _ in 0..dice.pick(&[1, 2, 5]) {
+                self.events.push((at + dice.seconds(0, 30), Event::Report(connection, dice.pick(&[0, 1]))));
+            }
+        }
+    }
+
     /// By how much one clock may differ from another, or from itself.
     pub fn clock_error(&self) -> Duration {
         let set = self.events.iter().map(|(_, event)| match event {
             Event::Node(_, NodeEvent::SetClock(by)) => by.unsigned_abs(),
-            Event::Node(..) | Event::Pleo(..) | Event::People(..) | Event::Visit(..) | Event::Api(_) => 0,
+            Event::Node(..)
+            | Event::Pleo(..)
+            | Event::People(..)
+            | Event::Visit(..)
+            | Event::Report(..)
+            | Event::Api(_) => 0,
         });
         seconds(self.skews[0].abs_diff(self.skews[1]) + set.sum::<u64>())
     }

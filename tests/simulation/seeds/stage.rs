@@ -3,6 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use pleo_operator::{
+    domain::{possession::proof, token::AccessToken},
+    reports::limits::Target,
+};
 use tokio::{
     runtime::Runtime,
     time::{Instant, sleep_until},
@@ -23,7 +27,7 @@ use crate::{
     stage::{
         pleo::introspection::Introspection,
         process::Pod,
-        world::{World, minutes, seconds},
+        world::{NAMESPACE, World, minutes, seconds},
     },
 };
 
@@ -182,6 +186,19 @@ impl Stage {
         let visitor = Visitor { name: name.to_owned(), link, thinks, transcript: self.transcript.clone() };
         self.hosts[node].spawn(self.visits.clone().visit(Arc::clone(&self.world), pages, visitor));
         true
+    }
+
+    /// Who has the token of a connection reports it at one replica that is up.
+    pub fn report(&mut self, name: &str, node: usize) {
+        let token = self.world.secret(&people::token_secret(&self.world, name), "access_token");
+        let (Some(token), Some(intake)) = (token, self.hosts[node].intake()) else { return };
+        self.transcript.note(self.now, "client", format!("{name}: reports its token at {}", self.hosts[node].pod.name));
+        let target = Target { namespace: NAMESPACE.to_owned(), name: name.to_owned() };
+        self.hosts[node].spawn(async move {
+            if intake.admits([10, 0, 0, 1].into(), &target) {
+                intake.take(&target, &proof(&AccessToken::new(token))).await;
+            }
+        });
     }
 
     fn trouble(&mut self, judge: &mut Judge) {

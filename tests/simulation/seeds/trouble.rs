@@ -61,6 +61,10 @@ impl Trouble {
                 let name = stage.plan.connections[connection].name;
                 stage.visit(name, node, thinks);
             }
+            Event::Report(connection, node) => {
+                let name = stage.plan.connections[connection].name;
+                stage.report(name, node);
+            }
             Event::Api(event) => self.api(stage, event),
         }
     }
@@ -109,6 +113,7 @@ impl Trouble {
                 self.lasting.push((stage.now + length, Lasting::Connecting));
             }
             PleoEvent::Revoke => pleo.revoke(name),
+            PleoEvent::RejectAccessToken => pleo.reject_access_token(name),
         }
     }
 

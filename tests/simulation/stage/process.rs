@@ -9,10 +9,11 @@ use axum::Router;
 use jiff::{SignedDuration, Timestamp};
 use pleo_operator::{
     clock::{Clock, WallClock},
-    cluster::{Store, lease::LeaseConfig},
+    cluster::{Store, connections::Scope, lease::LeaseConfig},
     domain::{ledger::grant::Holder, plan::schedule::Pace, report::notice::Notice, spec::AllowedServers},
     notify::Outbox,
     operator::{context::Policy, run::Operator},
+    reports::intake::Intake,
     telemetry::metrics::Metrics,
     web::{address::PublicUrl, authorize::Site, server::router},
 };
@@ -126,12 +127,19 @@ impl Pod {
         let pages = self.public.clone().map(|address| {
             // A store of its own, as in the program: what it writes wakes the controllers.
             let (store, clock) = (Store::new(client.kube()), Arc::new(self.clock.clone()));
-            let (returns, allowed) = (vec![RETURNS.parse().expect("a site")], AllowedServers::new(Vec::new()));
-            router(Arc::new(Site { store, clock, address, returns, allowed, namespaces: Vec::new() }))
+            let returns = vec![RETURNS.parse().expect("a site")];
+            router(Arc::new(Site { store, clock, address, returns, scope: everything() }))
         });
+        let (store, clock) = (Store::new(client.kube()), Arc::new(self.clock.clone()));
+        let intake = Arc::new(Intake::new(store, clock, everything(), Arc::clone(&metrics)));
         let running = tokio::spawn(operator.run(stop.clone()));
-        Process { pod: self.clone(), holder, client, metrics, notices, pages, stop, running }
+        Process { pod: self.clone(), holder, client, metrics, notices, pages, intake, stop, running }
     }
+}
+
+/// All connections, and Pleo's own servers.
+fn everything() -> Scope {
+    Scope { allowed: AllowedServers::new(Vec::new()), namespaces: Vec::new() }
 }
 
 /// Where people may be led on to.
@@ -148,6 +156,8 @@ pub struct Process {
     pub notices: Receiver<Notice>,
     /// What people see.
     pub pages: Option<Router>,
+    /// What takes reports of rejected tokens.
+    pub intake: Arc<Intake>,
     stop: CancellationToken,
     running: JoinHandle<()>,
 }

@@ -28,6 +28,7 @@ pub(super) fn router() -> Router<Control> {
         .route("/connections/{name}/consent", post(consent))
         .route("/connections/{name}/revoke", post(revoke))
         .route("/connections/{name}/expire", post(expire))
+        .route("/connections/{name}/reject-access", post(reject_access))
         .route("/connections/{name}/release", post(release))
         .route("/connections/{name}/lifetimes", put(set_lifetimes))
         .route("/connections/{name}/wait", get(wait))
@@ -123,6 +124,14 @@ async fn expire(State(control): State<Control>, Path(name): Path<String>) -> Ans
         known(&state.authority, &name)?;
         state.authority.expire_refresh_tokens(now, &name);
         Ok(Json(json!({ "expired": name })))
+    })
+}
+
+async fn reject_access(State(control): State<Control>, Path(name): Path<String>) -> Answer {
+    control.shared.change(|state, now| {
+        known(&state.authority, &name)?;
+        state.authority.reject_access_tokens(now, &name);
+        Ok(Json(json!({ "rejected": name })))
     })
 }
 

@@ -2,17 +2,22 @@
 //
 // A rotation invalidates the token before it, and the file follows a moment later. So the token is read again for
 // each request, and a 401 means: wait until the file holds another one, then send the request once more. That is safe for
-// every method, as a request that was answered with 401 was not carried out.
+// every method, as a request that was answered with 401 was not carried out. While a rotation is planned for about now,
+// requests wait for it; and a token that the API refuses for no such reason is reported, so that the operator refreshes it
+// early.
 package pleo
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 )
@@ -24,6 +29,13 @@ const (
 	// Patience is how long a request waits for a usable token, unless its context ends earlier. For as long, a refused
 	// token is not sent again; after that it is tried once more, in case the 401 had another cause.
 	Patience = 2 * time.Minute
+
+	// Requests wait from a moment before a planned rotation to so long after it.
+	early, window = 250 * time.Millisecond, 3 * time.Second
+
+	// How long a token has been refused before that is reported: another may be on its way.
+	reportAfter   = 3 * time.Second
+	reportTimeout = 5 * time.Second
 
 	firstPause = 100 * time.Millisecond
 	lastPause  = 5 * time.Second
@@ -45,11 +57,13 @@ type Transport struct {
 	Base      http.RoundTripper // sends the requests; http.DefaultTransport if nil
 	Cached    bool              // keep the token in memory, and read it again only after a 401
 	OnRefused func()            // called for each 401 to a token, if not nil
+	ReportURL string            // the operator's for this connection; nothing is reported if empty
 
 	mutex     sync.Mutex
 	cached    string
 	refused   string
 	refusedAt time.Time
+	reported  string
 }
 
 // RoundTrip sends a request with the token. After a 401 it waits for another token and sends the request once more. It
@@ -108,6 +122,7 @@ func (t *Transport) usable(ctx context.Context, deadline time.Time) (string, err
 			return "", fmt.Errorf("pleo: while waiting for a usable token in %s (%s): %w", t.dir(), reason, ctx.Err())
 		case <-time.After(min(pause, left)):
 		}
+		t.report(ctx)
 	}
 }
 
@@ -124,6 +139,9 @@ func (t *Transport) look() (token, reason string, err error) {
 	}
 	if token == t.refused && time.Since(t.refusedAt) <= Patience {
 		return "", "the API refused the current one", nil
+	}
+	if t.isDue() {
+		return "", "it is refreshed in a moment", nil
 	}
 	t.cached, t.refused = token, ""
 	return token, "", nil
@@ -148,6 +166,51 @@ func (t *Transport) read() (token, reason string, err error) {
 	}
 	// As it is stored: tokens are opaque.
 	return string(content), "", nil
+}
+
+// isDue reports whether the operator plans to rotate about now. Without a plan, or one that is not understood: no.
+func (t *Transport) isDue() bool {
+	content, _ := os.ReadFile(filepath.Join(t.dir(), "refresh_at"))
+	due, err := time.Parse(time.RFC3339Nano, string(content))
+	late := time.Since(due)
+	return err == nil && late >= -early && late < window
+}
+
+// report reports the token that was refused, once. What is sent proves that this program has it; the token stays here.
+func (t *Transport) report(ctx context.Context) {
+	token := t.unreported()
+	if token == "" {
+		return
+	}
+	mac := hmac.New(sha256.New, []byte(token))
+	mac.Write([]byte("pleo-operator rejection v1"))
+	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
+	defer cancel()
+	body := strings.NewReader(fmt.Sprintf(`{"proof": "%x"}`, mac.Sum(nil)))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, t.ReportURL, body)
+	if err != nil {
+		return
+	}
+	request.Header.Set("Content-Type", "application/json")
+	// If it fails, the operator notices at the next planned rotation.
+	if response, err := t.base().RoundTrip(request); err == nil {
+		_ = response.Body.Close()
+	}
+}
+
+// unreported gives a token that has been refused for a while, is still the current one, and was not reported yet.
+func (t *Transport) unreported() string {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	is := t.ReportURL != "" && t.refused != "" && t.refused != t.reported && time.Since(t.refusedAt) >= reportAfter
+	if !is {
+		return ""
+	}
+	if current, _, err := t.read(); err != nil || current != t.refused {
+		return ""
+	}
+	t.reported = t.refused
+	return t.refused
 }
 
 func (t *Transport) refuse(token string) {

@@ -1,7 +1,7 @@
 //! Calls an API every second with the token of a `PleoConnection`, and shows the result. It never prints a token.
 //!
-//! `PLEO_API_URL` is what to call, `PLEO_TOKEN_DIR` where the token Secret is mounted (/var/run/pleo), and `SSL_CERT_FILE`
-//! a CA to trust in place of the system's.
+//! `PLEO_API_URL` is what to call, `PLEO_TOKEN_DIR` where the token Secret is mounted (/var/run/pleo), `PLEO_REPORT_URL`
+//! where a token that the API refuses is reported, and `SSL_CERT_FILE` a CA to trust in place of the system's.
 
 mod pleo;
 
@@ -18,7 +18,8 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let folder = env::var_os("PLEO_TOKEN_DIR").unwrap_or_else(|| "/var/run/pleo".into());
-    let pleo = Pleo::new(folder.into(), || println!("401: refused; waiting for another token"));
+    let pleo = Pleo::new(folder.into(), || println!("401: refused; waiting for another token"))
+        .reporting_to(env::var("PLEO_REPORT_URL").ok());
     loop {
         match call(&pleo, &url) {
             Ok(line) => println!("{line}"),

@@ -2,14 +2,16 @@
 //!
 //! A rotation invalidates the token before it, and the file follows a moment later. So the token is read again for
 //! each call, and a 401 means: wait until the file holds another one, then call once more. That is safe for every method,
-//! as a request that was answered with 401 was not carried out.
+//! as a request that was answered with 401 was not carried out. While a rotation is planned for about now, calls wait for it;
+//! and a token that the API refuses for no such reason is reported, so that the operator refreshes it early.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use std::{fmt, fs, io, thread};
 
-use ureq::http::header::{AUTHORIZATION, HeaderValue};
+use ring::hmac;
+use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use ureq::http::{Request, Response, StatusCode};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, AsSendBody, Body};
@@ -18,6 +20,13 @@ use ureq::{Agent, AsSendBody, Body};
 /// more, in case the 401 had another cause.
 const PATIENCE: Duration = Duration::from_secs(120);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Calls wait from a moment before a planned rotation to so long after it.
+const EARLY: Duration = Duration::from_millis(250);
+const WINDOW: Duration = Duration::from_secs(3);
+
+/// How long a token has been refused before that is reported: another may be on its way.
+const REPORT_AFTER: Duration = Duration::from_secs(3);
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -55,6 +64,8 @@ pub struct Pleo {
     on_refused: fn(),
     agent: Agent,
     refused: Mutex<Option<(String, Instant)>>,
+    report_url: Option<String>,
+    reported: Mutex<Option<String>>,
 }
 
 /// What stands in the folder: a token that may be sent, or why to wait.
@@ -74,7 +85,13 @@ impl Pleo {
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(30)))
             .build();
-        Self { folder, on_refused, agent: config.into(), refused: Mutex::new(None) }
+        let (refused, reported) = (Mutex::new(None), Mutex::new(None));
+        Self { folder, on_refused, agent: config.into(), refused, report_url: None, reported }
+    }
+
+    /// Reports tokens that the API refuses to this URL, which is the operator's for this connection.
+    pub fn reporting_to(self, url: Option<String>) -> Self {
+        Self { report_url: url, ..self }
     }
 
     /// Sends a request with the token, and gives the answer, whatever its status. A body must be such that it can be sent
@@ -112,6 +129,7 @@ impl Pleo {
             }
             thread::sleep(pause.min(left));
             pause = (2 * pause).min(LAST_PAUSE);
+            self.report();
         }
     }
 
@@ -131,7 +149,41 @@ impl Pleo {
         if refused.as_ref().is_some_and(|(other, at)| *other == token && at.elapsed() <= PATIENCE) {
             return Ok(Look::Wait("the API refused the current one".to_owned()));
         }
+        drop(refused);
+        if self.is_due()? {
+            return Ok(Look::Wait("it is refreshed in a moment".to_owned()));
+        }
         Ok(Look::Token(token))
+    }
+
+    /// Whether the operator plans to rotate about now. Without a plan, or one that is not understood: no.
+    fn is_due(&self) -> Result<bool, Error> {
+        let due = self.read("refresh_at")?.and_then(|text| humantime::parse_rfc3339(&text).ok());
+        let Some(due) = due else { return Ok(false) };
+        let now = SystemTime::now();
+        Ok(now >= due - EARLY && now < due + WINDOW)
+    }
+
+    /// Reports the token that was refused, once. What is sent proves that this program has it; the token stays here.
+    fn report(&self) {
+        let Some((url, token)) = self.report_url.as_ref().zip(self.unreported()) else { return };
+        let key = hmac::Key::new(hmac::HMAC_SHA256, token.as_bytes());
+        let proof: String =
+            hmac::sign(&key, b"pleo-operator rejection v1").as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let config = Agent::config_builder().max_redirects(0).timeout_global(Some(Duration::from_secs(5))).build();
+        let body = format!(r#"{{"proof": "{proof}"}}"#);
+        // If it fails, the operator notices at the next planned rotation.
+        let _ = Agent::from(config).post(url).header(CONTENT_TYPE, "application/json").send(body);
+    }
+
+    /// A token that has been refused for a while, is still the current one, and was not reported yet.
+    fn unreported(&self) -> Option<String> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (token, _) = refused.filter(|(_, at)| at.elapsed() >= REPORT_AFTER)?;
+        let is_current = self.read("access_token").ok()?.is_some_and(|current| current == token);
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = is_current && reported.replace(token.clone()).as_ref() != Some(&token);
+        is_news.then_some(token)
     }
 
     /// Exactly as it is stored: tokens are opaque.

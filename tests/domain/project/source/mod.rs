@@ -10,17 +10,19 @@ use reader::{
 };
 
 /// Which part of the crate may import which. Each may import itself.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("api", &[]),
     ("clock", &[]),
     ("domain", &["api"]),
     ("cluster", &["domain", "api", "clock"]),
     ("pleo", &["domain", "api", "clock"]),
-    ("telemetry", &["domain", "api", "clock"]),
+    ("ports", &[]),
+    ("telemetry", &["ports", "domain", "api", "clock"]),
     ("notify", &["telemetry", "domain", "api", "clock"]),
     ("operator", &["notify", "cluster", "pleo", "telemetry", "domain", "api", "clock"]),
-    ("web", &["cluster", "domain", "api", "clock"]),
-    ("proxy", &["telemetry", "domain", "api", "clock"]),
+    ("web", &["ports", "cluster", "domain", "api", "clock"]),
+    ("reports", &["ports", "cluster", "telemetry", "domain", "api", "clock"]),
+    ("proxy", &["ports", "telemetry", "domain", "api", "clock"]),
     ("plugin", &["web", "cluster", "pleo", "domain", "api", "clock"]),
     ("cli", &["proxy", "web", "operator", "notify", "cluster", "pleo", "telemetry", "domain", "api", "clock"]),
 ];

@@ -17,6 +17,8 @@ use crate::{
 
 /// How long a claim stands at least before another pod takes it: its length, and a grace.
 const ANOTHERS_CLAIM: Duration = seconds(75);
+/// How far apart reports are that move a refresh forward.
+const REPORTS_APART: Duration = seconds(600);
 /// How long it stands before the next process of the same pod takes it.
 const OWN_CLAIM: Duration = seconds(30);
 
@@ -77,6 +79,7 @@ impl History {
         let is_own = before.filter(|before| before.connection == now.connection && !self.is_restored());
         if let Some(before) = is_own {
             objections.extend(changes_of_live(stage, before, now));
+            objections.extend(too_many_reports(stage, before, now));
             objections.extend(self.changes_of_claim(stage, before, now, writer));
         }
         self.remember(stage.now, now);
@@ -172,4 +175,13 @@ fn changes_of_live(stage: &Stage, before: &Grant, now: &Grant) -> Option<String>
         }
         (None, None) => None,
     }
+}
+
+/// A client may lie: its reports move one refresh forward in ten minutes, and each of them once.
+fn too_many_reports(stage: &Stage, before: &Grant, now: &Grant) -> Option<String> {
+    let (old, new) = (before.rejection_report.as_ref()?, now.rejection_report.as_ref()?);
+    let is_another = new.rotation != old.rotation;
+    let apart = new.at.duration_since(old.at).unsigned_abs();
+    let is_early = apart < REPORTS_APART && stage.plan.clock_error() == Duration::ZERO;
+    (is_another && is_early).then(|| format!("a report was noted {apart:?} after the last (I1)"))
 }

@@ -33,6 +33,12 @@ pub struct Asked {
 }
 
 impl Pleo {
+    /// The API rejects the newest access token of this connection from now on.
+    pub fn reject_access_token(&self, connection: &str) {
+        let now = self.now();
+        self.state().authority.reject_access_tokens(now, connection);
+    }
+
     /// How questions about tokens are answered from now on.
     pub fn set_introspection(&self, introspection: Introspection) {
         self.state().introspection = introspection;

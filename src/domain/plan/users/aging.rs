@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::projection::whole_seconds;
 use crate::{
     api::{AgingReason, PleoConnectionStatus, ReauthReason},
     domain::{
         finding::Finding,
+        plan::projection::whole_seconds,
         snapshot::Snapshot,
         time::{earlier, later},
     },

@@ -16,7 +16,7 @@ use pleo_operator::{
         plan::{
             decide::Decision,
             link::{self, CODE_LIFETIME},
-            reauth,
+            users::reauth,
         },
         snapshot::{ClaimOwner, GrantSecret, LocalObservations},
     },

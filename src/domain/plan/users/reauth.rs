@@ -1,6 +1,5 @@
 //! Whether a user must authorize again, why, and the remediation: the condition `ReauthRequired`.
 
-use super::{adoption, ownership::Ownership};
 use crate::{
     api::{ReauthReason, names},
     domain::{
@@ -9,6 +8,7 @@ use crate::{
             grant::{Grant, Rejection},
             held::StoredToken,
         },
+        plan::{adoption, ownership::Ownership},
         snapshot::{GrantSecret, InitialGrant, InitialToken, Sharing, Snapshot},
         spec::{ResolvedSpec, Server},
     },

@@ -1,0 +1,101 @@
+//! Checks a report, and notes it in the grant Secret by compare-and-swap.
+
+use std::{
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+};
+
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::limits::{Limits, Target};
+use crate::{
+    clock::Clock,
+    cluster::{Store, StoreError, connections::Scope},
+    domain::plan::rejection_report::{self, Ignored},
+    telemetry::metrics::{Metrics, ReportOutcome},
+};
+
+/// Someone else may write the grant at the same moment; not often.
+const TRIES: u32 = 3;
+
+/// What every report needs.
+pub struct Intake {
+    /// Not the controllers' own: what is written here must wake them.
+    store: Store,
+    clock: Clock,
+    scope: Scope,
+    metrics: std::sync::Arc<Metrics>,
+    limits: Mutex<Limits>,
+    began: Instant,
+}
+
+impl Intake {
+    pub fn new(store: Store, clock: Clock, scope: Scope, metrics: std::sync::Arc<Metrics>) -> Self {
+        Self { store, clock, scope, metrics, limits: Mutex::default(), began: Instant::now() }
+    }
+
+    /// Whether a report from there is looked at now. Costs no read.
+    pub fn admits(&self, source: IpAddr, target: &Target) -> bool {
+        let is_admitted = self.scope.includes(&target.namespace, &target.name)
+            && self.with_limits(|limits| limits.admit(source, target, self.began.elapsed()));
+        if !is_admitted {
+            self.metrics.report(ReportOutcome::Limited);
+        }
+        is_admitted
+    }
+
+    /// Checks a report, and notes it if a refresh is to follow.
+    pub async fn take(&self, target: &Target, proof: &str) {
+        let Target { namespace, name } = target;
+        let outcome = match self.note(target, proof).await {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                warn!(namespace, connection = name, "failed to note that the API rejects the access token: {error}");
+                ReportOutcome::Failed
+            }
+        };
+        match outcome {
+            ReportOutcome::Noted => info!(
+                namespace,
+                connection = name,
+                "a client reports that the API rejects the access token; it is refreshed early"
+            ),
+            ReportOutcome::Failed | ReportOutcome::Ignored(_) | ReportOutcome::Limited | ReportOutcome::Unproved => {
+                debug!(namespace, connection = name, outcome = outcome.label(), "took in a report");
+            }
+        }
+        self.metrics.report(outcome);
+    }
+
+    async fn note(&self, target: &Target, proof: &str) -> Result<ReportOutcome, StoreError> {
+        let mut is_admitted = false;
+        for left in (0..TRIES).rev() {
+            let managed = self.store.read_managed(&self.scope, &target.namespace, &target.name).await?;
+            let Some(managed) = managed.filter(|managed| rejection_report::is_proved(&managed.grant.value, proof))
+            else {
+                return Ok(ReportOutcome::Unproved);
+            };
+            let noted = match rejection_report::note(&managed.grant.value, &managed.spec, self.clock.now()) {
+                Ok(noted) => noted,
+                // The first write may have been stored, though its answer was lost.
+                Err(Ignored::Repeated) if is_admitted => return Ok(ReportOutcome::Noted),
+                Err(ignored) => return Ok(ReportOutcome::Ignored(ignored)),
+            };
+            is_admitted = is_admitted || self.with_limits(|limits| limits.admit_proved(self.began.elapsed()));
+            if !is_admitted {
+                return Ok(ReportOutcome::Limited);
+            }
+            match self.store.write_grant(&managed.spec, noted, Some(&managed.grant.version)).await {
+                Ok(_) => return Ok(ReportOutcome::Noted),
+                Err(error) if left == 0 => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(ReportOutcome::Failed)
+    }
+
+    fn with_limits<T>(&self, work: impl FnOnce(&mut Limits) -> T) -> T {
+        work(&mut self.limits.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
