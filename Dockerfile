@@ -40,6 +40,8 @@ RUN set -eu; \
     cargo build --release --locked --target "$(rustc -vV | sed -n 's/^host: //p')" --bin pleo-operator
 
 COPY src src
+# The plugin prints it.
+COPY examples/consumers/proxy.yaml examples/consumers/
 # Files of a context keep their time, which may be before that of the empty ones; Cargo goes by it.
 RUN set -eu; \
     touch src/lib.rs src/main.rs; \

@@ -56,6 +56,7 @@
 //! | [`pleo`] | all that talks to Pleo's authorization server | HTTPS |
 //! | [`notify`] | notifies a webhook when a user must authorize | one URL |
 //! | [`telemetry`] | metrics, logs, the admin endpoint | its port |
+//! | [`tls`] | which servers are trusted | the system's certificates |
 //! | [`ports`] | serves HTTP with limits | the ports that it is given |
 //! | [`domain`] | the rules, as functions of values | nothing: no client, clock, randomness or async |
 //! | [`api`] | what users see: resource, conditions, names | nothing |
@@ -125,4 +126,5 @@ pub mod ports;
 pub mod proxy;
 pub mod reports;
 pub mod telemetry;
+pub mod tls;
 pub mod web;

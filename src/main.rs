@@ -187,7 +187,7 @@ async fn reports(
         .with_context(|| format!("cannot listen on {address}: choose another --report-address"))?;
     tracing::info!(%address, "taking reports of rejected tokens");
     let intake = Intake::new(Store::new(client), Arc::new(SystemClock), scope(args), Arc::clone(metrics));
-    Ok(tokio::spawn(ports::serve(listener, reports::server::router(Arc::new(intake)), stop.clone())))
+    Ok(tokio::spawn(ports::serve(listener, reports::server::router(Arc::new(intake)), ports::INTERNAL, stop.clone())))
 }
 
 fn scope(args: &RunArgs) -> Scope {

@@ -5,7 +5,8 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use reqwest::{Certificate, Client, RequestBuilder, Response, header};
+use reqwest::{Client, RequestBuilder, Response, header};
+use rustls::ClientConfig;
 use tokio::sync::Notify;
 use tower::util::MapResultLayer;
 use url::form_urlencoded;
@@ -13,7 +14,6 @@ use url::form_urlencoded;
 use super::{answer::MAX_BODY, endpoint::Fence};
 use crate::domain::{
     plan::schedule::{Pace, SEND_WITHIN},
-    spec::Server,
     token::ClientCredentials,
 };
 
@@ -27,9 +27,9 @@ pub(super) struct Connection {
     pub(super) fenced: OnceLock<()>,
 }
 
-/// A client for one exchange: made for its server, and gone with it.
+/// A client for one exchange, which trusts what its server needs, and is gone with it.
 pub(super) fn client(
-    server: &Server,
+    tls: ClientConfig,
     pace: Pace,
     fence: Fence,
     connection: Arc<Connection>,
@@ -44,7 +44,6 @@ pub(super) fn client(
         connection.made.notify_one();
         Ok(made)
     });
-    let roots = server.ca_bundle.as_ref().map(|bundle| Certificate::from_pem_bundle(bundle.as_bytes())).transpose()?;
     Client::builder()
         .https_only(true)
         .redirect(reqwest::redirect::Policy::none())
@@ -62,7 +61,7 @@ pub(super) fn client(
         // The kernel goes on to deliver what a closed socket, or a process that ended, left behind. It stops before anybody
         // may present the token again.
         .tcp_user_timeout(pace.settle_time())
-        .tls_certs_merge(roots.unwrap_or_default())
+        .tls_backend_preconfigured(tls)
         .user_agent(concat!("pleo-operator/", env!("CARGO_PKG_VERSION")))
         .connector_layer(check)
         .build()

@@ -15,6 +15,7 @@ use super::{
     connection::{BROKEN, Connection, TOO_LONG, basic, client, content_encoding, read},
     endpoint::{IntrospectionRequest, TokenEndpoint, TokenRequest},
     introspection,
+    trust::Trust,
 };
 use crate::{
     clock::Clock,
@@ -23,6 +24,7 @@ use crate::{
         introspection::Introspected,
         ledger::authentication::Method,
         plan::schedule::Pace,
+        spec::Server,
         token::{AuthorizationGrant, ClientSecret},
     },
 };
@@ -32,12 +34,13 @@ use crate::{
 pub struct HttpTokenEndpoint {
     clock: Clock,
     pace: Pace,
+    trust: Arc<Trust>,
 }
 
 impl HttpTokenEndpoint {
     /// Waits `request_timeout` for an answer, counted from when the request was sent.
     pub fn new(clock: Clock, request_timeout: Duration) -> Self {
-        Self { clock, pace: Pace { request_timeout } }
+        Self { clock, pace: Pace { request_timeout }, trust: Arc::default() }
     }
 }
 
@@ -47,19 +50,32 @@ impl TokenEndpoint for HttpTokenEndpoint {
     }
 
     fn introspect(&self, question: IntrospectionRequest) -> BoxFuture<'static, Introspected> {
-        Box::pin(introspection::ask(question, self.pace))
+        Box::pin(introspection::ask(question, self.pace, Arc::clone(&self.trust)))
     }
 }
 
 impl HttpTokenEndpoint {
+    fn prepare(&self, exchange: &TokenRequest, connection: &Arc<Connection>) -> Result<(Client, Request), Outcome> {
+        let tls = self.trust.of(&exchange.server).map_err(|error| not_sent(&error))?;
+        let client = client(tls, self.pace, exchange.fence.clone(), Arc::clone(connection));
+        let prepared = client.and_then(|client| request(&client, exchange).map(|request| (client, request)));
+        prepared.map_err(|error| not_sent(&error))
+    }
+
+    fn no_connection(&self, server: &Server, error: &reqwest::Error) -> Outcome {
+        if certificate_error(last_cause(error)).is_some() {
+            self.trust.forget(server);
+        }
+        not_sent(error)
+    }
+
     async fn send(self, exchange: TokenRequest) -> Outcome {
         let connection = Arc::new(Connection::default());
-        let prepared = client(&exchange.server, self.pace, exchange.fence.clone(), Arc::clone(&connection))
-            .and_then(|client| request(&client, &exchange).map(|request| (client, request)));
-        let (client, request) = match prepared {
+        let (client, request) = match self.prepare(&exchange, &connection) {
             Ok(prepared) => prepared,
-            Err(error) => return not_sent(&error),
+            Err(not_sent) => return not_sent,
         };
+        let server = exchange.server.clone();
         let secrets = Secrets::of(&exchange);
         // The token is in the request now, and only there to be sent.
         drop(exchange);
@@ -72,7 +88,7 @@ impl HttpTokenEndpoint {
             biased;
             answer = client.execute(request) => match answer {
                 Ok(response) => response,
-                Err(error) if connection.fenced.get().is_none() => return not_sent(&error),
+                Err(error) if connection.fenced.get().is_none() => return self.no_connection(&server, &error),
                 Err(_) => return unknown(BROKEN),
             },
             () = &mut too_late => return unknown(TOO_LATE),
@@ -178,32 +194,42 @@ fn retry_after(response: &Response) -> Option<String> {
     response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
-/// Before the connection stood, errors are about names, sockets and certificates: their last cause says which.
-fn not_sent(error: &(dyn Error + 'static)) -> Outcome {
+fn last_cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     let mut cause = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
+    cause
+}
+
+/// Before the connection stood, errors are about names, sockets and certificates: their last cause says which.
+fn not_sent(error: &(dyn Error + 'static)) -> Outcome {
+    let cause = last_cause(error);
     Outcome::Failed(Failure::new(FailureKind::NotSent, format!("no connection to the server: {}", in_our_words(cause))))
 }
 
 /// The names in a certificate are the server's text, as many as it likes.
 fn in_our_words(cause: &(dyn Error + 'static)) -> String {
-    let (mut text, mut inner) = (cause.to_string(), Some(cause));
-    // An error of TLS is wrapped in one of the socket, and that in another; none of them calls it its source.
-    while let Some(error) = inner {
-        if let Some(rustls::Error::InvalidCertificate(CertificateError::NotValidForNameContext { .. })) =
-            error.downcast_ref()
-        {
-            "the server's certificate is for another host".clone_into(&mut text);
+    match certificate_error(cause) {
+        Some(CertificateError::NotValidForNameContext { .. }) => {
+            "the server's certificate is for another host".to_owned()
         }
-        if let Some(rustls::Error::InvalidCertificate(CertificateError::Other(other))) = error.downcast_ref()
-            && other.to_string().contains("CaUsedAsEndEntity")
-        {
-            SELF_SIGNED.clone_into(&mut text);
+        Some(CertificateError::Other(other)) if other.to_string().contains("CaUsedAsEndEntity") => {
+            SELF_SIGNED.to_owned()
+        }
+        Some(_) | None => cause.to_string(),
+    }
+}
+
+/// An error of TLS is wrapped in one of the socket, and that in another; none of them calls it its source.
+fn certificate_error<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a CertificateError> {
+    let mut inner = Some(cause);
+    while let Some(error) = inner {
+        if let Some(rustls::Error::InvalidCertificate(why)) = error.downcast_ref() {
+            return Some(why);
         }
         let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         inner = wrapped.map(|wrapped| wrapped as &(dyn Error + 'static));
     }
-    text
+    None
 }

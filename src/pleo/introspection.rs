@@ -12,6 +12,7 @@ use super::{
     coding::{End, decode},
     connection::{Connection, basic, client, content_encoding, read},
     endpoint::{Fence, IntrospectionRequest},
+    trust::Trust,
 };
 use crate::domain::{introspection::Introspected, plan::schedule::Pace};
 
@@ -19,8 +20,9 @@ use crate::domain::{introspection::Introspected, plan::schedule::Pace};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Asks once.
-pub(super) async fn ask(question: IntrospectionRequest, pace: Pace) -> Introspected {
-    let prepared = client(&question.server, pace, Fence::new(|| true), Arc::new(Connection::default()))
+pub(super) async fn ask(question: IntrospectionRequest, pace: Pace, trust: Arc<Trust>) -> Introspected {
+    let Ok(tls) = trust.of(&question.server) else { return Introspected::NoAnswer };
+    let prepared = client(tls, pace, Fence::new(|| true), Arc::new(Connection::default()))
         .and_then(|client| request(&client, &question).map(|request| (client, request)));
     drop(question);
     let Ok((client, request)) = prepared else { return Introspected::NoAnswer };

@@ -6,6 +6,7 @@ mod connection;
 mod endpoint;
 mod http;
 pub mod introspection;
+mod trust;
 
 pub use endpoint::{Fence, IntrospectionRequest, QuestionedToken, TokenEndpoint, TokenRequest};
 pub use http::HttpTokenEndpoint;

@@ -62,7 +62,7 @@ pub enum Command {
         which: Which,
     },
     /// Print the proxy as a sidecar: a patch for a workload, or whole manifests with it. Changes nothing in the cluster.
-    Inject(InjectArgs),
+    Inject(Box<InjectArgs>),
     /// Check the installation: the CRD, a leader, your rights, the clock.
     Check {
         /// The namespace of the operator's Lease.
@@ -103,6 +103,12 @@ pub struct InjectArgs {
     /// The operator's image.
     #[arg(long, value_name = "IMAGE")]
     pub image: String,
+    /// The API, if the connection has a server of its own; else Pleo's, production or staging.
+    #[arg(long, value_name = "URL")]
+    pub upstream: Option<Url>,
+    /// How long a call waits for a token; 120s where pods are not notified of rotations.
+    #[arg(long, value_name = "DURATION")]
+    pub max_hold: Option<String>,
     /// The operator's Service for reports of rejected tokens.
     #[arg(long, default_value = "http://pleo-operator-reports.pleo-system", value_name = "URL")]
     pub reports: Url,

@@ -11,7 +11,7 @@ use super::{
     cluster::{CliError, Cluster},
 };
 use crate::{
-    api::names,
+    api::{Environment, PleoConnectionSpec, names},
     domain::spec::{AllowedServers, ResolvedSpec},
 };
 
@@ -20,6 +20,7 @@ const EXAMPLE: &str = include_str!("../../examples/consumers/proxy.yaml");
 const API_URL: &str = "PLEO_API_URL";
 /// Where the proxy reports a token.
 const REPORT_URL: &str = "PLEO_REPORT_URL";
+const STAGING_API: &str = "https://external.staging.pleo.io";
 
 /// Prints it.
 ///
@@ -28,7 +29,15 @@ const REPORT_URL: &str = "PLEO_REPORT_URL";
 pub async fn inject(cluster: &Cluster, args: &InjectArgs) -> Result<String, CliError> {
     let connection = cluster.connection(&args.name).await?;
     let secret = ResolvedSpec::read(&connection, &AllowedServers::every()).secret_name;
-    let sidecar = Sidecar::new(&args.name, &secret, &args.image, &args.reports).map_err(CliError::Message)?;
+    let upstream = upstream(&connection.spec, args.upstream.as_ref())?;
+    let mut sidecar = Sidecar::new(&args.name, &secret, &args.image).map_err(CliError::Message)?;
+    let reports = args.reports.as_str().trim_end_matches('/');
+    let report_url = format!("{reports}/v1/connections/$(POD_NAMESPACE)/{}/rejections", args.name);
+    sidecar.set_variables([
+        (REPORT_URL, Some(report_url)),
+        ("PLEO_UPSTREAM", upstream),
+        ("PLEO_MAX_HOLD", args.max_hold.clone()),
+    ]);
     let Some(file) = &args.file else {
         if args.containers.is_empty() {
             eprintln!("Set {API_URL}={} in your program, or name its container with --container.", sidecar.url);
@@ -39,6 +48,18 @@ pub async fn inject(cluster: &Cluster, args: &InjectArgs) -> Result<String, CliE
     let whole = sidecar.inject(&text).map_err(|why| CliError::Message(format!("{}: {why}", file.display())))?;
     let documents = whole.iter().map(yaml).collect::<Result<Vec<String>, CliError>>()?;
     Ok(documents.join("---\n"))
+}
+
+/// The API of the connection's server; none: the proxy's default.
+fn upstream(spec: &PleoConnectionSpec, wanted: Option<&Url>) -> Result<Option<String>, CliError> {
+    match (wanted, &spec.server, spec.environment) {
+        (Some(url), ..) => Ok(Some(url.as_str().trim_end_matches('/').to_owned())),
+        (None, Some(_), _) => Err(CliError::Message(
+            "the connection has a server of its own: name the API that its tokens are for with --upstream".to_owned(),
+        )),
+        (None, None, Some(Environment::Staging)) => Ok(Some(STAGING_API.to_owned())),
+        (None, None, Some(Environment::Production) | None) => Ok(None),
+    }
 }
 
 fn read(file: &Path) -> std::io::Result<String> {
@@ -63,7 +84,7 @@ struct Sidecar {
 }
 
 impl Sidecar {
-    fn new(connection: &str, secret: &str, image: &str, reports: &Url) -> Result<Self, String> {
+    fn new(connection: &str, secret: &str, image: &str) -> Result<Self, String> {
         let example: Value = serde_saphyr::from_str(EXAMPLE).map_err(|error| error.to_string())?;
         let part =
             |pointer: &str| example.pointer(pointer).cloned().ok_or_else(|| format!("the example has no {pointer}"));
@@ -71,14 +92,21 @@ impl Sidecar {
             (part("/spec/template/spec/initContainers/0")?, part("/spec/template/spec/volumes/0")?);
         let url = part("/spec/template/spec/containers/0/env/0/value")?;
         set(&mut container, "image", image.into());
-        let reports = reports.as_str().trim_end_matches('/');
-        let report_url = format!("{reports}/v1/connections/$(POD_NAMESPACE)/{connection}/rejections");
-        let env = container.get_mut("env").and_then(Value::as_array_mut).into_iter().flatten();
-        env.filter(|variable| variable.get("name") == Some(&REPORT_URL.into()))
-            .for_each(|variable| set(variable, "value", report_url.as_str().into()));
         set(&mut volume, "secret", json!({ "secretName": secret }));
         let url = url.as_str().unwrap_or_default().to_owned();
         Ok(Self { connection: connection.to_owned(), container, volume, url })
+    }
+
+    /// Sets variables of the proxy, in the place of those in the example.
+    fn set_variables<const N: usize>(&mut self, variables: [(&str, Option<String>); N]) {
+        let Some(env) = self.container.get_mut("env").and_then(Value::as_array_mut) else { return };
+        for (name, value) in variables.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+            let variable = json!({ "name": name, "value": value });
+            match env.iter_mut().find(|old| old.get("name") == variable.get("name")) {
+                Some(old) => *old = variable,
+                None => env.push(variable),
+            }
+        }
     }
 
     /// A strategic merge patch for a workload with a pod template.
@@ -169,8 +197,7 @@ mod tests {
     use super::*;
 
     fn sidecar() -> Sidecar {
-        let reports = Url::parse("http://tokens-reports.tokens").unwrap();
-        Sidecar::new("beta", "acme-token", "registry.example.com/pleo-operator:1", &reports).unwrap()
+        Sidecar::new("beta", "acme-token", "registry.example.com/pleo-operator:1").unwrap()
     }
 
     #[test]
@@ -178,17 +205,43 @@ mod tests {
         let patch = sidecar().patch(&["web".to_owned()]);
         let pod = &patch["spec"]["template"]["spec"];
         assert_eq!(patch["spec"]["template"]["metadata"]["labels"]["pleo.io/connection"], "beta");
-        let env = |name: &str| {
-            let variables = pod["initContainers"][0]["env"].as_array().unwrap();
-            variables.iter().find(|one| one["name"] == name).cloned()
-        };
-        let url = "http://tokens-reports.tokens/v1/connections/$(POD_NAMESPACE)/beta/rejections";
-        assert_eq!(env("PLEO_REPORT_URL"), Some(json!({"name": "PLEO_REPORT_URL", "value": url})));
         assert_eq!(pod["initContainers"][0]["image"], "registry.example.com/pleo-operator:1");
         assert_eq!(pod["initContainers"][0]["restartPolicy"], "Always");
         assert_eq!(pod["volumes"][0]["secret"]["secretName"], "acme-token");
         assert_eq!(pod["containers"][0]["env"][0], json!({"name": "PLEO_API_URL", "value": "http://127.0.0.1:8089"}));
         assert_eq!(sidecar().patch(&[])["spec"]["template"]["spec"].get("containers"), None);
+    }
+
+    #[test]
+    fn variables_take_the_place_of_those_in_the_example() {
+        let mut sidecar = sidecar();
+        let url = "http://tokens-reports.tokens/v1/connections/$(POD_NAMESPACE)/beta/rejections".to_owned();
+        sidecar.set_variables([
+            (REPORT_URL, Some(url.clone())),
+            ("PLEO_UPSTREAM", None),
+            ("PLEO_MAX_HOLD", Some("2m".into())),
+        ]);
+        let env = sidecar.container["env"].as_array().unwrap();
+        let values = |name: &str| -> Vec<_> {
+            env.iter().filter(|one| one["name"] == name).map(|one| one["value"].clone()).collect()
+        };
+        assert_eq!(values(REPORT_URL), [json!(url)]);
+        assert_eq!((values("PLEO_UPSTREAM"), values("PLEO_MAX_HOLD")), (vec![], vec![json!("2m")]));
+    }
+
+    /// A token of staging is nothing to production.
+    #[test]
+    fn the_api_is_that_of_the_connections_server() {
+        let spec = |json: Value| serde_json::from_value::<PleoConnectionSpec>(json).unwrap();
+        let staging = spec(json!({"environment": "Staging", "client": {"secretRef": {"name": "c"}}}));
+        assert_eq!(upstream(&staging, None).unwrap().as_deref(), Some(STAGING_API));
+        let own = spec(
+            json!({"server": {"tokenURL": "https://auth.example.com/token"}, "client": {"secretRef": {"name": "c"}}}),
+        );
+        assert!(upstream(&own, None).unwrap_err().to_string().contains("--upstream"));
+        let url = Url::parse("https://api.example.com").unwrap();
+        assert_eq!(upstream(&own, Some(&url)).unwrap().as_deref(), Some("https://api.example.com"));
+        assert_eq!(upstream(&spec(json!({"client": {"secretRef": {"name": "c"}}})), None).unwrap(), None);
     }
 
     #[test]

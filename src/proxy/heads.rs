@@ -1,5 +1,7 @@
 //! How long the head of a request may take. An idle connection is another matter: a server that closes one meets, now and then, a
 //! client that is just sending its next call on it, and that call fails.
+//!
+//! Calls only note where their connection is, because a wake-up for each of them would cost as much as the rest of a call.
 
 use std::{
     io,
@@ -11,8 +13,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::Notify,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until},
 };
 
 /// From its first byte to its last.
@@ -23,8 +24,8 @@ const IDLE: Duration = Duration::from_secs(600);
 /// Where a connection is.
 #[derive(Clone, Copy, Debug)]
 enum Phase {
-    /// Between two calls.
-    Idle,
+    /// Between two calls, since then.
+    Idle(Instant),
     /// The head of a request began to arrive then.
     Head(Instant),
     /// A call is being answered.
@@ -34,12 +35,11 @@ enum Phase {
 /// What the stream of a connection and its service know together.
 pub struct Heads {
     phase: Mutex<Phase>,
-    changed: Notify,
 }
 
 impl Default for Heads {
     fn default() -> Self {
-        Self { phase: Mutex::new(Phase::Idle), changed: Notify::new() }
+        Self { phase: Mutex::new(Phase::Idle(Instant::now())) }
     }
 }
 
@@ -48,7 +48,7 @@ pub struct Answering(pub Arc<Heads>);
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.set(Phase::Idle);
+        self.0.set(Phase::Idle(Instant::now()));
     }
 }
 
@@ -64,30 +64,21 @@ impl Heads {
 
     fn set(&self, phase: Phase) {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
-        self.changed.notify_one();
     }
 
-    /// Returns when a head took too long, or no call came for long.
+    /// Returns when a head took too long, or no call came for long. It looks often enough to see each head in time.
     pub async fn too_slow(&self) {
         loop {
-            match self.phase() {
-                Phase::Idle => {
-                    if timeout(IDLE, self.changed.notified()).await.is_err() {
-                        return;
-                    }
-                }
-                Phase::Call => self.changed.notified().await,
-                Phase::Head(began) => {
-                    let end = began + HEAD;
-                    if end <= Instant::now() {
-                        return;
-                    }
-                    tokio::select! {
-                        () = sleep_until(end) => {}
-                        () = self.changed.notified() => {}
-                    }
-                }
+            let now = Instant::now();
+            let end = match self.phase() {
+                Phase::Idle(since) => since + IDLE,
+                Phase::Head(began) => began + HEAD,
+                Phase::Call => now + HEAD,
+            };
+            if end <= now {
+                return;
             }
+            sleep_until(end.min(now + HEAD)).await;
         }
     }
 }
@@ -109,7 +100,7 @@ impl<Stream: AsyncRead + Unpin> AsyncRead for Watched<Stream> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if before < buffer.filled().len()
-            && let Phase::Idle = self.heads.phase()
+            && let Phase::Idle(_) = self.heads.phase()
         {
             self.heads.set(Phase::Head(Instant::now()));
         }
@@ -152,7 +143,10 @@ impl<Stream: AsyncWrite + Unpin> AsyncWrite for Watched<Stream> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, duplex},
+        time::timeout,
+    };
 
     use super::*;
 

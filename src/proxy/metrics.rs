@@ -61,7 +61,7 @@ impl Metrics {
         let reports = Family::default();
         registry.register(
             "reports",
-            "Reports that the API rejects the token, by whether the operator took them",
+            "Reports that the API rejects the token, by whether the operator answered 202",
             reports.clone(),
         );
         let in_flight = Arc::new(AtomicI64::new(0));

@@ -1,11 +1,14 @@
-//! Reports a token that the API rejects, once, so that the operator refreshes it early. The token stays here: the report has a proof that
+//! Reports a token that the API rejects, once in ten minutes, so that the operator refreshes it early. The token stays here: the report has a proof that
 //! this process has it.
 
 use std::{sync::Arc, time::Duration};
 
 use reqwest::{Client, StatusCode, header, redirect};
 use serde_json::json;
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 use tracing::{info, warn};
 
 use super::{config::ReportUrl, metrics::Metrics, token::keeper::Keeper};
@@ -20,6 +23,10 @@ const AFTER: Duration = Duration::from_secs(3);
 const JITTER: Duration = Duration::from_secs(2);
 /// Before the second and the third try.
 const PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(15)];
+/// What the operator could not act on then may be different now.
+const AGAIN: Duration = Duration::from_secs(600);
+/// Before the next three.
+const AFTER_FAILURE: Duration = Duration::from_secs(60);
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reports tokens for as long as the process runs. `own_name` sets the jitter.
@@ -41,22 +48,40 @@ pub async fn run(
         if !is_still_rejected(&keeper, &mut changes, &fingerprint, AFTER + jitter).await {
             continue;
         }
-        let is_sent = report(&keeper, &mut changes, &client, &url, &token).await;
-        metrics.reported(is_sent);
-        reported = Some(fingerprint);
+        match report(&keeper, &mut changes, &client, &url, &token).await {
+            Report::Sent => {
+                metrics.reported(true);
+                reported = Some((fingerprint, Instant::now()));
+            }
+            Report::NotNeeded => {}
+            Report::Failed => {
+                metrics.reported(false);
+                is_still_rejected(&keeper, &mut changes, &fingerprint, AFTER_FAILURE).await;
+            }
+        }
     }
 }
 
-/// Waits for a token that the API rejects and that was not reported yet. None: the process ends.
+enum Report {
+    Sent,
+    /// There is another token, or this one was accepted after all.
+    NotNeeded,
+    Failed,
+}
+
+/// Waits for a token that the API rejects and that was not reported lately. None: the process ends.
 async fn rejected(
     keeper: &Keeper,
     changes: &mut watch::Receiver<u64>,
-    reported: Option<&Fingerprint>,
+    reported: Option<&(Fingerprint, Instant)>,
 ) -> Option<AccessToken> {
     loop {
         changes.borrow_and_update();
-        let token = keeper.rejected_token();
-        if let Some(token) = token.filter(|token| reported != Some(&token.fingerprint())) {
+        let is_reported = |token: &AccessToken| {
+            reported.is_some_and(|(before, at)| *before == token.fingerprint() && at.elapsed() < AGAIN)
+        };
+        // A rejected token is tried from time to time, so this is asked again.
+        if let Some(token) = keeper.rejected_token().filter(|token| !is_reported(token)) {
             return Some(token);
         }
         changes.changed().await.ok()?;
@@ -80,30 +105,30 @@ async fn is_still_rejected(
     timeout(pause, is_over).await.is_err()
 }
 
-/// Three tries at most, and none for a token that is not current any more. Whether the operator took it.
+/// Three tries at most, and none for a token that is not current any more.
 async fn report(
     keeper: &Keeper,
     changes: &mut watch::Receiver<u64>,
     client: &Client,
     url: &ReportUrl,
     token: &AccessToken,
-) -> bool {
+) -> Report {
     let mut pauses = PAUSES.into_iter();
     loop {
         let why = match post(client, url, token).await {
             Ok(StatusCode::ACCEPTED) => {
                 info!("reported that the API rejects the access token");
-                return true;
+                return Report::Sent;
             }
             Ok(status) => format!("it answered {status}"),
             Err(error) => error.to_string(),
         };
         let Some(pause) = pauses.next() else {
             warn!("failed to report that the API rejects the access token; see --report-url: {why}");
-            return false;
+            return Report::Failed;
         };
         if !is_still_rejected(keeper, changes, &token.fingerprint(), pause).await {
-            return false;
+            return Report::NotNeeded;
         }
     }
 }

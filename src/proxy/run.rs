@@ -109,7 +109,7 @@ pub async fn serve_admin(listener: TcpListener, metrics: Arc<Metrics>) {
         }
     };
     let router = Router::new().route("/livez", get(|| async { "ok\n" })).route("/metrics", get(text));
-    ports::serve(listener, router, CancellationToken::new()).await;
+    ports::serve(listener, router, ports::INTERNAL, CancellationToken::new()).await;
 }
 
 /// Whether every pod of the node could call through this address: the pod uses its network.

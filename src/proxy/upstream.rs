@@ -20,10 +20,7 @@ use hyper_util::{
     },
     rt::{TokioExecutor, TokioTimer},
 };
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
-};
+use rustls::ClientConfig;
 use tokio::{
     sync::Notify,
     time::{sleep, timeout},
@@ -31,6 +28,7 @@ use tokio::{
 use tower::Service;
 
 use super::{body::ProxyBody, config::Origin, problem::Problem};
+use crate::tls::{self, TlsError};
 
 const CONNECT: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(30);
@@ -57,14 +55,8 @@ enum Sender {
 /// Why there is no upstream.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
-    #[error("the CA file has no certificate in PEM form")]
-    NoCertificate,
-    #[error("a certificate in the CA file cannot be used")]
-    Certificate(#[source] rustls::Error),
-    #[error("no certificate authority is trusted: install ca-certificates, or name a file with --upstream-ca-file")]
-    NothingTrusted,
-    #[error("the protocol versions of TLS cannot be used")]
-    Tls(#[source] rustls::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("the address of the API is no URI")]
     Address,
 }
@@ -75,7 +67,7 @@ impl Upstream {
     /// # Errors
     /// If nothing could be trusted.
     pub fn new(origin: Origin, ca: Option<&[u8]>) -> Result<Self, UpstreamError> {
-        let tls = tls(ca)?;
+        let tls = tls::config(ca)?;
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
@@ -174,26 +166,4 @@ where
 
 fn https<H>(tls: ClientConfig, http: H) -> HttpsConnector<H> {
     HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().wrap_connector(http)
-}
-
-fn tls(ca: Option<&[u8]>) -> Result<ClientConfig, UpstreamError> {
-    let mut roots = RootCertStore::empty();
-    // What of the system's cannot be used is left out.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(pem) = ca {
-        let before = roots.len();
-        for certificate in CertificateDer::pem_slice_iter(pem) {
-            let certificate = certificate.map_err(|_| UpstreamError::NoCertificate)?;
-            roots.add(certificate).map_err(UpstreamError::Certificate)?;
-        }
-        if roots.len() == before {
-            return Err(UpstreamError::NoCertificate);
-        }
-    }
-    if roots.is_empty() {
-        return Err(UpstreamError::NothingTrusted);
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    Ok(versions.map_err(UpstreamError::Tls)?.with_root_certificates(roots).with_no_client_auth())
 }

@@ -2,10 +2,11 @@
 
 use std::{
     net::IpAddr,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::limits::{Limits, Target};
@@ -18,6 +19,9 @@ use crate::{
 
 /// Someone else may write the grant at the same moment; not often.
 const TRIES: u32 = 3;
+/// Between two looks whether a report may be noted, and how long it waits for that.
+const TURN: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// What every report needs.
 pub struct Intake {
@@ -25,20 +29,19 @@ pub struct Intake {
     store: Store,
     clock: Clock,
     scope: Scope,
-    metrics: std::sync::Arc<Metrics>,
+    metrics: Arc<Metrics>,
     limits: Mutex<Limits>,
     began: Instant,
 }
 
 impl Intake {
-    pub fn new(store: Store, clock: Clock, scope: Scope, metrics: std::sync::Arc<Metrics>) -> Self {
+    pub fn new(store: Store, clock: Clock, scope: Scope, metrics: Arc<Metrics>) -> Self {
         Self { store, clock, scope, metrics, limits: Mutex::default(), began: Instant::now() }
     }
 
     /// Whether a report from there is looked at now. Costs no read.
     pub fn admits(&self, source: IpAddr, target: &Target) -> bool {
-        let is_admitted = self.scope.includes(&target.namespace, &target.name)
-            && self.with_limits(|limits| limits.admit(source, target, self.began.elapsed()));
+        let is_admitted = self.with_limits(|limits| limits.admit(source, target, self.began.elapsed()));
         if !is_admitted {
             self.metrics.report(ReportOutcome::Limited);
         }
@@ -59,7 +62,7 @@ impl Intake {
             ReportOutcome::Noted => info!(
                 namespace,
                 connection = name,
-                "a client reports that the API rejects the access token; it is refreshed early"
+                "a client reports that the API rejects the access token; it is refreshed early, unless the server calls it active"
             ),
             ReportOutcome::Failed | ReportOutcome::Ignored(_) | ReportOutcome::Limited | ReportOutcome::Unproved => {
                 debug!(namespace, connection = name, outcome = outcome.label(), "took in a report");
@@ -82,7 +85,7 @@ impl Intake {
                 Err(Ignored::Repeated) if is_admitted => return Ok(ReportOutcome::Noted),
                 Err(ignored) => return Ok(ReportOutcome::Ignored(ignored)),
             };
-            is_admitted = is_admitted || self.with_limits(|limits| limits.admit_proved(self.began.elapsed()));
+            is_admitted = is_admitted || self.is_admitted_in_time().await;
             if !is_admitted {
                 return Ok(ReportOutcome::Limited);
             }
@@ -93,6 +96,16 @@ impl Intake {
             }
         }
         Ok(ReportOutcome::Failed)
+    }
+
+    /// The reports of a whole fleet may come at the same moment, each answered with 202: they wait for their turn.
+    async fn is_admitted_in_time(&self) -> bool {
+        let admitted = async {
+            while !self.with_limits(|limits| limits.admit_proved(self.began.elapsed())) {
+                sleep(TURN).await;
+            }
+        };
+        timeout(LONGEST_WAIT, admitted).await.is_ok()
     }
 
     fn with_limits<T>(&self, work: impl FnOnce(&mut Limits) -> T) -> T {

@@ -27,7 +27,7 @@ pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, stop: Cancellat
         .route("/readyz", get(ready))
         .route("/metrics", get(text))
         .with_state(metrics);
-    ports::serve(listener, router, stop).await;
+    ports::serve(listener, router, ports::INTERNAL, stop).await;
 }
 
 async fn ready(State(metrics): State<Arc<Metrics>>) -> (StatusCode, &'static str) {

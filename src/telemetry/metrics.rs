@@ -91,21 +91,19 @@ pub enum ReportOutcome {
     /// The token is refreshed early.
     Noted,
     Ignored(Ignored),
-    /// There were too many, or there is no such connection.
+    /// There were too many.
     Limited,
-    /// The client does not have the current token.
+    /// The client does not have the current token, or there is no such connection.
     Unproved,
     /// The API server did not store it.
     Failed,
 }
 
 impl ReportOutcome {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 7] = [
         Self::Noted,
         Self::Ignored(Ignored::Repeated),
-        Self::Ignored(Ignored::TooNew),
         Self::Ignored(Ignored::DueSoon),
-        Self::Ignored(Ignored::TooFrequent),
         Self::Ignored(Ignored::Suspended),
         Self::Limited,
         Self::Unproved,
@@ -117,9 +115,7 @@ impl ReportOutcome {
         match self {
             Self::Noted => "noted",
             Self::Ignored(Ignored::Repeated) => "repeated",
-            Self::Ignored(Ignored::TooNew) => "too_new",
             Self::Ignored(Ignored::DueSoon) => "due_soon",
-            Self::Ignored(Ignored::TooFrequent) => "too_frequent",
             Self::Ignored(Ignored::Suspended) => "suspended",
             Self::Limited => "limited",
             Self::Unproved => "unproved",

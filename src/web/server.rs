@@ -27,7 +27,7 @@ const AT_ONCE: usize = 64;
 
 /// Serves until `stop`.
 pub async fn serve(listener: TcpListener, site: Arc<Site>, stop: CancellationToken) {
-    ports::serve(listener, router(site), stop).await;
+    ports::serve(listener, router(site), ports::BEHIND_A_GATEWAY, stop).await;
 }
 
 /// All pages, below the path of the public address.

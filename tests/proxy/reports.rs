@@ -73,9 +73,9 @@ async fn a_rotation_is_not_reported() {
     assert_eq!(receiver.proofs.lock().unwrap().len(), 0);
 }
 
-/// An operator that is busy is asked three times.
+/// An operator that is busy is asked three times, and again after a minute.
 #[tokio::test]
-async fn a_report_that_is_not_taken_is_given_up_after_three_tries() {
+async fn a_report_that_is_not_taken_is_tried_three_times() {
     let (stage, receiver) = reporting(StatusCode::TOO_MANY_REQUESTS).await;
     stage.sandbox.reject_access_tokens("acme");
     let call = tokio::spawn(stage.call(Method::GET, "/v1/me", Vec::new()));

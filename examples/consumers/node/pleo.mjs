@@ -21,6 +21,10 @@ const WINDOW = 3000;
 // How long a token has been refused before that is reported, in milliseconds: another may be on its way.
 const REPORT_AFTER = 3000;
 
+// When it is reported again, in milliseconds: after a report that was not taken, and after one that was.
+const RETRY_AFTER = 10_000;
+const REPORT_AGAIN = 600_000;
+
 /** A user must authorize again, so there is no use in calling. */
 export class ReauthRequired extends Error {}
 
@@ -33,7 +37,7 @@ export class Pleo {
   #onRefused;
   #refused = { token: undefined, since: 0 };
   #reportUrl;
-  #reported;
+  #reportNotBefore = 0;
 
   /** `reportUrl` is the operator's for this connection; without it, nothing is reported. */
   constructor({ folder = "/var/run/pleo", onRefused = () => {}, reportUrl } = {}) {
@@ -98,12 +102,14 @@ export class Pleo {
     return late >= -EARLY && late < WINDOW;
   }
 
-  // Reports the token that was refused, once. What is sent proves that this program has it; the token stays here.
+  // Reports the token that was refused. What is sent proves that this program has it; the token stays here.
   async #report() {
     const { token, since } = this.#refused;
-    const isOld = token !== undefined && performance.now() - since >= REPORT_AFTER;
-    if (!this.#reportUrl || !isOld || token === this.#reported || token !== (await this.#read("access_token"))) return;
-    this.#reported = token;
+    const current = await this.#read("access_token");
+    const now = performance.now();
+    const isOld = token !== undefined && token === current && now - since >= REPORT_AFTER;
+    if (!this.#reportUrl || !isOld || now < this.#reportNotBefore) return;
+    this.#reportNotBefore = now + RETRY_AFTER;
     const proof = createHmac("sha256", Buffer.from(token, "latin1")).update("pleo-operator rejection v1").digest("hex");
     try {
       const response = await fetch(this.#reportUrl, {
@@ -114,8 +120,9 @@ export class Pleo {
         signal: AbortSignal.timeout(5000),
       });
       await response.body?.cancel();
+      if (response.status === 202) this.#reportNotBefore = now + REPORT_AGAIN;
     } catch {
-      // The operator notices at the next planned rotation.
+      // It is tried again, and the operator notices at the next planned rotation anyway.
     }
   }
 

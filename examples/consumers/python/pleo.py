@@ -26,6 +26,9 @@ EARLY, WINDOW = 0.25, 3.0
 # How long a token has been refused before that is reported, in seconds: another may be on its way.
 REPORT_AFTER = 3.0
 
+# When it is reported again, in seconds: after a report that was not taken, and after one that was.
+RETRY_AFTER, REPORT_AGAIN = 10.0, 600.0
+
 
 class ReauthRequired(Exception):
     """A user must authorize again, so there is no use in calling."""
@@ -48,8 +51,10 @@ class Pleo:
     def __init__(self, folder="/var/run/pleo", on_refused=lambda: None, report_url=None):
         """`report_url` is the operator's for this connection; without it, nothing is reported."""
         self._report_url = report_url
-        self._reported = None
+        self._report_not_before = 0.0
         self._lock = threading.Lock()
+        # Not by the proxy of the environment: the operator is in the cluster.
+        self._direct = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler({}))
         self._folder = pathlib.Path(folder)
         self._on_refused = on_refused
         self._opener = urllib.request.build_opener(_NoRedirect)
@@ -114,26 +119,30 @@ class Pleo:
         """Whether the operator plans to rotate about now. Without a plan, or one that is not understood: no."""
         try:
             due = datetime.datetime.fromisoformat((self._read("refresh_at") or "").replace("Z", "+00:00"))
-        except ValueError:
+            late = (datetime.datetime.now(datetime.timezone.utc) - due).total_seconds()
+        except (TypeError, ValueError):
             return False
-        late = (datetime.datetime.now(datetime.timezone.utc) - due).total_seconds()
         return -EARLY <= late < WINDOW
 
     def _report(self):
-        """Reports the token that was refused, once. What is sent proves that this program has it; the token stays here."""
+        """Reports the token that was refused. What is sent proves that this program has it; the token stays here."""
         token, since = self._refused
-        is_old = token is not None and time.monotonic() - since >= REPORT_AFTER
+        now = time.monotonic()
         with self._lock:
-            if not self._report_url or not is_old or token in (self._reported, None) or token != self._read("access_token"):
+            is_old = token is not None and now - since >= REPORT_AFTER
+            if not self._report_url or not is_old or now < self._report_not_before or token != self._read("access_token"):
                 return
-            self._reported = token
+            self._report_not_before = now + RETRY_AFTER
         proof = hmac.new(token.encode("latin-1"), b"pleo-operator rejection v1", hashlib.sha256).hexdigest()
-        request = urllib.request.Request(self._report_url, json.dumps({"proof": proof}).encode(), method="POST")
-        request.add_header("Content-Type", "application/json")
         try:
-            self._opener.open(request, timeout=5).close()
-        except (urllib.error.URLError, OSError):
-            pass  # The operator notices at the next planned rotation.
+            request = urllib.request.Request(self._report_url, json.dumps({"proof": proof}).encode(), method="POST")
+            request.add_header("Content-Type", "application/json")
+            with self._direct.open(request, timeout=5) as response:
+                is_taken = response.status == 202
+        except Exception:  # Whatever it is, it must not cost the call.
+            return
+        if is_taken:
+            self._report_not_before = now + REPORT_AGAIN
 
     def _read(self, key):
         """Exactly as it is stored: tokens are opaque, and a text file would have its line ends changed."""

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 pub struct RejectionReport {
     /// Of the access token.
     pub rotation: u64,
-    pub at: Timestamp,
+    /// When the token is refreshed: now, or as soon as a report may have that effect.
+    pub due_at: Timestamp,
     /// The introspection endpoint called that token active, so nothing follows.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_refuted: bool,

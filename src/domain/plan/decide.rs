@@ -317,12 +317,12 @@ impl Look<'_> {
         }
         let Pair { refresh, issue, .. } = current;
         let spec = &self.snapshot.spec;
-        let is_reported = rejection_report::is_open(self.grant);
-        let urgent = self.asked || is_reported || self.is_in_doubt(current) || lies_ahead(issue.issued_at, self.now);
+        let urgent = self.asked || self.is_in_doubt(current) || lies_ahead(issue.issued_at, self.now);
         let due = match urgent {
             true => self.now,
             false => {
-                let due = refresh_due(issue, spec.refresh_before, &spec.uid, self.grant.rotation);
+                let planned = refresh_due(issue, spec.refresh_before, &spec.uid, self.grant.rotation);
+                let due = rejection_report::due(self.grant).map_or(planned, |reported| reported.min(planned));
                 // A clock that was set back does not make the token any younger.
                 let age = self.snapshot.local.current_seen_for;
                 due.min(later(self.now, between(issue.issued_at, due).saturating_sub(age)))
@@ -333,16 +333,11 @@ impl Look<'_> {
         Some(Choice { at: choice.at.max(until.unwrap_or(Timestamp::MIN)), ..choice })
     }
 
-    /// A token in doubt, or a reported one, is not sent yet: the server calls it active, or is to be asked again.
+    /// A token in doubt is not sent yet: the server calls it active, or is to be asked again.
     fn waits_for_answer(&self, current: &Pair) -> Option<Timestamp> {
         let (answer, ago) = self.snapshot.local.introspected?;
-        // A refresh request is not held up by a token that is active, nor is the refresh of one that is merely reported.
-        let waits = match answer {
-            Introspected::Active => self.is_in_doubt(current) && !self.asked,
-            Introspected::Inactive | Introspected::Refused | Introspected::NoAnswer => {
-                self.is_in_doubt(current) || rejection_report::is_open(self.grant)
-            }
-        };
+        // A refresh request is not held up by a token that is active.
+        let waits = self.is_in_doubt(current) && !(self.asked && answer == Introspected::Active);
         let until = introspection::wait_until(current, &self.snapshot.local, (answer, ago), self.now, self.pace);
         until.filter(|_| waits)
     }

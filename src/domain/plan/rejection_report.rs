@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::schedule::{lies_ahead, refresh_due};
+use super::schedule::refresh_due;
 use crate::domain::{
     ledger::{grant::Grant, rejection_report::RejectionReport},
     possession::is_proof,
     spec::ResolvedSpec,
-    time::{between, later},
+    time::later,
 };
 
-/// A token that was issued less long ago is not refreshed for a report.
+/// A token is not refreshed for a report before it is this old.
 const MIN_AGE: Duration = Duration::from_secs(60);
 /// So shortly before a planned refresh, a report changes nothing.
 const DUE_SOON: Duration = Duration::from_secs(10);
-/// From one report that moves a refresh to the next, at least; or half a token's lifetime.
+/// From one refresh that a report moved forward to the next, at least; or half a token's lifetime, if that is longer.
 const MIN_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Why a report changes nothing.
@@ -25,10 +25,8 @@ const MIN_INTERVAL: Duration = Duration::from_secs(600);
 pub enum Ignored {
     /// This token was reported before.
     Repeated,
-    TooNew,
-    /// It is refreshed in a moment anyway.
+    /// It is refreshed anyway before a report may have an effect, or in a moment.
     DueSoon,
-    TooFrequent,
     Suspended,
 }
 
@@ -46,29 +44,28 @@ pub fn note(grant: &Grant, spec: &ResolvedSpec, now: Timestamp) -> Result<Grant,
     if spec.suspend {
         return Err(Ignored::Suspended);
     }
-    if let Some(before) = &grant.rejection_report {
-        if before.rotation == grant.rotation {
-            return Err(Ignored::Repeated);
-        }
-        let interval = MIN_INTERVAL.max(current.issue.lifetime() / 2);
-        if !lies_ahead(before.at, now) && between(before.at, now) < interval {
-            return Err(Ignored::TooFrequent);
-        }
+    let interval = MIN_INTERVAL.max(current.issue.lifetime() / 2);
+    // A clock that was wrong must not silence clients for years.
+    let before = grant.rejection_report.as_ref().filter(|before| before.due_at <= later(now, interval));
+    // What the server contradicted may be true some time later.
+    let is_old = |before: &RejectionReport| before.is_refuted && later(before.due_at, MIN_INTERVAL) <= now;
+    if before.is_some_and(|before| before.rotation == grant.rotation && !is_old(before)) {
+        return Err(Ignored::Repeated);
     }
-    let due = refresh_due(&current.issue, spec.refresh_before, &spec.uid, grant.rotation);
-    if grant.claim.is_some() || due <= later(now, DUE_SOON) {
+    let earliest = before.filter(|before| !before.is_refuted).map(|before| later(before.due_at, interval));
+    let due_at = now.max(later(current.issue.issued_at, MIN_AGE)).max(earliest.unwrap_or(now));
+    let planned = refresh_due(&current.issue, spec.refresh_before, &spec.uid, grant.rotation);
+    if grant.claim.is_some() || planned <= later(due_at, DUE_SOON) {
         return Err(Ignored::DueSoon);
     }
-    if between(current.issue.issued_at, now) < MIN_AGE {
-        return Err(Ignored::TooNew);
-    }
-    let report = RejectionReport { rotation: grant.rotation, at: now, is_refuted: false };
+    let report = RejectionReport { rotation: grant.rotation, due_at, is_refuted: false };
     Ok(Grant { rejection_report: Some(report), ..grant.clone() })
 }
 
-/// Whether the current token was reported, and nothing speaks against it.
-pub fn is_open(grant: &Grant) -> bool {
-    grant.rejection_report.as_ref().is_some_and(|report| report.rotation == grant.rotation && !report.is_refuted)
+/// When the current token is refreshed for a report; none: it was not reported, or something speaks against that.
+pub fn due(grant: &Grant) -> Option<Timestamp> {
+    let report = grant.rejection_report.as_ref()?;
+    (report.rotation == grant.rotation && !report.is_refuted).then_some(report.due_at)
 }
 
 /// The grant, once the introspection endpoint has called the reported token active.

@@ -44,8 +44,9 @@ pub enum Certainty {
 pub struct Evidence {
     last_success: Option<Success>,
     succeeded: VecDeque<Route>,
-    /// Since the last success.
+    /// Since the last success, and when the first of them came.
     unauthorized: VecDeque<Route>,
+    unauthorized_since: Option<Duration>,
     /// Answered 401 to two tokens: until when they are left alone.
     listed: VecDeque<(Route, Duration)>,
 }
@@ -67,12 +68,14 @@ impl Evidence {
     pub fn accepted(&mut self, call: &Call, at: Duration) {
         self.last_success = Some(Success { sent_at: call.sent_at, at });
         self.unauthorized.clear();
+        self.unauthorized_since = None;
         self.listed.retain(|(route, _)| *route != call.route);
         push(&mut self.succeeded, call.route);
     }
 
     /// A 401 to the current token.
-    pub fn unauthorized(&mut self, call: &Call) {
+    pub fn unauthorized(&mut self, call: &Call, at: Duration) {
+        self.unauthorized_since.get_or_insert(at);
         push(&mut self.unauthorized, call.route);
     }
 
@@ -110,7 +113,8 @@ impl Evidence {
         if self.succeeded.contains(&call.route) || is_refuted {
             return Verdict::Token(Certainty::Likely);
         }
-        let until = at.saturating_add(UNEXPLAINED);
+        // Also where each client gives up sooner than that.
+        let until = self.unauthorized_since.unwrap_or(at).saturating_add(UNEXPLAINED);
         let fell_silent = self.last_success.is_some_and(|success| success.at <= at) && others >= MANY - 1;
         match (now < until, recent) {
             (true, _) => Verdict::Open(until),

@@ -145,7 +145,7 @@ impl Gate {
             }
         }
         let state = self.note_trouble(now);
-        match (state, self.access()) {
+        match (state, self.access().cloned()) {
             (State::Ready, Some(_)) if self.has_tried(call) => self.pass_through(call),
             (State::Ready, Some(_)) if !has_turn => {
                 let deadline = self.deadline(call, now);
@@ -171,7 +171,7 @@ impl Gate {
         let probe_at = self.probe_at(state, now);
         let is_first = self.probers.first() == Some(&call.id) && has_turn;
         let is_due = probe_at.is_some_and(|at| at <= now.elapsed);
-        if let Some(access) = self.access().filter(|_| is_first && is_due) {
+        if let Some(access) = self.access().filter(|_| is_first && is_due).cloned() {
             let rejected = match self.health {
                 Health::Rejected(rejected) => Some(rejected),
                 Health::Good | Health::Checked { .. } | Health::Probing { .. } => None,
@@ -230,8 +230,8 @@ impl Gate {
                 // It waits again, for as long as any other.
                 call.deadline = None;
                 if is_current {
-                    self.evidence.unauthorized(call);
-                    if call.sent.len() > 1 && !self.access().is_some_and(|access| self.was_due(&access, now)) {
+                    self.evidence.unauthorized(call, now.elapsed);
+                    if call.sent.len() > 1 && !self.access().is_some_and(|access| self.was_due(access, now)) {
                         self.evidence.list(call.route, now.elapsed);
                     }
                 }
@@ -346,8 +346,8 @@ impl Gate {
         self.fingerprint.as_ref().is_some_and(|token| call.was_sent_with(token))
     }
 
-    fn access(&self) -> Option<Access> {
-        self.content.as_ref()?.access.clone()
+    fn access(&self) -> Option<&Access> {
+        self.content.as_ref()?.access.as_ref()
     }
 
     /// Once the window is over and no one waited, there is none until the next token.
@@ -386,7 +386,7 @@ impl Gate {
             Health::Good | Health::Checked { .. } | Health::Probing { rejected: None, .. } => false,
         };
         let is_current = matches!(self.state(now), State::Rejected | State::Probing);
-        self.access().filter(|_| is_rejected && is_current).map(|access| access.token)
+        self.access().filter(|_| is_rejected && is_current).map(|access| access.token.clone())
     }
 
     /// What the folder holds, as far as it could be read.

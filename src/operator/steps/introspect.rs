@@ -4,13 +4,17 @@
 
 use std::time::Duration;
 
+use futures::future::join;
 use tracing::{info, warn};
 
 use crate::{
     domain::{
         commit::settlement,
         introspection::Introspected,
-        ledger::grant::{Grant, Which},
+        ledger::{
+            grant::{Grant, Which},
+            held::Pair,
+        },
         plan::{
             decide::Rotation,
             introspection::{is_believed, is_in_doubt, is_inactive, proved, wait_until},
@@ -68,31 +72,30 @@ pub async fn before_sending(
         return Ok(Some(StepResult::Reobserve));
     };
     let (Some(url), Some(current)) = (&server.introspection_url, &grant.value.current) else { return Ok(None) };
-    let in_doubt = is_in_doubt(&grant.value, rotation.which, rotation.claim_unused, url, client);
-    let is_reported = rotation.which == Which::Current
-        && rotation.request.is_none()
-        && rejection_report::is_open(&grant.value)
-        && is_believed(&grant.value, url, client);
-    if is_reported && !in_doubt && access_is_active(ctx, server, url, client, &grant.value).await {
-        let refuted = rejection_report::refuted(&grant.value);
-        return match apply::grant(ctx, observation, refuted).await? {
-            StepResult::Done | StepResult::Reobserve => Ok(Some(StepResult::Reobserve)),
-            refused @ StepResult::Refused(_) => Ok(Some(refused)),
+    if is_in_doubt(&grant.value, rotation.which, rotation.claim_unused, url, client) {
+        let before = snapshot.local.introspected;
+        let answer = ask(ctx, server, url, client, &grant.value).await;
+        return match answer {
+            Introspected::Inactive if !is_inactive(before, answer, ctx.policy.pace) => Ok(Some(StepResult::Reobserve)),
+            Introspected::Inactive => reject(ctx, observation, rotation).await.map(Some),
+            Introspected::Active if rotation.request.is_none() => {
+                let waits = wait_until(current, &snapshot.local, (answer, Duration::ZERO), ctx.now(), ctx.policy.pace);
+                Ok(waits.map(|_| StepResult::Reobserve))
+            }
+            Introspected::Active | Introspected::Refused | Introspected::NoAnswer => Ok(None),
         };
     }
-    if !in_doubt && !is_reported {
+    let is_reported = rotation.which == Which::Current
+        && rotation.request.is_none()
+        && rejection_report::due(&grant.value).is_some()
+        && is_believed(&grant.value, url, client);
+    if !is_reported || !speaks_against_report(ctx, server, url, client, current).await {
         return Ok(None);
     }
-    let before = snapshot.local.introspected;
-    let answer = ask(ctx, server, url, client, &grant.value).await;
-    match answer {
-        Introspected::Inactive if !is_inactive(before, answer, ctx.policy.pace) => Ok(Some(StepResult::Reobserve)),
-        Introspected::Inactive => reject(ctx, observation, rotation).await.map(Some),
-        Introspected::Active if in_doubt && rotation.request.is_none() => {
-            let waits = wait_until(current, &snapshot.local, (answer, Duration::ZERO), ctx.now(), ctx.policy.pace);
-            Ok(waits.map(|_| StepResult::Reobserve))
-        }
-        Introspected::Active | Introspected::Refused | Introspected::NoAnswer => Ok(None),
+    let refuted = rejection_report::refuted(&grant.value);
+    match apply::grant(ctx, observation, refuted).await? {
+        StepResult::Done | StepResult::Reobserve => Ok(Some(StepResult::Reobserve)),
+        refused @ StepResult::Refused(_) => Ok(Some(refused)),
     }
 }
 
@@ -122,18 +125,27 @@ async fn reject(
     }
 }
 
-/// Whether the server contradicts the client that reported the access token.
-async fn access_is_active(
+/// Whether nothing is to be sent early for a client's report: the access token is active; or the refresh token is not, so that the server
+/// is in trouble or the authorization was revoked, and the planned refresh shows which.
+async fn speaks_against_report(
     ctx: &Context,
     server: &Server,
     url: &IntrospectionUrl,
     client: &ClientCredentials,
-    grant: &Grant,
+    current: &Pair,
 ) -> bool {
-    let Some(access) = grant.current.as_ref().and_then(|current| current.access.clone()) else { return false };
-    let answer = question(ctx, server, url, client, QuestionedToken::Access(access)).await;
-    info!(answer = answer.label(), "a client reported the access token; asked whether it is active");
-    answer == Introspected::Active
+    let refresh = QuestionedToken::Refresh(current.refresh.token.clone());
+    let access = current.access.clone().map(QuestionedToken::Access);
+    let about_access = async {
+        match access {
+            Some(access) => question(ctx, server, url, client, access).await,
+            None => Introspected::NoAnswer,
+        }
+    };
+    // At the same time: what is sent must not be decided on an old look.
+    let (access, refresh) = join(about_access, question(ctx, server, url, client, refresh)).await;
+    info!(access = access.label(), refresh = refresh.label(), "a client reported the access token; asked about both");
+    access == Introspected::Active || refresh == Introspected::Inactive
 }
 
 async fn ask(

@@ -107,6 +107,20 @@ fn where_nothing_but_401_comes_for_two_seconds_a_success_before_says_nothing() {
     assert_eq!(stage.state(), State::Rejected);
 }
 
+/// A client that waits for less than two seconds, again and again.
+#[test]
+fn a_token_is_rejected_also_where_no_client_waits_for_the_verdict() {
+    let mut stage = Stage::ready();
+    let mut first = stage.sent("GET /a");
+    stage.unauthorized(&mut first);
+    assert_eq!(stage.ask(&mut first), "wait until 2000");
+    stage.gate.leave(first.id, moment(1000));
+    let mut next = stage.at(5000).sent("GET /a");
+    stage.unauthorized(&mut next);
+    assert!(stage.ask(&mut next).starts_with("wait"));
+    assert_eq!(stage.state(), State::Rejected);
+}
+
 #[test]
 fn two_endpoints_that_reject_it_one_after_the_other_show_that_it_is_invalid() {
     let mut stage = Stage::ready();

@@ -154,7 +154,7 @@ fn known_token() -> BoxedStrategy<KnownToken> {
 
 fn report() -> BoxedStrategy<RejectionReport> {
     (0_u64..9, time(), any::<bool>())
-        .prop_map(|(rotation, at, is_refuted)| RejectionReport { rotation, at, is_refuted })
+        .prop_map(|(rotation, due_at, is_refuted)| RejectionReport { rotation, due_at, is_refuted })
         .boxed()
 }
 

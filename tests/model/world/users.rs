@@ -138,7 +138,7 @@ impl State {
     fn report(&mut self) {
         let Some(stored) = &self.grant else { return };
         let grant = Grant::clone(&stored.value);
-        let report = RejectionReport { rotation: grant.rotation, at: at(self.tick, 0), is_refuted: false };
+        let report = RejectionReport { rotation: grant.rotation, due_at: at(self.tick, 0), is_refuted: false };
         self.put_grant(Grant { rejection_report: Some(report), ..grant });
     }
 

@@ -36,6 +36,8 @@ const (
 	// How long a token has been refused before that is reported: another may be on its way.
 	reportAfter   = 3 * time.Second
 	reportTimeout = 5 * time.Second
+	// When it is reported again: after a report that was not taken, and after one that was.
+	retryAfter, reportAgain = 10 * time.Second, 10 * time.Minute
 
 	firstPause = 100 * time.Millisecond
 	lastPause  = 5 * time.Second
@@ -63,7 +65,8 @@ type Transport struct {
 	cached    string
 	refused   string
 	refusedAt time.Time
-	reported  string
+
+	reportNotBefore time.Time
 }
 
 // RoundTrip sends a request with the token. After a 401 it waits for another token and sends the request once more. It
@@ -122,7 +125,7 @@ func (t *Transport) usable(ctx context.Context, deadline time.Time) (string, err
 			return "", fmt.Errorf("pleo: while waiting for a usable token in %s (%s): %w", t.dir(), reason, ctx.Err())
 		case <-time.After(min(pause, left)):
 		}
-		t.report(ctx)
+		t.report()
 	}
 }
 
@@ -176,40 +179,48 @@ func (t *Transport) isDue() bool {
 	return err == nil && late >= -early && late < window
 }
 
-// report reports the token that was refused, once. What is sent proves that this program has it; the token stays here.
-func (t *Transport) report(ctx context.Context) {
+// report reports the token that was refused. What is sent proves that this program has it; the token stays here.
+func (t *Transport) report() {
 	token := t.unreported()
 	if token == "" {
 		return
 	}
 	mac := hmac.New(sha256.New, []byte(token))
 	mac.Write([]byte("pleo-operator rejection v1"))
-	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
-	defer cancel()
 	body := strings.NewReader(fmt.Sprintf(`{"proof": "%x"}`, mac.Sum(nil)))
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, t.ReportURL, body)
+	response, err := direct.Post(t.ReportURL, "application/json", body)
 	if err != nil {
+		// It is tried again, and the operator notices at the next planned rotation anyway.
 		return
 	}
-	request.Header.Set("Content-Type", "application/json")
-	// If it fails, the operator notices at the next planned rotation.
-	if response, err := t.base().RoundTrip(request); err == nil {
-		_ = response.Body.Close()
+	_ = response.Body.Close()
+	if response.StatusCode == http.StatusAccepted {
+		t.mutex.Lock()
+		t.reportNotBefore = time.Now().Add(reportAgain)
+		t.mutex.Unlock()
 	}
 }
 
-// unreported gives a token that has been refused for a while, is still the current one, and was not reported yet.
+// direct does not use the proxy of the environment: the operator is in the cluster.
+var direct = &http.Client{
+	Transport:     &http.Transport{},
+	Timeout:       reportTimeout,
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
+// unreported gives a token that has been refused for a while, is still the current one, and is to be reported now.
 func (t *Transport) unreported() string {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
-	is := t.ReportURL != "" && t.refused != "" && t.refused != t.reported && time.Since(t.refusedAt) >= reportAfter
+	now := time.Now()
+	is := t.ReportURL != "" && t.refused != "" && now.Sub(t.refusedAt) >= reportAfter && now.After(t.reportNotBefore)
 	if !is {
 		return ""
 	}
 	if current, _, err := t.read(); err != nil || current != t.refused {
 		return ""
 	}
-	t.reported = t.refused
+	t.reportNotBefore = now.Add(retryAfter)
 	return t.refused
 }
 

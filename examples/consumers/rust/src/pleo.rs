@@ -28,6 +28,10 @@ const WINDOW: Duration = Duration::from_secs(3);
 /// How long a token has been refused before that is reported: another may be on its way.
 const REPORT_AFTER: Duration = Duration::from_secs(3);
 
+/// When it is reported again: after a report that was not taken, and after one that was.
+const RETRY_AFTER: Duration = Duration::from_secs(10);
+const REPORT_AGAIN: Duration = Duration::from_secs(600);
+
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum Error {
@@ -65,7 +69,8 @@ pub struct Pleo {
     agent: Agent,
     refused: Mutex<Option<(String, Instant)>>,
     report_url: Option<String>,
-    reported: Mutex<Option<String>>,
+    /// When a token may be reported again.
+    report_not_before: Mutex<Option<Instant>>,
 }
 
 /// What stands in the folder: a token that may be sent, or why to wait.
@@ -85,8 +90,8 @@ impl Pleo {
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(30)))
             .build();
-        let (refused, reported) = (Mutex::new(None), Mutex::new(None));
-        Self { folder, on_refused, agent: config.into(), refused, report_url: None, reported }
+        let (refused, report_not_before) = (Mutex::new(None), Mutex::new(None));
+        Self { folder, on_refused, agent: config.into(), refused, report_url: None, report_not_before }
     }
 
     /// Reports tokens that the API refuses to this URL, which is the operator's for this connection.
@@ -164,26 +169,38 @@ impl Pleo {
         Ok(now >= due - EARLY && now < due + WINDOW)
     }
 
-    /// Reports the token that was refused, once. What is sent proves that this program has it; the token stays here.
+    /// Reports the token that was refused. What is sent proves that this program has it; the token stays here.
     fn report(&self) {
         let Some((url, token)) = self.report_url.as_ref().zip(self.unreported()) else { return };
         let key = hmac::Key::new(hmac::HMAC_SHA256, token.as_bytes());
         let proof: String =
             hmac::sign(&key, b"pleo-operator rejection v1").as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        let config = Agent::config_builder().max_redirects(0).timeout_global(Some(Duration::from_secs(5))).build();
+        // Not by the proxy of the environment: the operator is in the cluster.
+        let config = Agent::config_builder()
+            .proxy(None)
+            .max_redirects(0)
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(5)))
+            .build();
         let body = format!(r#"{{"proof": "{proof}"}}"#);
-        // If it fails, the operator notices at the next planned rotation.
-        let _ = Agent::from(config).post(url).header(CONTENT_TYPE, "application/json").send(body);
+        // If it fails it is tried again, and the operator notices at the next planned rotation anyway.
+        let answer = Agent::from(config).post(url).header(CONTENT_TYPE, "application/json").send(body);
+        if answer.is_ok_and(|response| response.status() == StatusCode::ACCEPTED) {
+            *self.report_not_before.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + REPORT_AGAIN);
+        }
     }
 
-    /// A token that has been refused for a while, is still the current one, and was not reported yet.
+    /// A token that has been refused for a while, is still the current one, and is to be reported now.
     fn unreported(&self) -> Option<String> {
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (token, _) = refused.filter(|(_, at)| at.elapsed() >= REPORT_AFTER)?;
         let is_current = self.read("access_token").ok()?.is_some_and(|current| current == token);
-        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_news = is_current && reported.replace(token.clone()).as_ref() != Some(&token);
-        is_news.then_some(token)
+        let mut not_before = self.report_not_before.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = is_current && not_before.is_none_or(|at| at <= Instant::now());
+        if is_due {
+            *not_before = Some(Instant::now() + RETRY_AFTER);
+        }
+        is_due.then_some(token)
     }
 
     /// Exactly as it is stored: tokens are opaque.

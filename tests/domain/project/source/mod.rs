@@ -10,19 +10,20 @@ use reader::{
 };
 
 /// Which part of the crate may import which. Each may import itself.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("api", &[]),
     ("clock", &[]),
     ("domain", &["api"]),
     ("cluster", &["domain", "api", "clock"]),
-    ("pleo", &["domain", "api", "clock"]),
+    ("pleo", &["tls", "domain", "api", "clock"]),
     ("ports", &[]),
+    ("tls", &[]),
     ("telemetry", &["ports", "domain", "api", "clock"]),
     ("notify", &["telemetry", "domain", "api", "clock"]),
     ("operator", &["notify", "cluster", "pleo", "telemetry", "domain", "api", "clock"]),
     ("web", &["ports", "cluster", "domain", "api", "clock"]),
     ("reports", &["ports", "cluster", "telemetry", "domain", "api", "clock"]),
-    ("proxy", &["ports", "telemetry", "domain", "api", "clock"]),
+    ("proxy", &["ports", "tls", "telemetry", "domain", "api", "clock"]),
     ("plugin", &["web", "cluster", "pleo", "domain", "api", "clock"]),
     ("cli", &["proxy", "web", "operator", "notify", "cluster", "pleo", "telemetry", "domain", "api", "clock"]),
 ];
@@ -145,6 +146,21 @@ fn no_folder_is_too_large() {
     }
     let large = files.into_iter().filter(|(_, files)| *files > LARGEST_FOLDER);
     nothing("folders that want subfolders", large.map(|(folder, files)| format!("{folder}: {files}")).collect());
+}
+
+/// What the program includes from elsewhere must be in the context of its image.
+#[test]
+fn the_image_is_built_from_all_that_the_source_includes() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap();
+    let (dockerfile, context) = (read("Dockerfile"), read(".dockerignore"));
+    let included = sources().into_iter().flat_map(|source| {
+        let paths = source.text.split("include_str!(\"").skip(1).filter_map(|rest| rest.split('"').next());
+        paths.map(|path| path.trim_start_matches("../").to_owned()).collect::<Vec<_>>()
+    });
+    let missing = included
+        .filter(|path| !dockerfile.contains(&format!("COPY {path} ")) || !context.contains(&format!("!{path}\n")));
+    nothing("files that the image lacks", missing.collect());
 }
 
 #[test]

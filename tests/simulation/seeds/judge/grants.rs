@@ -181,7 +181,7 @@ fn changes_of_live(stage: &Stage, before: &Grant, now: &Grant) -> Option<String>
 fn too_many_reports(stage: &Stage, before: &Grant, now: &Grant) -> Option<String> {
     let (old, new) = (before.rejection_report.as_ref()?, now.rejection_report.as_ref()?);
     let is_another = new.rotation != old.rotation;
-    let apart = new.at.duration_since(old.at).unsigned_abs();
+    let apart = new.due_at.duration_since(old.due_at).unsigned_abs();
     let is_early = apart < REPORTS_APART && stage.plan.clock_error() == Duration::ZERO;
     (is_another && is_early).then(|| format!("a report was noted {apart:?} after the last (I1)"))
 }
