@@ -31,7 +31,9 @@ fn outcomes(process: &Process) -> Vec<String> {
     let text = process.metrics.text().unwrap();
     let label = |line: &str| line.split('"').nth(1).map(str::to_owned);
     let counted = text.lines().filter(|line| line.starts_with("pleo_rejection_reports_total") && !line.ends_with(" 0"));
-    counted.filter_map(label).collect()
+    let mut outcomes: Vec<String> = counted.filter_map(label).collect();
+    outcomes.sort();
+    outcomes
 }
 
 /// With an endpoint that says nothing about tokens.

@@ -180,7 +180,8 @@ fn changes_of_live(stage: &Stage, before: &Grant, now: &Grant) -> Option<String>
 /// A client may lie: its reports move one refresh forward in ten minutes, and each of them once.
 fn too_many_reports(stage: &Stage, before: &Grant, now: &Grant) -> Option<String> {
     let (old, new) = (before.rejection_report.as_ref()?, now.rejection_report.as_ref()?);
-    let is_another = new.rotation != old.rotation;
+    // One that the server contradicted moved nothing.
+    let is_another = new.rotation != old.rotation && !old.is_refuted;
     let apart = new.due_at.duration_since(old.due_at).unsigned_abs();
     let is_early = apart < REPORTS_APART && stage.plan.clock_error() == Duration::ZERO;
     (is_another && is_early).then(|| format!("a report was noted {apart:?} after the last (I1)"))
