@@ -1,7 +1,12 @@
 //! Sends calls to the API: one origin, over HTTPS and HTTP/1.1 only, without following redirects.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
+use futures::future::BoxFuture;
 use hyper::{
     Method, Request, Response, Uri,
     body::{Body as _, Incoming},
@@ -22,15 +27,22 @@ use hyper_util::{
 };
 use rustls::ClientConfig;
 use tokio::{
-    sync::Notify,
+    sync::{Notify, Semaphore},
     time::{sleep, timeout},
 };
-use tower::Service;
+use tower::{Service, ServiceExt as _};
 
-use super::{body::ProxyBody, config::Origin, problem::Problem};
+use super::{
+    body::{BoxError, ProxyBody},
+    config::Origin,
+    problem::Problem,
+};
 use crate::tls::{self, TlsError};
 
 const CONNECT: Duration = Duration::from_secs(5);
+/// Connections that are being made at once. A burst of calls finds no idle connection, and each starts one; most of those calls are
+/// served by another call's connection before theirs is there, and handshakes would only hold them up.
+const MOST_CONNECTING: usize = 16;
 const IDLE: Duration = Duration::from_secs(30);
 /// From the end of the request to the first byte of the response.
 const FIRST_BYTE: Duration = Duration::from_secs(60);
@@ -47,9 +59,9 @@ pub struct Upstream {
 }
 
 enum Sender {
-    Direct(Client<TimeoutConnector<HttpsConnector<HttpConnector>>, ProxyBody>),
+    Direct(Client<TimeoutConnector<InTurn<HttpsConnector<HttpConnector>>>, ProxyBody>),
     /// By the proxy that `HTTPS_PROXY` names.
-    Tunneled(Client<TimeoutConnector<HttpsConnector<Tunnel<HttpConnector>>>, ProxyBody>),
+    Tunneled(Client<TimeoutConnector<InTurn<HttpsConnector<Tunnel<HttpConnector>>>>, ProxyBody>),
 }
 
 /// Why there is no upstream.
@@ -151,17 +163,49 @@ where
         .build(connector)
 }
 
-/// Name, connection and TLS have this long together: until then nothing was sent.
-fn in_time<C>(connector: C) -> TimeoutConnector<C>
+/// A turn, name, connection and TLS have this long together: until then nothing was sent.
+fn in_time<C>(connector: C) -> TimeoutConnector<InTurn<C>>
 where
-    C: Service<Uri> + Send,
+    C: Service<Uri> + Clone + Send + 'static,
     C::Response: hyper::rt::Read + hyper::rt::Write + Connection + Send + Unpin,
     C::Future: Send + 'static,
-    C::Error: Into<super::body::BoxError>,
+    C::Error: Into<BoxError>,
 {
-    let mut connector = TimeoutConnector::new(connector);
+    let mut connector = TimeoutConnector::new(InTurn { connector, turns: Arc::new(Semaphore::new(MOST_CONNECTING)) });
     connector.set_connect_timeout(Some(CONNECT));
     connector
+}
+
+/// Makes few connections at a time.
+#[derive(Clone)]
+struct InTurn<C> {
+    connector: C,
+    turns: Arc<Semaphore>,
+}
+
+impl<C> Service<Uri> for InTurn<C>
+where
+    C: Service<Uri> + Clone + Send + 'static,
+    C::Response: Send,
+    C::Future: Send + 'static,
+    C::Error: Into<BoxError>,
+{
+    type Response = C::Response;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<C::Response, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let (connector, turns) = (self.connector.clone(), Arc::clone(&self.turns));
+        Box::pin(async move {
+            // It is never closed.
+            let _turn = turns.acquire_owned().await.ok();
+            connector.oneshot(uri).await.map_err(Into::into)
+        })
+    }
 }
 
 fn https<H>(tls: ClientConfig, http: H) -> HttpsConnector<H> {

@@ -160,15 +160,28 @@ impl Keeper {
 
     /// Looks at the folder, unless that was done a moment ago.
     pub async fn look_if_old(&self) {
-        let is_fresh = |at: Instant| at.elapsed() < FRESH;
-        if !self.looked_at.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(is_fresh) {
-            self.look().await;
+        if self.is_fresh() {
+            return;
         }
+        let look = self.looked.lock().await;
+        // Another call may have looked meanwhile.
+        if !self.is_fresh() {
+            self.look_now(look).await;
+        }
+    }
+
+    fn is_fresh(&self) -> bool {
+        let is_fresh = |at: Instant| at.elapsed() < FRESH;
+        self.looked_at.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(is_fresh)
     }
 
     /// Looks at the folder. One look at a time: who comes meanwhile looks again.
     pub async fn look(&self) {
-        let mut look = self.looked.lock().await;
+        let look = self.looked.lock().await;
+        self.look_now(look).await;
+    }
+
+    async fn look_now(&self, mut look: tokio::sync::MutexGuard<'_, Look>) {
         let (path, before) = (self.folder.clone(), look.version.clone());
         // A folder on a file system that hangs must not hold up anything else; and it is asked once.
         let mut reading = look.reading.take().unwrap_or_else(|| {
