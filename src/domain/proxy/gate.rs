@@ -40,7 +40,7 @@ pub struct Gate {
     content: Option<Content>,
     fingerprint: Option<Fingerprint>,
     unreadable_since: Option<Duration>,
-    /// The token had ended when it was first seen: a clock is wrong.
+    /// The token had ended when it was first seen, or was accepted after that: a clock is wrong.
     ignores_expiry: bool,
     health: Health,
     evidence: Evidence,
@@ -100,16 +100,18 @@ impl Gate {
             (TokenState::Pending, _) | (TokenState::Ready, None) => return State::Pending,
             (TokenState::Ready, Some(access)) => access,
         };
-        if !self.ignores_expiry && later(access.expires_at, EXPIRY_TOLERANCE) <= now.wall {
-            return State::Expired;
-        }
+        let has_ended = !self.ignores_expiry && later(access.expires_at, EXPIRY_TOLERANCE) <= now.wall;
         match self.health {
+            Health::Rejected(_) if has_ended => State::Expired,
             Health::Rejected(_) => State::Rejected,
             Health::Probing { .. } => State::Probing,
-            Health::Checked { refresh_at } if refresh_at == access.refresh_at && self.was_due(access, now) => {
+            Health::Checked { refresh_at }
+                if !has_ended && refresh_at == access.refresh_at && self.was_due(access, now) =>
+            {
                 State::Ready
             }
-            Health::Good | Health::Checked { .. } if self.is_due(access, now) => State::RefreshDue,
+            // What has ended and the operator calls good is tried by one call: perhaps our clock is ahead.
+            Health::Good | Health::Checked { .. } if has_ended || self.is_due(access, now) => State::RefreshDue,
             Health::Good | Health::Checked { .. } => State::Ready,
         }
     }
@@ -204,6 +206,7 @@ impl Gate {
             (State::RefreshDue, _, Some(refresh_at)) => {
                 Some(now.elapsed.saturating_add(between(now.wall, later(refresh_at, WINDOW))))
             }
+            (State::RefreshDue, _, None) => Some(now.elapsed),
             (State::Rejected, Health::Rejected(rejected), _) => Some(rejected.probe_at),
             _ => None,
         }
@@ -223,6 +226,7 @@ impl Gate {
         match answer {
             Answer::Success if is_current => {
                 self.evidence.accepted(call, now.elapsed);
+                self.ignores_expiry |= self.access().is_some_and(|access| access.expires_at <= now.wall);
                 self.absolve(call, now);
             }
             Answer::Unauthorized { is_explicit } => {

@@ -142,7 +142,10 @@ fn an_expired_token_is_not_sent_unless_a_clock_is_wrong() {
     let mut stage = Stage::ready();
     stage.at(REFRESH + 3000).sent("GET /a");
     stage.at(END + 9_999).sent("GET /a");
-    let mut call = stage.at(END + 10_000).call("GET /a");
+    let mut probe = stage.at(END + 10_000).sent("GET /a");
+    let mut call = stage.call("GET /a");
+    assert!(stage.ask(&mut call).starts_with("wait"), "one call tries it");
+    stage.unauthorized(&mut probe);
     assert_eq!((stage.state(), stage.ask(&mut call)), (State::Expired, "wait until 160000".to_owned()));
     stage.at(160_000);
     assert_eq!(stage.ask(&mut call), unavailable(Unavailable::TokenExpired));
@@ -150,6 +153,17 @@ fn an_expired_token_is_not_sent_unless_a_clock_is_wrong() {
     let mut ahead = Stage::empty();
     assert_eq!(ahead.at(500_000).token("first", REFRESH, END), News::WrongClock);
     ahead.sent("GET /a");
+}
+
+/// The operator calls the token good, and by our clock it has ended: one call shows which of the two is right.
+#[test]
+fn a_clock_that_is_minutes_ahead_holds_up_no_calls() {
+    let mut stage = Stage::ready();
+    let mut probe = stage.at(END + 60_000).sent("GET /a");
+    stage.succeeds(&mut probe);
+    assert_eq!(stage.state(), State::Ready);
+    stage.sent("GET /a");
+    stage.sent("GET /b");
 }
 
 #[test]
