@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use rustls::{
     ClientConfig, RootCertStore,
-    client::Resumption,
     pki_types::{CertificateDer, pem::PemObject},
 };
 
@@ -22,7 +21,7 @@ pub enum TlsError {
     Versions(#[source] rustls::Error),
 }
 
-/// Trusts the system's authorities, and those in `ca`, which is PEM. No session is resumed, so no request leaves early.
+/// Trusts the system's authorities, and those in `ca`, which is PEM. No request leaves before the handshake is over (no early data).
 ///
 /// # Errors
 /// If `ca` cannot be used, or nothing would be trusted.
@@ -45,7 +44,5 @@ pub fn config(ca: Option<&[u8]>) -> Result<ClientConfig, TlsError> {
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let mut config = versions.map_err(TlsError::Versions)?.with_root_certificates(roots).with_no_client_auth();
-    config.resumption = Resumption::disabled();
-    Ok(config)
+    Ok(versions.map_err(TlsError::Versions)?.with_root_certificates(roots).with_no_client_auth())
 }

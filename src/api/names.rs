@@ -4,6 +4,8 @@
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// The value of [`MANAGED_BY_LABEL`], also the field manager and the reporter of events.
 pub const OPERATOR: &str = "pleo-operator";
+/// How each of our HTTP clients names itself, for audit logs and flow schemas too.
+pub const USER_AGENT: &str = concat!("pleo-operator/", env!("CARGO_PKG_VERSION"));
 /// On our Secrets: the name of the connection. On pods: asks for notification of rotations.
 pub const CONNECTION_LABEL: &str = "pleo.io/connection";
 /// Prefix of the labels on grant Secrets that name the fingerprint of each token ever adopted. The label's

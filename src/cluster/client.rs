@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use hyper::header::{HeaderValue, USER_AGENT};
 use kube::{Client, Config};
+
+use crate::api::names;
 
 /// The longest silence on a connection in the middle of a call. A watch is silent for longer; it is kept by bookmarks
 /// and begun again by the watcher.
@@ -32,6 +35,8 @@ pub async fn connect() -> Result<(Client, String), ConnectError> {
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(5));
     config.read_timeout = Some(READ_TIMEOUT);
+    // For audit logs, and for flow schemas of API priority and fairness.
+    config.headers.push((USER_AGENT, HeaderValue::from_static(names::USER_AGENT)));
     let namespace = config.default_namespace.clone();
     let client = Client::try_from(config).map_err(|error| ConnectError::Unusable(Box::new(error)))?;
     Ok((client, namespace))

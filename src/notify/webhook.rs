@@ -7,7 +7,7 @@ use tokio::{sync::mpsc::Receiver, time::sleep};
 use tracing::{debug, error, warn};
 
 use super::{KeyFile, SigningKey};
-use crate::{clock::Clock, domain::report::notice::Notice, telemetry::metrics::Metrics};
+use crate::{api::names, clock::Clock, domain::report::notice::Notice, telemetry::metrics::Metrics};
 
 /// How long one notice is worth the trouble.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +56,7 @@ impl Webhook {
         let client = Client::builder()
             .redirect(redirect::Policy::none())
             .timeout(self.patience.timeout)
-            .user_agent(concat!("pleo-operator/", env!("CARGO_PKG_VERSION")))
+            .user_agent(names::USER_AGENT)
             .build()?;
         while let Some(notice) = notices.recv().await {
             let arrived = self.deliver(&client, &notice).await;

@@ -12,9 +12,12 @@ use tower::util::MapResultLayer;
 use url::form_urlencoded;
 
 use super::{answer::MAX_BODY, endpoint::Fence};
-use crate::domain::{
-    plan::schedule::{Pace, SEND_WITHIN},
-    token::ClientCredentials,
+use crate::{
+    api::names,
+    domain::{
+        plan::schedule::{Pace, SEND_WITHIN},
+        token::ClientCredentials,
+    },
 };
 
 pub(super) const BROKEN: &str = "the connection broke before the answer was complete";
@@ -62,7 +65,7 @@ pub(super) fn client(
         // may present the token again.
         .tcp_user_timeout(pace.settle_time())
         .tls_backend_preconfigured(tls)
-        .user_agent(concat!("pleo-operator/", env!("CARGO_PKG_VERSION")))
+        .user_agent(names::USER_AGENT)
         .connector_layer(check)
         .build()
 }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use rustls::ClientConfig;
+use rustls::{ClientConfig, client::Resumption};
 use tokio::time::Instant;
 
 use crate::{
@@ -34,6 +34,8 @@ impl Trust {
             return Ok(config.clone());
         }
         let mut config = tls::config(server.ca_bundle.as_ref().map(String::as_bytes))?;
+        // Each token request is a connection of its own, which nothing binds to another.
+        config.resumption = Resumption::disabled();
         // A server that does not speak it gets no token.
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         if known.len() >= MOST && !known.contains_key(&key) {

@@ -12,9 +12,12 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{config::ReportUrl, metrics::Metrics, token::keeper::Keeper};
-use crate::domain::{
-    possession::proof,
-    token::{AccessToken, Fingerprint, fraction},
+use crate::{
+    api::names,
+    domain::{
+        possession::proof,
+        token::{AccessToken, Fingerprint, fraction},
+    },
 };
 
 /// A new token may be on its way, or the next call show that it was a mistake.
@@ -39,7 +42,12 @@ pub async fn run(
     own_name: String,
     metrics: Arc<Metrics>,
 ) -> Result<(), reqwest::Error> {
-    let client = Client::builder().redirect(redirect::Policy::none()).no_proxy().timeout(TIMEOUT).build()?;
+    let client = Client::builder()
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .timeout(TIMEOUT)
+        .user_agent(names::USER_AGENT)
+        .build()?;
     let (mut changes, mut reported) = (keeper.changes(), None);
     loop {
         let Some(token) = rejected(&keeper, &mut changes, reported.as_ref()).await else { return Ok(()) };

@@ -101,3 +101,16 @@ async fn missing_rights_are_told_and_a_role_in_the_namespace_is_enough() {
     assert!(!events.stdout.is_empty(), "transitions are told as events");
     finish(world).await;
 }
+
+/// For audit logs, and for flow schemas of API priority and fairness.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operator_names_itself_to_the_api_server() {
+    let world = World::new("user-agent").await;
+    let operator = world.operator(&Flags::identity("a"));
+    world.connected("acme").await;
+    world.until_rotation("acme", 1).await;
+    let name = concat!("pleo-operator/", env!("CARGO_PKG_VERSION"));
+    assert_eq!(world.user_agents().into_iter().collect::<Vec<_>>(), [name]);
+    assert_eq!(operator.stop().await, 0);
+    finish(world).await;
+}

@@ -1,6 +1,9 @@
 //! What operators left behind: logs, metrics, requests; and the hunt for secrets in all of it.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine};
 
@@ -56,6 +59,13 @@ impl World {
             }
         }
         names.iter().map(|name| looks.get(name).copied().unwrap_or_default()).collect()
+    }
+
+    /// How the programs name themselves that asked with the operators' credentials.
+    pub fn user_agents(&self) -> BTreeSet<String> {
+        let requests = self.cluster.requests(&self.namespace).unwrap();
+        let ours = requests.into_iter().filter(|request| request.user == OPERATOR_USER);
+        ours.map(|request| request.user_agent).collect()
     }
 
     fn requests(&self) -> Vec<(bool, String)> {
