@@ -11,7 +11,7 @@ pub struct RejectionReport {
     pub rotation: u64,
     /// When the token is refreshed: now, or as soon as a report may have that effect.
     pub due_at: Timestamp,
-    /// The introspection endpoint called that token active, so nothing follows.
+    /// The introspection endpoint called that token active, or the refresh token inactive: nothing follows.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_refuted: bool,
 }

@@ -45,8 +45,9 @@ pub fn note(grant: &Grant, spec: &ResolvedSpec, now: Timestamp) -> Result<Grant,
         return Err(Ignored::Suspended);
     }
     let interval = MIN_INTERVAL.max(current.issue.lifetime() / 2);
-    // A clock that was wrong must not silence clients for years.
-    let before = grant.rejection_report.as_ref().filter(|before| before.due_at <= later(now, interval));
+    // None lies further ahead than a token lives. A clock that was wrong must not silence clients for years.
+    let latest = later(now, interval.saturating_mul(2));
+    let before = grant.rejection_report.as_ref().filter(|before| before.due_at <= latest);
     // What the server contradicted may be true some time later.
     let is_old = |before: &RejectionReport| before.is_refuted && later(before.due_at, MIN_INTERVAL) <= now;
     if before.is_some_and(|before| before.rotation == grant.rotation && !is_old(before)) {
@@ -68,7 +69,7 @@ pub fn due(grant: &Grant) -> Option<Timestamp> {
     (report.rotation == grant.rotation && !report.is_refuted).then_some(report.due_at)
 }
 
-/// The grant, once the introspection endpoint has called the reported token active.
+/// The grant, once the introspection endpoint has spoken against the report.
 pub fn refuted(grant: &Grant) -> Grant {
     let report = grant.rejection_report.clone().map(|report| RejectionReport { is_refuted: true, ..report });
     Grant { rejection_report: report, ..grant.clone() }

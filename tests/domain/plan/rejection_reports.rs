@@ -91,6 +91,13 @@ fn half_of_a_long_life_lies_between_two_reports() {
     assert_eq!(scene.next_refresh(), NextRefresh::At(at(7190), WaitReason::NextRefresh));
 }
 
+/// Users may request refreshes in between: a report that waits for its time still counts.
+#[test]
+fn a_report_that_has_had_no_effect_yet_limits_the_next() {
+    let scene = after_a_report(3000, 3_600_000);
+    assert_eq!(noted(&scene, 100), Err(Ignored::DueSoon), "half a lifetime after that, it is refreshed anyway");
+}
+
 /// A clock was wrong when it was noted: that must not silence clients for years.
 #[test]
 fn a_report_from_the_future_limits_no_other() {
