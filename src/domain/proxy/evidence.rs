@@ -109,8 +109,8 @@ impl Evidence {
         }
         let recent = self.last_success.is_some_and(|success| at < success.at.saturating_add(SUCCESS_COUNTS_FOR));
         let others = self.unauthorized.iter().filter(|route| **route != call.route).count();
-        let is_refuted = !recent && (others > 0 || unauthorized.is_explicit);
-        if self.succeeded.contains(&call.route) || is_refuted {
+        let is_contradicted = !recent && (others > 0 || unauthorized.is_explicit);
+        if self.succeeded.contains(&call.route) || is_contradicted {
             return Verdict::Token(Certainty::Likely);
         }
         // Also where each client gives up sooner than that.

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     call::{Answer, Call, CallId, Moment, Unauthorized},
+    due,
     evidence::{Certainty, Evidence, Verdict},
     health::{FIRST_PROBE, Health, ProbeResult, Rejection},
     step::{News, State, Step, Unavailable},
@@ -13,17 +14,11 @@ use crate::{
     api::TokenState,
     domain::{
         snapshot::published::{Access, Content},
-        time::{between, earlier, later},
+        time::between,
         token::{AccessToken, Fingerprint},
     },
 };
 
-/// Calls wait from so long before a planned refresh,
-const EARLY: Duration = Duration::from_millis(250);
-/// until so long after it; then one of them tries the old token.
-const WINDOW: Duration = Duration::from_secs(3);
-/// A token that ended longer ago is not sent; until then, clocks may differ.
-const EXPIRY_TOLERANCE: Duration = Duration::from_secs(10);
 /// How long a folder that cannot be read is no news.
 const UNREADABLE: Duration = Duration::from_secs(2);
 /// How long a probe may take.
@@ -100,13 +95,13 @@ impl Gate {
             (TokenState::Pending, _) | (TokenState::Ready, None) => return State::Pending,
             (TokenState::Ready, Some(access)) => access,
         };
-        let has_ended = !self.ignores_expiry && later(access.expires_at, EXPIRY_TOLERANCE) <= now.wall;
+        let has_ended = !self.ignores_expiry && due::has_ended(access, now.wall);
         match self.health {
             Health::Rejected(_) if has_ended => State::Expired,
             Health::Rejected(_) => State::Rejected,
             Health::Probing { .. } => State::Probing,
             Health::Checked { refresh_at }
-                if !has_ended && refresh_at == access.refresh_at && self.was_due(access, now) =>
+                if !has_ended && refresh_at == access.refresh_at && due::was_due(access, now.wall) =>
             {
                 State::Ready
             }
@@ -118,13 +113,7 @@ impl Gate {
 
     /// From a little before the planned refresh to the end of the window; where calls wait, until one of them has tried the token.
     fn is_due(&self, access: &Access, now: Moment) -> bool {
-        let Some(refresh_at) = access.refresh_at else { return false };
-        let is_over = later(refresh_at, WINDOW) <= now.wall;
-        earlier(refresh_at, EARLY) <= now.wall && (!is_over || !self.probers.is_empty())
-    }
-
-    fn was_due(&self, access: &Access, now: Moment) -> bool {
-        access.refresh_at.is_some_and(|refresh_at| earlier(refresh_at, EARLY) <= now.wall)
+        due::was_due(access, now.wall) && (!due::is_window_over(access, now.wall) || !self.probers.is_empty())
     }
 
     /// What to do with this call now. Without a turn it is not sent: too many others are at the API.
@@ -202,12 +191,13 @@ impl Gate {
 
     /// When one of those who wait tries the token.
     fn probe_at(&self, state: State, now: Moment) -> Option<Duration> {
-        match (state, &self.health, self.content.as_ref()?.access.as_ref()?.refresh_at) {
-            (State::RefreshDue, _, Some(refresh_at)) => {
-                Some(now.elapsed.saturating_add(between(now.wall, later(refresh_at, WINDOW))))
+        let access = self.access()?;
+        match (state, &self.health) {
+            (State::RefreshDue, _) => {
+                let left = due::window_ends(access).map_or(Duration::ZERO, |ends| between(now.wall, ends));
+                Some(now.elapsed.saturating_add(left))
             }
-            (State::RefreshDue, _, None) => Some(now.elapsed),
-            (State::Rejected, Health::Rejected(rejected), _) => Some(rejected.probe_at),
+            (State::Rejected, Health::Rejected(rejected)) => Some(rejected.probe_at),
             _ => None,
         }
     }
@@ -235,7 +225,7 @@ impl Gate {
                 call.deadline = None;
                 if is_current {
                     self.evidence.unauthorized(call, now.elapsed);
-                    if call.sent.len() > 1 && !self.access().is_some_and(|access| self.was_due(access, now)) {
+                    if call.sent.len() > 1 && !self.access().is_some_and(|access| due::was_due(access, now.wall)) {
                         self.evidence.list(call.route, now.elapsed);
                     }
                 }
@@ -287,7 +277,7 @@ impl Gate {
 
     /// Of a token that has just been accepted.
     fn checked(&self, now: Moment) -> Health {
-        match self.access().filter(|access| self.was_due(access, now)) {
+        match self.access().filter(|access| due::was_due(access, now.wall)) {
             Some(access) => Health::Checked { refresh_at: access.refresh_at },
             None => Health::Good,
         }
@@ -315,12 +305,12 @@ impl Gate {
             Health::Good | Health::Checked { .. } => {}
         }
         let is_checked = matches!(self.health, Health::Checked { .. });
-        let due = self.access().and_then(|access| access.refresh_at).filter(|_| !is_checked);
-        let verdict = self.evidence.judge(call, unauthorized, due.map(|due| earlier(due, EARLY)), now.elapsed);
+        let due = self.access().filter(|_| !is_checked).and_then(due::window_begins);
+        let verdict = self.evidence.judge(call, unauthorized, due, now.elapsed);
         if let Verdict::Token(certainty) = verdict {
             // Where it was due, a new token comes in a moment; else the next call may show that this was a mistake.
             let first = match certainty {
-                Certainty::Due => WINDOW,
+                Certainty::Due => due::WINDOW,
                 Certainty::Likely => Duration::ZERO,
             };
             self.health = Health::Rejected(Rejection::since(now.elapsed, first));
@@ -356,7 +346,7 @@ impl Gate {
 
     /// Once the window is over and no one waited, there is none until the next token.
     fn note_window(&mut self, access: &Access, now: Moment) {
-        if access.refresh_at.is_some_and(|at| later(at, WINDOW) <= now.wall) {
+        if due::is_window_over(access, now.wall) {
             self.health = self.checked(now);
         }
     }
