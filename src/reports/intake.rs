@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep, timeout},
+};
 use tracing::{debug, info, warn};
 
 use super::limits::{Limits, Target};
@@ -17,6 +20,8 @@ use crate::{
     telemetry::metrics::{Metrics, ReportOutcome},
 };
 
+/// Reports that are looked at at the same time.
+const AT_ONCE: usize = 16;
 /// Someone else may write the grant at the same moment; not often.
 const TRIES: u32 = 3;
 /// Between two looks whether a report may be noted, and how long it waits for that.
@@ -31,21 +36,24 @@ pub struct Intake {
     scope: Scope,
     metrics: Arc<Metrics>,
     limits: Mutex<Limits>,
+    turns: Arc<Semaphore>,
     began: Instant,
 }
 
 impl Intake {
     pub fn new(store: Store, clock: Clock, scope: Scope, metrics: Arc<Metrics>) -> Self {
-        Self { store, clock, scope, metrics, limits: Mutex::default(), began: Instant::now() }
+        let (limits, turns) = (Mutex::default(), Arc::new(Semaphore::new(AT_ONCE)));
+        Self { store, clock, scope, metrics, limits, turns, began: Instant::now() }
     }
 
-    /// Whether a report from there is looked at now. Costs no read.
-    pub fn admits(&self, source: IpAddr, target: &Target) -> bool {
-        let is_admitted = self.with_limits(|limits| limits.admit(source, target, self.began.elapsed()));
-        if !is_admitted {
+    /// The turn of a report from there, to be kept while it is looked at; none: there are too many. Costs no read.
+    pub fn admit(&self, source: IpAddr, target: &Target) -> Option<OwnedSemaphorePermit> {
+        let turn = Arc::clone(&self.turns).try_acquire_owned().ok();
+        let turn = turn.filter(|_| self.with_limits(|limits| limits.admit(source, target, self.began.elapsed())));
+        if turn.is_none() {
             self.metrics.report(ReportOutcome::Limited);
         }
-        is_admitted
+        turn
     }
 
     /// Checks a report, and notes it if a refresh is to follow.

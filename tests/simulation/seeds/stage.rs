@@ -195,7 +195,7 @@ impl Stage {
         self.transcript.note(self.now, "client", format!("{name}: reports its token at {}", self.hosts[node].pod.name));
         let target = Target { namespace: NAMESPACE.to_owned(), name: name.to_owned() };
         self.hosts[node].spawn(async move {
-            if intake.admits([10, 0, 0, 1].into(), &target) {
+            if let Some(_turn) = intake.admit([10, 0, 0, 1].into(), &target) {
                 intake.take(&target, &proof(&AccessToken::new(token))).await;
             }
         });
