@@ -145,7 +145,8 @@ async fn proxy(args: ProxyArgs) -> anyhow::Result<()> {
     let admin = admin::listen(args.admin_address)
         .await
         .with_context(|| format!("cannot listen on {}: choose another --admin-address", args.admin_address))?;
-    let proxy = Proxy::new(config, listener, &address, Arc::new(SystemClock)).context("cannot trust the API")?;
+    let proxy = Proxy::new(config, listener, &address, Arc::new(SystemClock))
+        .context("cannot trust the API: see --upstream-ca-file")?;
     tokio::spawn(proxy::run::serve_admin(admin, proxy.metrics()));
     if address.is_open_to_others() {
         tracing::warn!(address = %address, "anyone who reaches this address can call the API as the connection");

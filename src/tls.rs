@@ -1,5 +1,4 @@
-//! Which servers are trusted: those of the system's certificate authorities, and of one more if it is given. Read from the system once,
-//! and not for each request.
+//! Which servers are trusted: those with a certificate of the system's authorities, or of one more if it is given.
 
 use std::sync::Arc;
 
