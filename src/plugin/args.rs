@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use url::Url;
 
+use crate::api::GoDuration;
+
 /// Manages Pleo connections: status, authorization, refresh.
 #[derive(Debug, Parser)]
 #[command(name = "kubectl pleo", bin_name = "kubectl pleo", version, disable_help_subcommand = true)]
@@ -108,7 +110,7 @@ pub struct InjectArgs {
     pub upstream: Option<Url>,
     /// How long a call waits for a token; 120s where pods are not notified of rotations.
     #[arg(long, value_name = "DURATION")]
-    pub max_hold: Option<String>,
+    pub max_hold: Option<GoDuration>,
     /// The operator's Service for reports of rejected tokens.
     #[arg(long, default_value = "http://pleo-operator-reports.pleo-system", value_name = "URL")]
     pub reports: Url,

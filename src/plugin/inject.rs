@@ -36,7 +36,7 @@ pub async fn inject(cluster: &Cluster, args: &InjectArgs) -> Result<String, CliE
     sidecar.set_variables([
         (REPORT_URL, Some(report_url)),
         ("PLEO_UPSTREAM", upstream),
-        ("PLEO_MAX_HOLD", args.max_hold.clone()),
+        ("PLEO_MAX_HOLD", args.max_hold.as_ref().map(ToString::to_string)),
     ]);
     let Some(file) = &args.file else {
         if args.containers.is_empty() {
@@ -53,7 +53,13 @@ pub async fn inject(cluster: &Cluster, args: &InjectArgs) -> Result<String, CliE
 /// The API of the connection's server; none: the proxy's default.
 fn upstream(spec: &PleoConnectionSpec, wanted: Option<&Url>) -> Result<Option<String>, CliError> {
     match (wanted, &spec.server, spec.environment) {
-        (Some(url), ..) => Ok(Some(url.as_str().trim_end_matches('/').to_owned())),
+        (Some(url), ..) if url.scheme() == "https" && url.path() == "/" && url.query().is_none() => {
+            Ok(Some(url.as_str().trim_end_matches('/').to_owned()))
+        }
+        (Some(_), ..) => Err(CliError::Message(
+            "--upstream: write https://HOST or https://HOST:PORT, without a path: the program's paths are added"
+                .to_owned(),
+        )),
         (None, Some(_), _) => Err(CliError::Message(
             "the connection has a server of its own: name the API that its tokens are for with --upstream".to_owned(),
         )),
@@ -241,6 +247,11 @@ mod tests {
         assert!(upstream(&own, None).unwrap_err().to_string().contains("--upstream"));
         let url = Url::parse("https://api.example.com").unwrap();
         assert_eq!(upstream(&own, Some(&url)).unwrap().as_deref(), Some("https://api.example.com"));
+        for bad in ["http://api.example.com", "https://api.example.com/v1", "https://api.example.com?a=b"] {
+            assert!(
+                upstream(&own, Some(&Url::parse(bad).unwrap())).unwrap_err().to_string().contains("without a path")
+            );
+        }
         assert_eq!(upstream(&spec(json!({"client": {"secretRef": {"name": "c"}}})), None).unwrap(), None);
     }
 
