@@ -35,7 +35,8 @@
 //!    token that pods have.
 //!
 //! An application that does not want to handle tokens calls the API through [`proxy`], which mounts the token Secret in its place:
-//! calls wait while the token is refreshed ([`domain::proxy`]).
+//! calls wait while the token is refreshed ([`domain::proxy`]). A client whose token the API rejects before its time reports that to
+//! [`reports`], and the token is refreshed early ([`domain::plan::rejection_report`]).
 //!
 //! When a grant was rejected, a user must authorize again. A link in the status leads to [`web`]: a few pages on the way to
 //! the authorization server and back. The authorization code that comes back is written into the grant Secret

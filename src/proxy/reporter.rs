@@ -1,5 +1,5 @@
-//! Reports a token that the API rejects, once in ten minutes, so that the operator refreshes it early. The token stays here: the report has a proof that
-//! this process has it.
+//! Reports a token that the API rejects, once in ten minutes, so that the operator refreshes it early. The token stays here: the report
+//! has a proof that this process has it.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,7 +1,7 @@
 // Calls an API every second with the token of a PleoConnection, and shows the result. It never prints a token.
 //
 // PLEO_API_URL is what to call, PLEO_TOKEN_DIR where the token Secret is mounted (/var/run/pleo), PLEO_REPORT_URL where a token
-// that the API refuses is reported, and SSL_CERT_FILE a CA to trust in place of the system's.
+// that the API rejects is reported, and SSL_CERT_FILE a CA to trust in place of the system's.
 package main
 
 import (

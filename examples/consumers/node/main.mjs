@@ -1,7 +1,7 @@
 // Calls an API every second with the token of a PleoConnection, and shows the result. It never prints a token.
 //
 // PLEO_API_URL is what to call, PLEO_TOKEN_DIR where the token Secret is mounted (/var/run/pleo), PLEO_REPORT_URL where a token
-// that the API refuses is reported, and NODE_EXTRA_CA_CERTS a CA to trust beside those that Node brings.
+// that the API rejects is reported, and NODE_EXTRA_CA_CERTS a CA to trust beside those that Node brings.
 
 import { setTimeout as pause } from "node:timers/promises";
 import { Pleo, ReauthRequired } from "./pleo.mjs";

@@ -3,7 +3,7 @@
 // A rotation invalidates the token before it, and the file follows a moment later. So the token is read again for
 // each request, and a 401 means: wait until the file holds another one, then send the request once more. That is safe for
 // every method, as a request that was answered with 401 was not carried out. While a rotation is planned for about now,
-// requests wait for it; and a token that the API refuses for no such reason is reported, so that the operator refreshes it
+// requests wait for it; and a token that the API rejects for no such reason is reported, so that the operator refreshes it
 // early.
 package pleo
 

@@ -3,7 +3,7 @@
 //! A rotation invalidates the token before it, and the file follows a moment later. So the token is read again for
 //! each call, and a 401 means: wait until the file holds another one, then call once more. That is safe for every method,
 //! as a request that was answered with 401 was not carried out. While a rotation is planned for about now, calls wait for it;
-//! and a token that the API refuses for no such reason is reported, so that the operator refreshes it early.
+//! and a token that the API rejects for no such reason is reported, so that the operator refreshes it early.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -94,7 +94,7 @@ impl Pleo {
         Self { folder, on_refused, agent: config.into(), refused, report_url: None, report_not_before }
     }
 
-    /// Reports tokens that the API refuses to this URL, which is the operator's for this connection.
+    /// Reports tokens that the API rejects to this URL, which is the operator's for this connection.
     pub fn reporting_to(self, url: Option<String>) -> Self {
         Self { report_url: url, ..self }
     }
