@@ -6,7 +6,7 @@ MUTANTS := 27.1.0
 MDBOOK := 0.5.4
 FUZZ := 0.13.2
 .DEFAULT_GOAL := help
-.PHONY: help build demo test simulate consents model mistakes mutants fuzz e2e bench-proxy browser check chart consumers crds manifests image plugin testbed nodes cluster sandbox site fmt clean lint docs drift dependencies tools
+.PHONY: help build demo test simulate consents model mistakes mutants fuzz e2e bench bench-proxy browser check chart consumers crds manifests image plugin testbed nodes cluster sandbox site fmt clean lint docs drift dependencies tools
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +66,10 @@ e2e: nodes ## Installs the operator on real nodes, and shows that pods follow; n
 	RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --target $(STATIC) --bin pleo-operator
 	cd tests/e2e/consumer && CGO_ENABLED=0 go build -trimpath -o $(TARGET)/e2e/consumer .
 	@PLEO_OPERATOR=$(TARGET)/$(STATIC)/release/pleo-operator PLEO_CONSUMER=$(TARGET)/e2e/consumer KEEP='$(KEEP)' $(BIN)/examples/e2e
+
+bench: testbed ## Measures many connections on a real API server: N=2000; ONLY=fleet, hanging, refusing or drain
+	cargo build --release --locked --bin pleo-operator
+	@PLEO_OPERATOR=$(TARGET)/release/pleo-operator N='$(N)' ONLY='$(ONLY)' cargo run --profile simulate --example bench-fleet
 
 bench-proxy: ## Compares the proxy with nginx: latency, CPU, memory; needs nginx (Debian: nginx-light)
 	cargo build --release --locked --bin pleo-operator

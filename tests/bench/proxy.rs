@@ -1,6 +1,8 @@
 //! `make bench-proxy`: the proxy beside nginx, in front of the same API over TLS, at the same rates, in the same run. It prints what a
 //! call costs in both, and the ratios. Nothing is asserted: machines are not always quiet.
 
+mod process;
+
 use std::{
     fs,
     net::SocketAddr,
@@ -15,6 +17,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::{Request, Uri};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use pleo_test_support::proxy::TokenFolder;
+use process::{cpu, resident};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tokio::{
     io::AsyncReadExt as _,
@@ -25,8 +28,6 @@ use tokio::{
 const RATES: [u32; 2] = [1000, 5000];
 const SECONDS: u32 = 10;
 const IN_FLIGHT: usize = 256;
-/// Of a tick of the kernel's statistics.
-const TICK: Duration = Duration::from_millis(10);
 const TOKEN: &str = "a-token-of-the-benchmark";
 
 /// A process that ends with this value.
@@ -225,27 +226,4 @@ fn children(running: &Running) -> anyhow::Result<Vec<u32>> {
     let id = running.0.id();
     let text = fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?;
     text.split_whitespace().map(|id| id.parse().context("a process")).collect()
-}
-
-/// What these processes have computed so far.
-fn cpu(processes: &[u32]) -> anyhow::Result<Duration> {
-    let mut ticks = 0;
-    for id in processes {
-        let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
-        let (_, fields) = stat.rsplit_once(')').context("no statistics")?;
-        // User and system time: proc(5).
-        let times = fields.split_whitespace().skip(11).take(2).map(str::parse::<u32>);
-        for time in times {
-            ticks += time?;
-        }
-    }
-    Ok(TICK * ticks)
-}
-
-/// In MiB.
-fn resident(id: u32) -> anyhow::Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
-    Ok(kib / 1024)
 }

@@ -192,6 +192,11 @@ impl Authority {
         self.connections.entry(connection.to_owned()).or_default().lifetimes = Some(lifetimes);
     }
 
+    /// Sets the lives of tokens of the connections that have none of their own.
+    pub fn set_default_lifetimes(&mut self, lifetimes: Lifetimes) {
+        self.lifetimes = lifetimes;
+    }
+
     /// The user consents: a new family begins, beside the earlier ones of the connection. Without a
     /// client it belongs to the one of the connection's last consent, at first to the server's own.
     /// Returns the first refresh token.

@@ -139,6 +139,11 @@ impl Sandbox {
         self.shared.change(|state, _| state.authority.set_lifetimes(name, Lifetimes { access, refresh }));
     }
 
+    /// The same for every connection that has none of its own.
+    pub fn set_default_lifetimes(&self, lifetimes: Lifetimes) {
+        self.shared.change(|state, _| state.authority.set_default_lifetimes(lifetimes));
+    }
+
     /// Registers a client, or replaces it; a public one has no secret.
     pub fn set_client(&self, client_id: &str, secret: Option<&str>) {
         self.replace_client(client_id, Client::new(secret.map(str::to_owned)));
