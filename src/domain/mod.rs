@@ -8,6 +8,7 @@
 //! | [`report`] | what is reported to users and other programs? |
 //! | [`proxy`] | is a call to the API sent, or does it wait for another token? |
 //! | [`commit`] | how does an attempt to use a token begin and end in the ledger? |
+//! | [`queue`] | which connection is looked at next? |
 //! | [`plan`] | what is to be done now, and when next? |
 //! | [`snapshot`] | what was observed, all of it in one value? |
 //! | [`ledger`] | what do we store, and how? |
@@ -26,6 +27,7 @@ pub mod ledger;
 pub mod plan;
 pub mod possession;
 pub mod proxy;
+pub mod queue;
 pub mod report;
 pub mod snapshot;
 pub mod spec;

@@ -16,7 +16,7 @@ use crate::{
         token::ClientCredentials,
     },
     notify::Outbox,
-    operator::{memory::Memory, notifier::PodNotifier},
+    operator::{memory::Memory, notifier::PodNotifier, schedule::Schedule},
     pleo::TokenEndpoint,
     telemetry::metrics::Metrics,
 };
@@ -34,6 +34,8 @@ pub struct Context {
     pub leadership: Leadership,
     /// What this process remembers, also from earlier terms.
     pub memory: Arc<Memory>,
+    /// Says which connection is looked at next.
+    pub schedule: Arc<Schedule>,
     /// Notifies pods of rotations.
     pub notifier: PodNotifier,
     /// Notifies others that a user is needed.

@@ -7,12 +7,11 @@ use std::{
 };
 
 use kube::ResourceExt;
-use kube_runtime::reflector::ObjectRef;
 
-use crate::api::{PleoConnection, names};
-
-/// `namespace`, `name`.
-type Key = (String, String);
+use crate::{
+    api::{PleoConnection, names},
+    domain::queue::Key,
+};
 
 /// From Secrets to the connections that name them.
 #[derive(Default)]
@@ -31,6 +30,15 @@ struct State {
 struct Known {
     uid: String,
     secrets: BTreeSet<String>,
+    /// Of what a pass depends on.
+    hash: u64,
+}
+
+/// What is known now.
+pub struct Put {
+    /// What a pass depends on differs from what was known, or nothing was.
+    pub is_changed: bool,
+    pub gone: Option<Gone>,
 }
 
 /// What is no longer needed: no event will name it again.
@@ -50,7 +58,7 @@ impl Index {
     }
 
     /// A connection as it is now; what is gone with how it was: a namesake, or the Secrets of another spec.
-    pub fn put(&self, connection: &PleoConnection) -> Option<Gone> {
+    pub fn put(&self, connection: &PleoConnection, hash: u64) -> Put {
         let key = key(connection);
         let mut state = self.state();
         if let Some(listed) = &mut state.listed {
@@ -61,13 +69,14 @@ impl Index {
         for secret in &secrets {
             state.connections_of.entry((key.0.clone(), secret.clone())).or_default().insert(key.1.clone());
         }
+        let is_changed = before.as_ref().is_none_or(|before| before.hash != hash);
         let gone = before.map(|before| Gone {
             namespace: key.0.clone(),
             uid: Some(before.uid).filter(|old| *old != uid),
             secrets: before.secrets.difference(&secrets).cloned().collect(),
         });
-        state.known.insert(key, Known { uid, secrets });
-        gone.filter(|gone| gone.uid.is_some() || !gone.secrets.is_empty())
+        state.known.insert(key, Known { uid, secrets, hash });
+        Put { is_changed, gone: gone.filter(|gone| gone.uid.is_some() || !gone.secrets.is_empty()) }
     }
 
     pub fn remove(&self, connection: &PleoConnection) -> Option<Gone> {
@@ -87,9 +96,8 @@ impl Index {
         missing.iter().filter_map(|key| state.take(key)).collect()
     }
 
-    pub fn all(&self) -> Vec<ObjectRef<PleoConnection>> {
-        let state = self.state();
-        state.known.keys().map(|(namespace, name)| ObjectRef::new(name).within(namespace)).collect()
+    pub fn all(&self) -> Vec<Key> {
+        self.state().known.keys().cloned().collect()
     }
 
     /// The connections that name this Secret.
@@ -101,7 +109,7 @@ impl Index {
 
 impl State {
     fn take(&mut self, connection: &Key) -> Option<Gone> {
-        let Known { uid, secrets } = self.remove(connection)?;
+        let Known { uid, secrets, .. } = self.remove(connection)?;
         Some(Gone { namespace: connection.0.clone(), uid: Some(uid), secrets: secrets.into_iter().collect() })
     }
 
@@ -155,11 +163,11 @@ mod tests {
     fn what_a_new_list_does_not_have_is_gone() {
         let index = Index::default();
         index.begins_list();
-        assert_eq!(index.put(&connection("acme", "uid-1", "acme-token")), None);
-        assert_eq!(index.put(&connection("beta", "uid-2", "beta-token")), None);
+        assert_eq!(index.put(&connection("acme", "uid-1", "acme-token"), 1).gone, None);
+        assert_eq!(index.put(&connection("beta", "uid-2", "beta-token"), 1).gone, None);
         assert_eq!(index.ends_list(), []);
         index.begins_list();
-        index.put(&connection("beta", "uid-2", "beta-token"));
+        index.put(&connection("beta", "uid-2", "beta-token"), 1);
         assert_eq!(index.ends_list(), [gone(Some("uid-1"), &["acme-token", "pleo-client", "pleo-grant-acme"])]);
         assert_eq!(index.connections("finance", "pleo-client"), ["beta"]);
         assert_eq!(index.all().len(), 1);
@@ -168,11 +176,12 @@ mod tests {
     #[test]
     fn a_namesake_and_another_secret_name_leave_something_behind() {
         let index = Index::default();
-        index.put(&connection("acme", "uid-1", "acme-token"));
+        index.put(&connection("acme", "uid-1", "acme-token"), 1);
         let renamed = connection("acme", "uid-1", "other-token");
-        assert_eq!(index.put(&renamed), Some(gone(None, &["acme-token"])));
-        assert_eq!(index.put(&renamed), None);
-        assert_eq!(index.put(&connection("acme", "uid-2", "other-token")), Some(gone(Some("uid-1"), &[])));
+        assert_eq!(index.put(&renamed, 2).gone, Some(gone(None, &["acme-token"])));
+        let again = index.put(&renamed, 2);
+        assert_eq!((again.gone, again.is_changed), (None, false));
+        assert_eq!(index.put(&connection("acme", "uid-2", "other-token"), 1).gone, Some(gone(Some("uid-1"), &[])));
         let all = ["other-token", "pleo-client", "pleo-grant-acme"];
         assert_eq!(index.remove(&renamed), Some(gone(Some("uid-2"), &all)));
         assert!(index.connections("finance", "pleo-client").is_empty() && index.all().is_empty());

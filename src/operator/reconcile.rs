@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use kube_runtime::controller::Action;
 use tracing::{Instrument, instrument, warn};
 
 use crate::{
@@ -12,15 +11,17 @@ use crate::{
     domain::{
         ledger::grant::Grant,
         plan::{
-            decide::{Decision, Rotation, decide},
+            decide::{Decision, NextRefresh, Rotation, WaitReason, decide, next_refresh},
             link,
             schedule::SEND_WITHIN,
         },
+        queue::{Lane, Next, Turn},
         snapshot::{ClientSecretState, GrantSecret},
         time::between,
     },
     operator::{
         context::{Context, ReconcileError},
+        schedule::{InFlight, Work},
         steps::{
             apply::{self, StepResult},
             introspect,
@@ -44,15 +45,19 @@ const REOBSERVE_AFTER: Duration = Duration::from_secs(10);
 /// # Errors
 /// If it was broken off. What was stored is stored; the next pass goes on from there.
 #[instrument(level = "error", skip_all, fields(namespace = connection.namespace(), connection = connection.name_any()))]
-pub async fn reconcile(ctx: &Arc<Context>, connection: &PleoConnection) -> Result<Action, ReconcileError> {
+pub async fn reconcile(
+    ctx: &Arc<Context>,
+    connection: &PleoConnection,
+    work: &mut Work,
+) -> Result<Next, ReconcileError> {
     let mut observation = match observe(ctx, connection).await? {
         ObserveResult::Found(observation) => *observation,
         ObserveResult::Gone => return Ok(gone(ctx, connection)),
-        ObserveResult::Refused { connection, why } => return without_secrets(ctx, *connection, &why).await,
+        ObserveResult::Refused { connection, why } => return without_secrets(ctx, *connection, &why, work).await,
     };
     for _ in 0..MAX_STEPS {
         let step = match decide(&observation.snapshot, ctx.now(), ctx.policy.pace) {
-            Decision::Ignore => return Ok(Action::await_change()),
+            Decision::Ignore => return Ok(Next::default()),
             Decision::Publish(content) => {
                 let step = apply::token(ctx, &mut observation, &content).await?;
                 if let StepResult::Done = step {
@@ -65,12 +70,10 @@ pub async fn reconcile(ctx: &Arc<Context>, connection: &PleoConnection) -> Resul
             Decision::RemoveAdoptedToken(token_removal) => {
                 apply::remove_adopted_token(ctx, &mut observation, &token_removal).await
             }
-            // A commit may have taken minutes: the connection may be suspended or point elsewhere now.
-            Decision::Rotate(_) if observation.age.elapsed(&ctx.clock) > SEND_WITHIN => StepResult::Reobserve,
-            Decision::Rotate(rotation) => {
-                status::write_before_refresh(ctx, &mut observation).await;
-                refresh(ctx, &mut observation, rotation).await?
-            }
+            Decision::Rotate(rotation) => match refresh(ctx, &mut observation, rotation, work).await? {
+                Refreshed::Step(step) => step,
+                Refreshed::Full(next) => return Ok(next),
+            },
             Decision::ProveIntrospection => introspect::prove(ctx, &mut observation).await?,
             Decision::DropAuthorizationCode(grant) => drop_code(ctx, &mut observation, *grant).await?,
             Decision::CreateLink => apply::create_link(ctx, &mut observation).await?,
@@ -78,7 +81,7 @@ pub async fn reconcile(ctx: &Arc<Context>, connection: &PleoConnection) -> Resul
             Decision::Wait(wait) => {
                 pods::notify(ctx, &observation, false);
                 let written = status::write(ctx, &mut observation, None).await?;
-                return Ok(requeue(ctx, &observation, wait.until, &written));
+                return Ok(next(ctx, &observation, wait.until, &written, work));
             }
         };
         match step {
@@ -86,42 +89,80 @@ pub async fn reconcile(ctx: &Arc<Context>, connection: &PleoConnection) -> Resul
             StepResult::Reobserve => match observe(ctx, connection).await? {
                 ObserveResult::Found(newer) => observation = *newer,
                 ObserveResult::Gone => return Ok(gone(ctx, connection)),
-                ObserveResult::Refused { connection, why } => return without_secrets(ctx, *connection, &why).await,
+                ObserveResult::Refused { connection, why } => {
+                    return without_secrets(ctx, *connection, &why, work).await;
+                }
             },
             StepResult::Refused(why) => {
                 // Both are tried again in the same while.
                 let (StatusWrite::Yes | StatusWrite::BySomebodyElse | StatusWrite::Refused) =
                     status::write(ctx, &mut observation, Some(&why)).await?;
-                return Ok(Action::requeue(ctx.memory.was_refused(&observation.snapshot.spec.uid)));
+                return Ok(look_after(work, ctx.memory.was_refused(&observation.snapshot.spec.uid)));
             }
         }
     }
     warn!("still not settled after {MAX_STEPS} steps; looking again shortly");
-    Ok(Action::requeue(Duration::from_secs(1)))
+    Ok(look_after(work, Duration::from_secs(1)))
 }
 
 /// The connection is gone, perhaps while no one watched: nothing of it is remembered.
-fn gone(ctx: &Context, connection: &PleoConnection) -> Action {
+fn gone(ctx: &Context, connection: &PleoConnection) -> Next {
     ctx.forget(&connection.uid().unwrap_or_default());
-    Action::await_change()
+    Next::default()
 }
 
 /// The Secrets cannot be read: said in the status, and tried again.
-async fn without_secrets(ctx: &Arc<Context>, connection: PleoConnection, why: &str) -> Result<Action, ReconcileError> {
+async fn without_secrets(
+    ctx: &Arc<Context>,
+    connection: PleoConnection,
+    why: &str,
+    work: &Work,
+) -> Result<Next, ReconcileError> {
     let uid = connection.uid().unwrap_or_default();
     status::write_without_secrets(ctx, connection, why).await?;
-    Ok(Action::requeue(ctx.memory.was_refused(&uid)))
+    Ok(look_after(work, ctx.memory.was_refused(&uid)))
 }
 
-/// Sends the token that was decided on, in a task that nothing cuts.
+/// What became of a token that was to be sent.
+enum Refreshed {
+    Step(StepResult),
+    /// There is no room for another request to that server: it has its turn later.
+    Full(Next),
+}
+
+/// Sends the token that was decided on, if there is room for it.
 async fn refresh(
     ctx: &Arc<Context>,
     observation: &mut Observation,
     rotation: Rotation,
-) -> Result<StepResult, ReconcileError> {
-    if let Some(step) = introspect::before_sending(ctx, observation, &rotation).await? {
-        return Ok(step);
+    work: &mut Work,
+) -> Result<Refreshed, ReconcileError> {
+    let Some(server) = observation.snapshot.spec.token_url().cloned() else {
+        return Ok(Refreshed::Step(StepResult::Reobserve));
+    };
+    // A commit may have taken minutes: the connection may be suspended or point elsewhere now.
+    if observation.age.elapsed(&ctx.clock) > SEND_WITHIN {
+        return Ok(Refreshed::Step(StepResult::Reobserve));
     }
+    status::write_before_refresh(ctx, observation).await;
+    let Some(request) = work.enter(&server) else {
+        return Ok(Refreshed::Full(Next { waits: Some(work.turn(server)), later: None }));
+    };
+    let step = match introspect::before_sending(ctx, observation, &rotation).await? {
+        Some(step) => step,
+        None => send(ctx, observation, rotation, work, request).await?,
+    };
+    Ok(Refreshed::Step(step))
+}
+
+/// Rotates in a task that nothing cuts.
+async fn send(
+    ctx: &Arc<Context>,
+    observation: &mut Observation,
+    rotation: Rotation,
+    work: &mut Work,
+    request: InFlight,
+) -> Result<StepResult, ReconcileError> {
     if ctx.over.is_cancelled() || !ctx.leadership.is_held() {
         return Err(ReconcileError::NotLeading);
     }
@@ -138,6 +179,8 @@ async fn refresh(
         client: client.clone(),
         grant: grant.clone(),
         rotation,
+        place: work.take_place(),
+        request,
     };
     let rotated =
         ctx.tracker.spawn(rotate(Arc::clone(ctx), job).in_current_span()).await.map_err(ReconcileError::Panicked)??;
@@ -174,9 +217,14 @@ async fn drop_code(
 }
 
 /// When something is due, or a status that was refused may be written.
-fn requeue(ctx: &Context, observation: &Observation, until: Option<Timestamp>, written: &StatusWrite) -> Action {
-    let uid = &observation.snapshot.spec.uid;
-    let due = until.map(|until| between(ctx.now(), until));
+fn next(
+    ctx: &Context,
+    observation: &Observation,
+    until: Option<Timestamp>,
+    written: &StatusWrite,
+    work: &Work,
+) -> Next {
+    let (uid, now) = (&observation.snapshot.spec.uid, ctx.now());
     let again = match written {
         StatusWrite::Yes => {
             ctx.memory.reset_backoff(uid);
@@ -185,5 +233,36 @@ fn requeue(ctx: &Context, observation: &Observation, until: Option<Timestamp>, w
         StatusWrite::BySomebodyElse => Some(REOBSERVE_AFTER),
         StatusWrite::Refused => Some(ctx.memory.was_refused(uid)),
     };
-    due.into_iter().chain(again).min().map_or_else(Action::await_change, Action::requeue)
+    let due = until.map(|until| between(now, until));
+    match (due, again) {
+        (Some(due), again) if again.is_none_or(|again| due <= again) => {
+            let turn = turn_at(ctx, observation, until, work).unwrap_or_else(|| look_at(work.after(due)));
+            Next { waits: None, later: Some((work.after(due), turn)) }
+        }
+        (_, Some(again)) => look_after(work, again),
+        (_, None) => Next::default(),
+    }
+}
+
+/// The turn at the server, if that is what is due then: before the token that pods have expires.
+fn turn_at(ctx: &Context, observation: &Observation, until: Option<Timestamp>, work: &Work) -> Option<Turn> {
+    let (snapshot, now) = (&observation.snapshot, ctx.now());
+    let server = snapshot.spec.token_url()?.clone();
+    let NextRefresh::At(at, reason) = next_refresh(snapshot, now, ctx.policy.pace) else { return None };
+    let deadline = match reason {
+        WaitReason::NextRefresh => snapshot.grant.ours()?.value.current.as_ref()?.issue.expires_at(),
+        WaitReason::Retry => at,
+        WaitReason::Claim | WaitReason::Change => return None,
+    };
+    let deadline = work.after(between(now, deadline));
+    (until == Some(at)).then_some(Turn { lane: Lane::Server(server), deadline })
+}
+
+fn look_after(work: &Work, wait: Duration) -> Next {
+    let at = work.after(wait);
+    Next { waits: None, later: Some((at, look_at(at))) }
+}
+
+fn look_at(deadline: Duration) -> Turn {
+    Turn { lane: Lane::Look, deadline }
 }

@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future::{join, join_all};
+use kube_runtime::reflector;
 use tokio::{sync::watch, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
@@ -17,10 +18,11 @@ use crate::{
     notify::Outbox,
     operator::{
         context::{Context, Policy},
-        controller,
+        controller, dispatch,
         index::Index,
         memory::Memory,
         notifier::PodNotifier,
+        schedule::Schedule,
     },
     pleo::TokenEndpoint,
     telemetry::metrics::Metrics,
@@ -89,6 +91,7 @@ impl Operator {
     /// waits for nothing: passes are tasks of their own, and one that hangs must not keep the Lease idle.
     async fn terms(&self, leadership: Leadership, mut leading: watch::Receiver<bool>, stop: &CancellationToken) {
         let (memory, tracker) = (Arc::new(Memory::default()), TaskTracker::new());
+        let schedule = Arc::new(Schedule::new(self.policy.concurrency));
         let scopes = self.scopes();
         while elected(&mut leading, stop).await {
             info!(holder = %self.policy.holder, "leading");
@@ -100,6 +103,7 @@ impl Operator {
                 policy: self.policy.clone(),
                 leadership: leadership.clone(),
                 memory: Arc::clone(&memory),
+                schedule: Arc::clone(&schedule),
                 notifier: PodNotifier::new(self.policy.notify_pods_per_second),
                 outbox: self.outbox.clone(),
                 metrics: Arc::clone(&self.metrics),
@@ -134,13 +138,17 @@ impl Operator {
         scopes.into_iter().map(|scope| (scope, Arc::default())).collect()
     }
 
-    /// A controller for each of them.
+    /// The watches of each of them, and the work that follows.
     async fn controllers(&self, ctx: &Arc<Context>, scopes: &[(Option<String>, Arc<Index>)]) {
-        let controllers = scopes.iter().map(|(scope, index)| {
-            let register = |connections| self.metrics.show_connections(connections);
-            controller::run(Arc::clone(ctx), scope.clone(), Arc::clone(index), register)
-        });
-        join_all(controllers).await;
+        ctx.schedule.begin_term();
+        let (mut views, mut watches) = (Vec::new(), Vec::new());
+        for (scope, index) in scopes {
+            let (view, writer) = reflector::store();
+            self.metrics.show_connections(view.clone());
+            views.push(view);
+            watches.push(controller::run(Arc::clone(ctx), scope.clone(), Arc::clone(index), writer));
+        }
+        join(join_all(watches), dispatch::run(Arc::clone(ctx), views)).await;
     }
 }
 

@@ -8,7 +8,10 @@ use std::{
 
 use jiff::Timestamp;
 
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, sleep},
+};
 use tracing::{error, info, warn};
 
 use crate::{
@@ -31,7 +34,10 @@ use crate::{
         spec::{ResolvedSpec, Server},
         token::ClientCredentials,
     },
-    operator::context::{Context, Doing, ReconcileError},
+    operator::{
+        context::{Context, Doing, ReconcileError},
+        schedule::InFlight,
+    },
     pleo::{Fence, TokenRequest},
 };
 
@@ -44,6 +50,10 @@ pub struct Job {
     pub client: ClientCredentials,
     pub grant: Versioned<Grant>,
     pub rotation: Rotation,
+    /// Given up once the claim is stored.
+    pub place: Option<OwnedSemaphorePermit>,
+    /// Given up once the server has answered.
+    pub request: InFlight,
 }
 
 /// How a rotation ended.
@@ -78,6 +88,7 @@ pub async fn rotate(ctx: Arc<Context>, job: Job) -> Result<Rotated, ReconcileErr
         Claimed::Lost => return Ok(Rotated::Reobserve),
         Claimed::Refused(why) => return Ok(Rotated::Refused(why)),
     };
+    drop(job.place);
     if attempt.which == Which::Code {
         ctx.memory.sends_code(&job.spec.uid, &attempt.fingerprint);
     }
@@ -97,6 +108,7 @@ pub async fn rotate(ctx: Arc<Context>, job: Job) -> Result<Rotated, ReconcileErr
         info!(method = first.as_str(), "the server did not authenticate the client; trying the other method");
         ending = AttemptResult { fell_back: true, ..send(&ctx, request(second, token), &sent_at).await };
     }
+    drop(job.request);
     log_outcome(&attempt, &ending);
     Ok(store(&ctx, &job.spec, &attempt, &ending, claimed).await)
 }

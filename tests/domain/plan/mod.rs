@@ -6,6 +6,7 @@ pub mod by_link;
 pub mod claims;
 pub mod next_refresh;
 pub mod ownership;
+pub mod queue;
 pub mod rejection_reports;
 pub mod repairs;
 pub mod restarts;

@@ -1,0 +1,145 @@
+//! The queue of this process with its clock, and what a pass that was taken from it has a right to.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep},
+};
+
+use crate::domain::{
+    queue::{Key, Lane, Next, Queue, Turn},
+    spec::TokenUrl,
+};
+
+/// The queue of this process, and its clock.
+pub struct Schedule {
+    queue: Mutex<Queue>,
+    changed: Notify,
+    places: Arc<Semaphore>,
+    started: Instant,
+}
+
+impl Schedule {
+    /// So many connections are reconciled at once.
+    pub fn new(concurrency: u16) -> Self {
+        let places = Arc::new(Semaphore::new(concurrency.into()));
+        Self { queue: Mutex::default(), changed: Notify::new(), places, started: Instant::now() }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the queue, and lets it be looked at again.
+    fn change<T>(&self, change: impl FnOnce(&mut Queue, Duration) -> T) -> T {
+        let result = change(&mut self.queue(), self.started.elapsed());
+        self.changed.notify_one();
+        result
+    }
+
+    /// Something has changed: this connection is to be looked at, within this time if there is more to do than can be done.
+    pub fn offer(&self, key: &Key, within: Duration) {
+        self.change(|queue, now| queue.offer(key, now.saturating_add(within)));
+    }
+
+    /// A term begins: nothing is left of an earlier one but what is still at work.
+    pub fn begin_term(&self) {
+        self.change(|queue, _| queue.clear());
+    }
+
+    /// The work on a connection has ended; `is_woken`: something has changed meanwhile.
+    pub fn finish(&self, key: &Key, next: Next, is_woken: bool) {
+        self.change(|queue, now| {
+            queue.finish(key, next);
+            if is_woken {
+                queue.offer(key, now);
+            }
+        });
+    }
+
+    /// So long from now, in the time of the queue.
+    pub fn after(&self, wait: Duration) -> Duration {
+        self.started.elapsed().saturating_add(wait)
+    }
+
+    /// The next connection, once there is one and a place for it.
+    pub async fn take(self: &Arc<Self>) -> (Key, Work) {
+        // No one closes the semaphore.
+        let place = Arc::clone(&self.places).acquire_owned().await.ok();
+        let (key, turn) = self.next().await;
+        let request = match &turn.lane {
+            Lane::Look => None,
+            Lane::Server(server) => Some(InFlight { schedule: Arc::clone(self), server: server.clone() }),
+        };
+        (key, Work { schedule: Arc::clone(self), deadline: turn.deadline, place, request })
+    }
+
+    async fn next(&self) -> (Key, Turn) {
+        loop {
+            let (next, timer) = {
+                let (mut queue, now) = (self.queue(), self.started.elapsed());
+                (queue.pop(now), queue.next_timer().map(|at| at.saturating_sub(now)))
+            };
+            match (next, timer) {
+                (Some(next), _) => return next,
+                (None, None) => self.changed.notified().await,
+                (None, Some(wait)) => tokio::select! {
+                    () = self.changed.notified() => {}
+                    () = sleep(wait) => {}
+                },
+            }
+        }
+    }
+}
+
+/// What a pass has a right to.
+pub struct Work {
+    schedule: Arc<Schedule>,
+    /// By when it should be over, counted from the start of the process.
+    deadline: Duration,
+    place: Option<OwnedSemaphorePermit>,
+    request: Option<InFlight>,
+}
+
+impl Work {
+    /// The right to send a token to this server now; none: it must wait for its turn.
+    pub fn enter(&mut self, server: &TokenUrl) -> Option<InFlight> {
+        if let Some(request) = self.request.take_if(|request| request.server == *server) {
+            return Some(request);
+        }
+        let schedule = &self.schedule;
+        let may = schedule.queue().enter(server, self.deadline);
+        may.then(|| InFlight { schedule: Arc::clone(schedule), server: server.clone() })
+    }
+
+    /// The place among those that are reconciled, to be given up while the server is waited for.
+    pub fn take_place(&mut self) -> Option<OwnedSemaphorePermit> {
+        self.place.take()
+    }
+
+    /// A turn at this server, in the order in which this work came.
+    pub fn turn(&self, server: TokenUrl) -> Turn {
+        Turn { lane: Lane::Server(server), deadline: self.deadline }
+    }
+
+    /// So long from now, in the time of the queue.
+    pub fn after(&self, wait: Duration) -> Duration {
+        self.schedule.after(wait)
+    }
+}
+
+/// A token request that may be sent, or is on its way. Dropped, it gives way to the next.
+pub struct InFlight {
+    schedule: Arc<Schedule>,
+    server: TokenUrl,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.schedule.change(|queue, _| queue.leave(&self.server));
+    }
+}

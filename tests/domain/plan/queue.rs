@@ -1,0 +1,210 @@
+//! Which connection is looked at next: by deadline, and fair between servers.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use pleo_operator::domain::{
+    queue::{Key, Lane, MOST_IN_FLIGHT, Next, Queue, Turn},
+    spec::{AllowedServers, ResolvedSpec, TokenUrl},
+};
+use proptest::prelude::*;
+use serde_json::json;
+
+fn key(name: &str) -> Key {
+    ("finance".into(), name.into())
+}
+
+fn server(number: usize) -> TokenUrl {
+    let connection = json!({
+        "metadata": {"name": "acme", "namespace": "finance"},
+        "spec": {"client": {"secretRef": {"name": "c"}}, "server": {"tokenURL": format!("https://auth-{number}.example.com/token")}},
+    });
+    let spec = ResolvedSpec::read(&serde_json::from_value(connection).unwrap(), &AllowedServers::every());
+    spec.token_url().unwrap().clone()
+}
+
+fn at(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn turn(number: usize, deadline: u64) -> Turn {
+    Turn { lane: Lane::Server(server(number)), deadline: at(deadline) }
+}
+
+/// A connection that waits for room at a server.
+fn wait(queue: &mut Queue, name: &str, turn: Turn) {
+    queue.offer(&key(name), at(0));
+    assert_eq!(queue.pop(at(0)).unwrap().0, key(name));
+    queue.finish(&key(name), Next { waits: Some(turn), later: None });
+}
+
+fn pop(queue: &mut Queue, now: u64) -> Option<String> {
+    queue.pop(at(now)).map(|(key, _)| key.1)
+}
+
+#[test]
+fn the_earliest_deadline_comes_first_whichever_came_first() {
+    let mut queue = Queue::default();
+    queue.offer(&key("late"), at(30));
+    queue.offer(&key("early"), at(10));
+    queue.offer(&key("as-early"), at(10));
+    let order = [pop(&mut queue, 0), pop(&mut queue, 0), pop(&mut queue, 0), pop(&mut queue, 0)];
+    assert_eq!(order.map(Option::unwrap_or_default), ["early", "as-early", "late", ""]);
+}
+
+#[test]
+fn a_deadline_is_never_moved_back() {
+    let mut queue = Queue::default();
+    queue.offer(&key("acme"), at(10));
+    queue.offer(&key("acme"), at(90));
+    queue.offer(&key("beta"), at(20));
+    assert_eq!(pop(&mut queue, 0).as_deref(), Some("acme"));
+}
+
+#[test]
+fn what_changes_during_the_work_has_the_connection_looked_at_again() {
+    let mut queue = Queue::default();
+    queue.offer(&key("acme"), at(0));
+    assert_eq!(pop(&mut queue, 0).as_deref(), Some("acme"));
+    queue.offer(&key("acme"), at(5));
+    assert_eq!(pop(&mut queue, 0), None, "not while it is at work");
+    queue.finish(&key("acme"), Next { waits: Some(turn(1, 3)), later: None });
+    let (_, looked) = queue.pop(at(0)).unwrap();
+    assert_eq!(looked, Turn { lane: Lane::Look, deadline: at(3) }, "a look shows whether it is still that server");
+}
+
+#[test]
+fn a_timer_is_due_at_its_time_and_a_change_comes_before_it() {
+    let mut queue = Queue::default();
+    for name in ["acme", "beta"] {
+        queue.offer(&key(name), at(0));
+        pop(&mut queue, 0);
+        queue.finish(&key(name), Next { waits: None, later: Some((at(100), turn(1, 130))) });
+    }
+    assert_eq!((pop(&mut queue, 99), queue.next_timer()), (None, Some(at(100))));
+    queue.offer(&key("beta"), at(99));
+    assert_eq!(pop(&mut queue, 99).as_deref(), Some("beta"));
+    assert_eq!(queue.pop(at(100)), Some((key("acme"), turn(1, 130))));
+    assert_eq!(queue.next_timer(), None, "what was looked at makes a new plan");
+}
+
+#[test]
+fn a_server_that_does_not_answer_takes_half_of_the_room_and_no_more() {
+    let mut queue = Queue::default();
+    let mut sent = 0;
+    while queue.enter(&server(1), at(0)) {
+        sent += 1;
+    }
+    assert_eq!(sent, MOST_IN_FLIGHT / 2);
+    wait(&mut queue, "behind", turn(1, 1));
+    wait(&mut queue, "elsewhere", turn(2, 50));
+    assert_eq!(pop(&mut queue, 0).as_deref(), Some("elsewhere"));
+    assert_eq!(pop(&mut queue, 0), None);
+    queue.leave(&server(1));
+    assert_eq!(pop(&mut queue, 0).as_deref(), Some("behind"));
+}
+
+#[test]
+fn none_that_comes_later_enters_before_those_that_wait() {
+    let mut queue = Queue::default();
+    while queue.enter(&server(1), at(0)) {}
+    wait(&mut queue, "first", turn(1, 10));
+    queue.leave(&server(1));
+    assert!(!queue.enter(&server(1), at(10)));
+    assert!(queue.enter(&server(1), at(9)), "but for an earlier deadline");
+}
+
+#[test]
+fn a_term_that_begins_finds_nothing_but_what_is_at_work() {
+    let mut queue = Queue::default();
+    for name in ["acme", "beta", "gamma"] {
+        queue.offer(&key(name), at(0));
+    }
+    pop(&mut queue, 0);
+    queue.clear();
+    assert_eq!(pop(&mut queue, 0), None);
+    queue.offer(&key("acme"), at(0));
+    assert_eq!(pop(&mut queue, 0), None, "one look at a time, across terms");
+    queue.finish(&key("acme"), Next::default());
+    assert_eq!(pop(&mut queue, 0).as_deref(), Some("acme"));
+}
+
+/// What happens to a queue.
+#[derive(Clone, Debug)]
+enum Event {
+    Offer(u8, u64),
+    /// The next one is taken.
+    Pop,
+    /// The oldest work ends: with a wait for a server, or for a time.
+    Finish(Option<(usize, u64)>, Option<(u64, usize)>),
+    /// The oldest request of this server ends.
+    Leave(usize),
+    Pass(u64),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let deadline = 0..100_u64;
+    prop_oneof![
+        (0..8_u8, deadline.clone()).prop_map(|(key, deadline)| Event::Offer(key, deadline)),
+        Just(Event::Pop),
+        (proptest::option::of((0..3_usize, deadline)), proptest::option::of((0..50_u64, 0..3_usize)))
+            .prop_map(|(waits, later)| Event::Finish(waits, later)),
+        (0..3_usize).prop_map(Event::Leave),
+        (0..20_u64).prop_map(Event::Pass),
+    ]
+}
+
+proptest! {
+    /// Fairness: whoever is taken has the earliest deadline of all that wait and whose server has room. None is lost, none is at work twice.
+    #[test]
+    fn a_connection_that_waits_is_overtaken_by_earlier_deadlines_only(events in proptest::collection::vec(event(), 1..80)) {
+        let servers: Vec<TokenUrl> = (0..3).map(server).collect();
+        let (mut queue, mut now) = (Queue::default(), 0);
+        // By connection: the turn that it waits for, and from when on.
+        let mut waiting: BTreeMap<Key, Turn> = BTreeMap::new();
+        let mut timers: BTreeMap<Key, (Duration, Turn)> = BTreeMap::new();
+        let mut at_work: Vec<(Key, Option<Duration>)> = Vec::new();
+        let put = |waiting: &mut BTreeMap<Key, Turn>, key: &Key, turn: Turn| {
+            let before = waiting.get(key).cloned().unwrap_or_else(|| turn.clone());
+            waiting.insert(key.clone(), Turn { lane: before.lane.min(turn.lane), deadline: before.deadline.min(turn.deadline) });
+        };
+        for event in events {
+            match event {
+                Event::Offer(number, deadline) => {
+                    let key = key(&number.to_string());
+                    queue.offer(&key, at(deadline));
+                    match at_work.iter_mut().find(|(busy, _)| *busy == key) {
+                        Some((_, again)) => *again = Some(again.unwrap_or(at(deadline)).min(at(deadline))),
+                        None => put(&mut waiting, &key, Turn { lane: Lane::Look, deadline: at(deadline) }),
+                    }
+                }
+                Event::Pop => {
+                    for (key, (_, turn)) in timers.extract_if(.., |_, (due, _)| *due <= at(now)) {
+                        put(&mut waiting, &key, turn);
+                    }
+                    let popped = queue.pop(at(now));
+                    let earliest = waiting.values().map(|turn| turn.deadline).min();
+                    prop_assert_eq!(popped.as_ref().map(|(_, turn)| turn.deadline), earliest);
+                    if let Some((key, turn)) = popped {
+                        prop_assert_eq!(waiting.remove(&key), Some(turn));
+                        prop_assert!(at_work.iter().all(|(busy, _)| *busy != key));
+                        timers.remove(&key);
+                        at_work.push((key, None));
+                    }
+                }
+                Event::Finish(waits, later) if !at_work.is_empty() => {
+                    let (key, again) = at_work.remove(0);
+                    let turn = |number: usize, deadline| Turn { lane: Lane::Server(servers[number].clone()), deadline };
+                    let waits = waits.map(|(number, deadline)| turn(number, at(deadline)));
+                    let later = later.map(|(wait, number)| (at(now + wait), turn(number, at(now + wait))));
+                    queue.finish(&key, Next { waits: waits.clone(), later: later.clone() });
+                    waits.into_iter().for_each(|turn| put(&mut waiting, &key, turn));
+                    again.into_iter().for_each(|deadline| put(&mut waiting, &key, Turn { lane: Lane::Look, deadline }));
+                    later.into_iter().for_each(|later| drop(timers.insert(key.clone(), later)));
+                }
+                Event::Finish(..) => {}
+                Event::Leave(number) => queue.leave(&servers[number]),
+                Event::Pass(seconds) => now += seconds,
+            }
+        }
+    }
+}
