@@ -66,6 +66,10 @@ pub struct RunArgs {
     /// How many connections are reconciled at once.
     #[arg(long, env = "PLEO_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..), value_name = "N")]
     pub concurrency: u16,
+    /// How many tokens of working grants a server may reject, beyond one in ten, until those of its other connections are held and tried
+    /// one at a time; 0: any number.
+    #[arg(long, env = "PLEO_MAX_REFUSALS", default_value_t = 5, value_name = "N")]
+    pub max_refusals: u32,
     /// How many pods are notified of rotations per second, by an annotation; 0: none.
     #[arg(long, env = "PLEO_NOTIFY_PODS_PER_SECOND", default_value_t = 50, value_name = "N")]
     pub notify_pods_per_second: u16,

@@ -82,6 +82,7 @@
 //!   doing it.)
 //! - **I5** No secret leaves by log, error, event, status, metric or debug print.
 //! - **I6** Idle is quiet: nothing due means no write at all, and no reconciliation is later than the refresh time.
+//!   (A server that does not answer, or rejects token after token, gets one request at a time: [`domain::governor`].)
 //! - **I7** With a healthy server, `Ready` comes back automatically wherever no user is needed.
 //! - **I8** A refresh token is only ever sent to the server that issued it, and by the client it was issued to. (Of a token that a
 //!   user supplied, that is the server that accepted it, or may have; until one has, the spec says where it is tried.)

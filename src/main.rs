@@ -242,6 +242,7 @@ fn operator(
             introspection: args.introspection == Introspection::Auto,
             links: args.public_url.map(|address| address.base().to_owned()),
             concurrency: args.concurrency,
+            max_refusals: args.max_refusals,
             notify_pods_per_second: args.notify_pods_per_second,
         },
         lease: LeaseConfig {

@@ -100,6 +100,8 @@ reasons! {
         InvalidRequest,
         /// Retries failed for `spec.retryTimeout`.
         RetriesExhausted,
+        /// Expired, and not presented: the server rejects the tokens of many connections.
+        ServerRefusing,
         /// Expired while `spec.suspend`.
         Suspended,
         /// A token request may have used the token; it is found out automatically.
@@ -129,6 +131,7 @@ impl ReadyReason {
             Self::Refreshed
             | Self::ClientSecretMissing
             | Self::InitialGrantMissing
+            | Self::ServerRefusing
             | Self::Suspended
             | Self::RefreshInDoubt
             | Self::Progressing
@@ -159,6 +162,7 @@ impl Reason for ReadyReason {
             | Self::InvalidClient
             | Self::InvalidRequest
             | Self::RetriesExhausted
+            | Self::ServerRefusing
             | Self::Suspended
             | Self::RefreshFailing => ConditionStatus::False,
         }

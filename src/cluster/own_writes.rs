@@ -23,6 +23,8 @@ pub struct OwnWrites {
 #[derive(Default)]
 struct State {
     written: BTreeMap<Key, VecDeque<String>>,
+    /// What was written last into a Secret of a user's, for one connection: for others it is news.
+    written_for: BTreeMap<Key, (Key, String)>,
     /// Connections at work, and the Secrets' events that came meanwhile.
     busy: BTreeMap<Key, Vec<(Key, String)>>,
 }
@@ -42,9 +44,17 @@ impl OwnWrites {
         }
     }
 
+    /// Remembers a write into a Secret that other connections may look at, too.
+    pub fn note_for(&self, namespace: &str, connection: &str, name: &str, version: &str) {
+        let secret = (namespace.to_owned(), name.to_owned());
+        self.state().written_for.insert((namespace.to_owned(), connection.to_owned()), (secret, version.to_owned()));
+    }
+
     /// Forgets an object that is gone.
     pub fn forget(&self, namespace: &str, name: &str) {
-        self.state().written.remove(&(namespace.to_owned(), name.to_owned()));
+        let (mut state, secret) = (self.state(), (namespace.to_owned(), name.to_owned()));
+        state.written.remove(&secret);
+        state.written_for.retain(|_, (of, _)| *of != secret);
     }
 
     /// Whether an event of the Secret `name` is news for `connection`. If the connection is being worked on, the answer
@@ -52,10 +62,11 @@ impl OwnWrites {
     pub fn is_news(&self, namespace: &str, connection: &str, name: &str, version: &str) -> bool {
         let mut state = self.state();
         let secret = (namespace.to_owned(), name.to_owned());
-        if state.wrote(&secret, version) {
+        let connection = (namespace.to_owned(), connection.to_owned());
+        if state.wrote(&connection, &secret, version) {
             return false;
         }
-        match state.busy.get_mut(&(namespace.to_owned(), connection.to_owned())) {
+        match state.busy.get_mut(&connection) {
             Some(parked) => {
                 parked.push((secret, version.to_owned()));
                 false
@@ -71,14 +82,16 @@ impl OwnWrites {
 
     /// Work on a connection is done. True if something came meanwhile that this process did not write.
     pub fn finish(&self, namespace: &str, connection: &str) -> bool {
-        let mut state = self.state();
-        let parked = state.busy.remove(&(namespace.to_owned(), connection.to_owned())).unwrap_or_default();
-        parked.iter().any(|(secret, version)| !state.wrote(secret, version))
+        let (mut state, connection) = (self.state(), (namespace.to_owned(), connection.to_owned()));
+        let parked = state.busy.remove(&connection).unwrap_or_default();
+        parked.iter().any(|(secret, version)| !state.wrote(&connection, secret, version))
     }
 }
 
 impl State {
-    fn wrote(&self, secret: &Key, version: &str) -> bool {
-        self.written.get(secret).is_some_and(|versions| versions.iter().any(|written| written == version))
+    fn wrote(&self, connection: &Key, secret: &Key, version: &str) -> bool {
+        let is_for_it =
+            self.written_for.get(connection).is_some_and(|(of, written)| of == secret && written == version);
+        is_for_it || self.written.get(secret).is_some_and(|versions| versions.iter().any(|written| written == version))
     }
 }

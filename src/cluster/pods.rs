@@ -29,7 +29,8 @@ impl Store {
     ) -> Result<Vec<String>, StoreError> {
         let api: Api<Pod> = Api::namespaced(self.client(), namespace);
         let label = format!("{}={connection}", names::CONNECTION_LABEL);
-        let mut page = ListParams::default().labels(&label).fields(ON_A_NODE).limit(PAGE);
+        // From the API server's cache: a pod that has just started reads the new token anyway.
+        let mut page = ListParams::default().match_any().labels(&label).fields(ON_A_NODE).limit(PAGE);
         let mut unnotified = Vec::new();
         loop {
             let list = self.best_effort_call(api.list_metadata(&page)).await?;

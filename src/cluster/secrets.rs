@@ -176,18 +176,21 @@ impl Store {
         let written = match replaces {
             None => {
                 secret.data = Some(data);
-                self.call(api.create(&PostParams { field_manager: manager(), ..PostParams::default() }, &secret)).await
+                let parameters = PostParams { field_manager: manager(), ..PostParams::default() };
+                self.call(api.create(&parameters, &secret)).await.map(|written| written.resource_version())
             }
             Some(version) => {
                 secret.metadata.resource_version = Some(version.to_owned());
                 let mut members: Map<String, Value> = absent.into_iter().map(|key| (key, Value::Null)).collect();
                 members.extend(data.into_iter().map(|(key, value)| (key, json!(value))));
                 let patch = Patch::Merge(json!({ "metadata": secret.metadata, "data": members }));
-                self.call(api.patch(&name, &PatchParams { field_manager: manager(), ..PatchParams::default() }, &patch))
-                    .await
+                let parameters = PatchParams { field_manager: manager(), ..PatchParams::default() };
+                // Only the version is wanted of the answer.
+                let written = self.call(api.patch_metadata(&name, &parameters, &patch)).await;
+                written.map(|written| written.resource_version())
             }
         };
-        let version = written.map_err(|error| error.without(&secrets))?.resource_version().unwrap_or_default();
+        let version = written.map_err(|error| error.without(&secrets))?.unwrap_or_default();
         self.own_writes.note(&namespace, &name, &version);
         Ok(version)
     }
@@ -223,8 +226,8 @@ impl Store {
     ///
     /// # Errors
     /// If the Secret changed meanwhile, or the API server gave no answer or refused.
-    pub async fn remove_token(&self, namespace: &str, token_removal: &TokenRemoval) -> Result<(), StoreError> {
-        let api = self.secrets(namespace);
+    pub async fn remove_token(&self, spec: &ResolvedSpec, token_removal: &TokenRemoval) -> Result<(), StoreError> {
+        let api = self.secrets(&spec.namespace);
         let version = &token_removal.version;
         let metadata = match token_removal.copied {
             true => json!({ "resourceVersion": version, "annotations": { names::LAST_APPLIED_ANNOTATION: null } }),
@@ -232,8 +235,10 @@ impl Store {
         };
         let patch = Patch::Merge(json!({ "metadata": metadata, "data": { token_removal.key.as_str(): null } }));
         let parameters = PatchParams { field_manager: manager(), ..PatchParams::default() };
-        // Not noted as our own: another connection may look at the same Secret.
-        self.call(api.patch(&token_removal.secret, &parameters, &patch)).await.map(|_| ())
+        let written = self.call(api.patch_metadata(&token_removal.secret, &parameters, &patch)).await?;
+        let version = written.resource_version().unwrap_or_default();
+        self.own_writes.note_for(&spec.namespace, &spec.name, &token_removal.secret, &version);
+        Ok(())
     }
 
     /// The connection in `scopes` (namespaces; none: all), other than this one, that adopted this token.

@@ -9,6 +9,7 @@
 //! | [`proxy`] | is a call to the API sent, or does it wait for another token? |
 //! | [`commit`] | how does an attempt to use a token begin and end in the ledger? |
 //! | [`queue`] | which connection is looked at next? |
+//! | [`governor`] | does a server get another token request now? |
 //! | [`plan`] | what is to be done now, and when next? |
 //! | [`snapshot`] | what was observed, all of it in one value? |
 //! | [`ledger`] | what do we store, and how? |
@@ -22,6 +23,7 @@
 pub mod commit;
 pub mod failure;
 pub mod finding;
+pub mod governor;
 pub mod introspection;
 pub mod ledger;
 pub mod plan;

@@ -1,8 +1,8 @@
 //! Which connection is looked at next: the one with the earliest deadline, and no server keeps those of other servers waiting.
 //!
 //! Connections wait in lanes: one for looks, one for each server that a token is to be sent to. The next one is the earliest of those at the
-//! heads of the lanes that have room. So a connection that is ready is overtaken only by earlier deadlines, or while its server has no room;
-//! and a deadline is never moved back. In overload all are late alike.
+//! heads of the lanes that have room. So a connection that is ready is overtaken only by earlier deadlines, or while its server has no room
+//! or is held ([`governor`](super::governor)); and a deadline is never moved back. In overload all are late alike.
 //!
 //! Times are counted from the start of the process.
 
@@ -11,13 +11,19 @@ use std::{
     time::Duration,
 };
 
-use super::spec::TokenUrl;
+use super::{
+    governor::{Governor, ServerState, Shown},
+    spec::TokenUrl,
+};
 
 /// `namespace`, `name` of a connection.
 pub type Key = (String, String);
 
 /// How many token requests are in flight at most.
 pub const MOST_IN_FLIGHT: usize = 256;
+
+/// A turn that is not had within this time, nor by its deadline, becomes a look.
+const SOON: Duration = Duration::from_secs(1);
 
 /// What a connection waits for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +40,14 @@ pub struct Turn {
     pub lane: Lane,
     /// When it should be over. It decides about the order.
     pub deadline: Duration,
+    /// The token may be used already: it goes first where a server is probed.
+    pub is_in_doubt: bool,
+}
+
+impl Turn {
+    pub fn look(deadline: Duration) -> Self {
+        Self { lane: Lane::Look, deadline, is_in_doubt: false }
+    }
 }
 
 /// What a look at a connection leaves behind. Without either it waits for a change.
@@ -46,15 +60,28 @@ pub struct Next {
 }
 
 /// Connections that wait, and what is in flight.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Queue {
     entries: BTreeMap<Key, Entry>,
     /// Those that wait for a time.
     timers: BTreeSet<(Duration, Key)>,
     /// Those that wait for room: by deadline, and in the order in which they came.
     lanes: BTreeMap<Lane, BTreeSet<(Duration, u64, Key)>>,
-    in_flight: BTreeMap<TokenUrl, usize>,
+    servers: BTreeMap<TokenUrl, Governor>,
+    /// See [`Governor::new`].
+    max_refusals: u32,
     came: u64,
+}
+
+/// A server, as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerView {
+    pub server: TokenUrl,
+    pub state: ServerState,
+    /// Connections that wait for it.
+    pub held: usize,
+    /// Connections that it rejected lately.
+    pub rejected: usize,
 }
 
 #[derive(Debug, Default)]
@@ -67,67 +94,101 @@ struct Entry {
 }
 
 impl Queue {
+    /// None waits.
+    pub fn new(max_refusals: u32) -> Self {
+        let (entries, timers, lanes, servers) = Default::default();
+        Self { entries, timers, lanes, servers, max_refusals, came: 0 }
+    }
+
     /// Something has changed: the connection is to be looked at.
     pub fn offer(&mut self, key: &Key, deadline: Duration) {
         let entry = self.entries.entry(key.clone()).or_default();
         if entry.is_at_work {
             entry.again = Some(entry.again.map_or(deadline, |again| again.min(deadline)));
         } else {
-            self.place(key, Turn { lane: Lane::Look, deadline });
+            self.place(key, Turn::look(deadline));
         }
     }
 
     /// The next one, which is at work from now on. For a token to a server, it is in flight from now on.
     pub fn pop(&mut self, now: Duration) -> Option<(Key, Turn)> {
         self.move_due(now);
-        let heads = self.lanes.iter().filter(|(lane, _)| self.has_room(lane));
-        let (lane, (deadline, _, key)) = heads
-            .filter_map(|(lane, waiting)| Some((lane, waiting.first()?)))
-            .min_by_key(|(_, (deadline, came, _))| (*deadline, *came))?;
-        let (turn, key) = (Turn { lane: lane.clone(), deadline: *deadline }, key.clone());
-        self.take_place(&key);
+        let heads = self.lanes.iter().filter(|(lane, _)| self.has_room(lane, now)).filter_map(|(lane, waiting)| {
+            let first = if self.is_probed(lane) { self.probe(waiting) } else { waiting.first() };
+            Some((lane, first?))
+        });
+        let (_, (_, _, key)) = heads.min_by_key(|(_, (deadline, came, _))| (*deadline, *came))?;
+        let key = key.clone();
+        let (turn, _) = self.take_place(&key)?;
         self.take_timer(&key);
         if let Lane::Server(server) = &turn.lane {
-            *self.in_flight.entry(server.clone()).or_default() += 1;
+            self.governor(server).enter();
         }
         self.entries.entry(key.clone()).or_default().is_at_work = true;
         Some((key, turn))
     }
 
-    /// Whether a connection that was only to be looked at may send a token to this server at once. It is in flight then.
-    pub fn enter(&mut self, server: &TokenUrl, deadline: Duration) -> bool {
+    /// Whether a connection that was only to be looked at may send a token to this server at once. It is in flight then. What is `asked`
+    /// for, by a refresh request or a new authorization, is sent whatever other tokens have met.
+    pub fn enter(&mut self, server: &TokenUrl, deadline: Duration, asked: bool, now: Duration) -> bool {
         let lane = Lane::Server(server.clone());
         let is_first = |waiting: &BTreeSet<_>| waiting.first().is_none_or(|(earliest, _, _)| deadline < *earliest);
-        let may = self.has_room(&lane) && self.lanes.get(&lane).is_none_or(is_first);
+        let may = match asked {
+            true => self.has_share(server),
+            false => self.has_room(&lane, now) && self.lanes.get(&lane).is_none_or(is_first),
+        };
         if may {
-            *self.in_flight.entry(server.clone()).or_default() += 1;
+            self.governor(server).enter();
         }
         may
     }
 
-    /// A token request has ended.
+    /// A token request has ended, or was not sent.
     pub fn leave(&mut self, server: &TokenUrl) {
-        if let Some(in_flight) = self.in_flight.get_mut(server) {
-            *in_flight = in_flight.saturating_sub(1);
-            if *in_flight == 0 {
-                self.in_flight.remove(server);
-            }
-        }
+        self.governor(server).leave();
+    }
+
+    /// A connection to this server is there.
+    pub fn note_connection(&mut self, server: &TokenUrl, uid: &str, now: Duration) {
+        self.governor(server).note_connection(uid, now);
+    }
+
+    /// What a request of the connection with this uid showed. The server's state, if that changed it.
+    pub fn note(&mut self, server: &TokenUrl, uid: &str, shown: Shown, now: Duration) -> Option<ServerState> {
+        let governor = self.governor(server);
+        let before = governor.state();
+        governor.note(uid, shown, now);
+        Some(governor.state()).filter(|state| *state != before)
+    }
+
+    pub fn state(&self, server: &TokenUrl) -> ServerState {
+        self.servers.get(server).map_or(ServerState::Healthy, Governor::state)
+    }
+
+    /// The servers that tokens were sent to.
+    pub fn servers(&self) -> Vec<ServerView> {
+        let view = |(server, governor): (&TokenUrl, &Governor)| ServerView {
+            server: server.clone(),
+            state: governor.state(),
+            held: self.lanes.get(&Lane::Server(server.clone())).map_or(0, BTreeSet::len),
+            rejected: governor.rejected(),
+        };
+        self.servers.iter().map(view).collect()
     }
 
     /// The work on a connection has ended.
     pub fn finish(&mut self, key: &Key, next: Next) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        (entry.is_at_work, entry.timer) = (false, next.later.clone());
+        entry.is_at_work = false;
         let again = entry.again.take();
-        if let Some((at, _)) = next.later {
-            self.timers.insert((at, key.clone()));
+        if let Some((at, turn)) = next.later {
+            self.set_timer(key, at, turn);
         }
         if let Some(turn) = next.waits {
             self.place(key, turn);
         }
         if let Some(deadline) = again {
-            self.place(key, Turn { lane: Lane::Look, deadline });
+            self.place(key, Turn::look(deadline));
         }
         self.forget_idle(key);
     }
@@ -140,29 +201,61 @@ impl Queue {
         self.entries.values_mut().for_each(|entry| entry.again = None);
     }
 
-    /// When a timer is due next.
-    pub fn next_timer(&self) -> Option<Duration> {
-        self.timers.first().map(|(at, _)| *at)
+    /// When time alone brings something to do: a timer is due, or a server that some wait for may be probed.
+    pub fn wakes_at(&self, now: Duration) -> Option<Duration> {
+        let opens_at = |lane: &Lane| match lane {
+            Lane::Look => None,
+            Lane::Server(server) => self.servers.get(server)?.opens_at().filter(|at| *at > now),
+        };
+        let timer = self.timers.first().map(|(at, _)| *at);
+        self.lanes.keys().filter_map(opens_at).chain(timer).min()
+    }
+
+    fn governor(&mut self, server: &TokenUrl) -> &mut Governor {
+        let max_refusals = self.max_refusals;
+        self.servers.entry(server.clone()).or_insert_with(|| Governor::new(max_refusals))
+    }
+
+    fn has_room(&self, lane: &Lane, now: Duration) -> bool {
+        match lane {
+            Lane::Look => true,
+            Lane::Server(server) => {
+                self.has_share(server) && self.servers.get(server).is_none_or(|governor| governor.is_open(now))
+            }
+        }
     }
 
     /// One server may have as many requests in flight as there is room for besides: a server that does not answer takes half, a second
     /// one a quarter, and so on.
-    fn has_room(&self, lane: &Lane) -> bool {
+    fn has_share(&self, server: &TokenUrl) -> bool {
+        let total: usize = self.servers.values().map(Governor::in_flight).sum();
+        self.servers.get(server).map_or(0, Governor::in_flight) < MOST_IN_FLIGHT.saturating_sub(total)
+    }
+
+    fn is_probed(&self, lane: &Lane) -> bool {
         match lane {
-            Lane::Look => true,
-            Lane::Server(server) => {
-                let total: usize = self.in_flight.values().sum();
-                self.in_flight.get(server).copied().unwrap_or_default() < MOST_IN_FLIGHT.saturating_sub(total)
-            }
+            Lane::Look => false,
+            Lane::Server(server) => self.state(server) == ServerState::Failing,
         }
+    }
+
+    /// Where a server does not answer, each request puts a token in doubt: one that is in doubt already is sent first.
+    fn probe<'a>(&self, waiting: &'a BTreeSet<(Duration, u64, Key)>) -> Option<&'a (Duration, u64, Key)> {
+        let place = |key: &Key| self.entries.get(key).and_then(|entry| entry.place.as_ref());
+        let is_in_doubt = |key: &Key| place(key).is_some_and(|(turn, _)| turn.is_in_doubt);
+        waiting.iter().find(|(_, _, key)| is_in_doubt(key)).or(waiting.first())
     }
 
     fn move_due(&mut self, now: Duration) {
         while let Some((at, key)) = self.timers.first().filter(|(at, _)| *at <= now).cloned() {
             self.timers.remove(&(at, key.clone()));
-            if let Some((_, turn)) = self.entries.get_mut(&key).and_then(|entry| entry.timer.take()) {
-                self.place(&key, turn);
+            let Some((_, turn)) = self.entries.get_mut(&key).and_then(|entry| entry.timer.take()) else { continue };
+            if turn.lane != Lane::Look {
+                // Pods and users see that the token has expired, though its server gets no request.
+                let at = turn.deadline.max(now.saturating_add(SOON));
+                self.set_timer(&key, at, Turn::look(at));
             }
+            self.place(&key, turn);
         }
     }
 
@@ -170,7 +263,8 @@ impl Queue {
     fn place(&mut self, key: &Key, turn: Turn) {
         let (turn, came) = match self.take_place(key) {
             Some((before, came)) => {
-                (Turn { lane: turn.lane.min(before.lane), deadline: turn.deadline.min(before.deadline) }, came)
+                let (lane, deadline) = (turn.lane.min(before.lane), turn.deadline.min(before.deadline));
+                (Turn { lane, deadline, is_in_doubt: turn.is_in_doubt || before.is_in_doubt }, came)
             }
             None => {
                 self.came = self.came.saturating_add(1);
@@ -190,6 +284,12 @@ impl Queue {
             }
         }
         Some((turn, came))
+    }
+
+    fn set_timer(&mut self, key: &Key, at: Duration, turn: Turn) {
+        self.take_timer(key);
+        self.timers.insert((at, key.clone()));
+        self.entries.entry(key.clone()).or_default().timer = Some((at, turn));
     }
 
     fn take_timer(&mut self, key: &Key) {

@@ -3,10 +3,10 @@
 use std::{error::Error, sync::Arc, time::Duration};
 
 use reqwest::{Client, StatusCode, Url, header, redirect};
-use tokio::{sync::mpsc::Receiver, time::sleep};
+use tokio::time::sleep;
 use tracing::{debug, error, warn};
 
-use super::{KeyFile, SigningKey};
+use super::{KeyFile, Notices, SigningKey};
 use crate::{api::names, clock::Clock, domain::report::notice::Notice, telemetry::metrics::Metrics};
 
 /// How long one notice is worth the trouble.
@@ -52,13 +52,13 @@ impl Webhook {
     ///
     /// # Errors
     /// If there is no client to be had.
-    pub async fn serve(self, mut notices: Receiver<Notice>) -> Result<(), reqwest::Error> {
+    pub async fn serve(self, mut notices: Notices) -> Result<(), reqwest::Error> {
         let client = Client::builder()
             .redirect(redirect::Policy::none())
             .timeout(self.patience.timeout)
             .user_agent(names::USER_AGENT)
             .build()?;
-        while let Some(notice) = notices.recv().await {
+        while let Some(notice) = notices.next().await {
             let arrived = self.deliver(&client, &notice).await;
             self.metrics.notice(arrived);
         }

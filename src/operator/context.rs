@@ -65,6 +65,8 @@ pub struct Policy {
     pub links: Option<String>,
     /// How many connections are reconciled at once.
     pub concurrency: u16,
+    /// How many tokens a server may reject until those of other connections are held; 0: any number.
+    pub max_refusals: u32,
     /// How many pods are notified of rotations in a second; 0: none.
     pub notify_pods_per_second: u16,
 }

@@ -26,7 +26,7 @@ use tracing::{error, warn};
 
 use crate::{
     api::{PleoConnection, names},
-    domain::queue::Key,
+    domain::{governor::RECENT, queue::Key, report::status, spec::ResolvedSpec, time::between},
     operator::{
         context::Context,
         index::{Gone, Index},
@@ -114,7 +114,11 @@ fn track(ctx: &Context, index: &Index, event: Event<PleoConnection>) {
             put.gone.into_iter().collect()
         }
         Ok(watcher::Event::InitApply(connection)) => {
-            index.put(&connection, spec_hash(&connection)).gone.into_iter().collect()
+            let put = index.put(&connection, spec_hash(&connection));
+            if put.is_new {
+                note_connection(ctx, &connection);
+            }
+            put.gone.into_iter().collect()
         }
         Ok(watcher::Event::Delete(connection)) => index.remove(&connection).into_iter().collect(),
         Ok(watcher::Event::Init) => {
@@ -135,6 +139,16 @@ fn track(ctx: &Context, index: &Index, event: Event<PleoConnection>) {
         uid.iter().for_each(|uid| ctx.forget(uid));
         let unnamed = secrets.iter().filter(|secret| index.connections(&namespace, secret).is_empty());
         unnamed.for_each(|secret| ctx.store.own_writes.forget(&namespace, secret));
+    }
+}
+
+/// Another process may have led until now: what it met counts as well.
+fn note_connection(ctx: &Context, connection: &PleoConnection) {
+    let spec = ResolvedSpec::read(connection, &ctx.policy.allowed);
+    let rejected_at = connection.status.as_ref().and_then(status::rejected_at);
+    let is_recent = rejected_at.is_some_and(|at| between(at, ctx.now()) < RECENT);
+    if let Some(server) = spec.token_url() {
+        ctx.schedule.note_connection(server, &spec.uid, is_recent);
     }
 }
 

@@ -9,7 +9,7 @@ use tracing::warn;
 
 use crate::{
     api::PleoConnection,
-    domain::queue::{Key, Lane, Next, Turn},
+    domain::queue::{Key, Next, Turn},
     operator::{
         context::{Context, ReconcileError},
         controller::Connections,
@@ -51,5 +51,5 @@ fn look_again(ctx: &Context, connection: &PleoConnection, error: &ReconcileError
     let cause = std::error::Error::source(error).map_or_else(String::new, |cause| format!(": {cause}"));
     warn!(namespace, connection = name, "{error}{cause}; looking again in {} ms", wait.as_millis());
     let at = ctx.schedule.after(wait);
-    Next { waits: None, later: Some((at, Turn { lane: Lane::Look, deadline: at })) }
+    Next { waits: None, later: Some((at, Turn::look(at))) }
 }

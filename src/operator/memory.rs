@@ -151,6 +151,7 @@ impl Memory {
                 let is_current = grant.current.as_ref().is_some_and(|pair| pair.refresh.fingerprint == *token);
                 is_current.then(|| (*answer, now.saturating_duration_since(*at)))
             }),
+            held: None,
         }
     }
 

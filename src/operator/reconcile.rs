@@ -4,19 +4,20 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
+use tokio::time::timeout;
 use tracing::{Instrument, instrument, warn};
 
 use crate::{
     api::PleoConnection,
     domain::{
-        ledger::grant::Grant,
+        ledger::grant::{Grant, Which},
         plan::{
             decide::{Decision, NextRefresh, Rotation, WaitReason, decide, next_refresh},
             link,
             schedule::SEND_WITHIN,
         },
         queue::{Lane, Next, Turn},
-        snapshot::{ClientSecretState, GrantSecret},
+        snapshot::{ClientSecretState, GrantSecret, Snapshot},
         time::between,
     },
     operator::{
@@ -36,6 +37,9 @@ use crate::{
 /// More than any connection needs: empty token Secret, adoption, refresh, token Secret, removal of the adopted token and of an
 /// old token Secret, restarts, a link.
 const MAX_STEPS: usize = 12;
+
+/// A refresh that takes longer than this is announced in the status.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// A former leader may have written what it saw last. Another leader, by mistake, would do so repeatedly.
 const REOBSERVE_AFTER: Duration = Duration::from_secs(10);
@@ -65,15 +69,12 @@ pub async fn reconcile(
                 }
                 step
             }
-            Decision::Adopt(adoption) => apply::adopt(ctx, &observation, *adoption).await?,
+            Decision::Adopt(adoption) => apply::adopt(ctx, &mut observation, *adoption).await?,
             Decision::DeleteOldSecret(name) => apply::delete_old_secret(ctx, &mut observation, &name).await,
             Decision::RemoveAdoptedToken(token_removal) => {
                 apply::remove_adopted_token(ctx, &mut observation, &token_removal).await
             }
-            Decision::Rotate(rotation) => match refresh(ctx, &mut observation, rotation, work).await? {
-                Refreshed::Step(step) => step,
-                Refreshed::Full(next) => return Ok(next),
-            },
+            Decision::Rotate(rotation) => refresh(ctx, &mut observation, rotation, work).await?,
             Decision::ProveIntrospection => introspect::prove(ctx, &mut observation).await?,
             Decision::DropAuthorizationCode(grant) => drop_code(ctx, &mut observation, *grant).await?,
             Decision::CreateLink => apply::create_link(ctx, &mut observation).await?,
@@ -123,36 +124,34 @@ async fn without_secrets(
     Ok(look_after(work, ctx.memory.was_refused(&uid)))
 }
 
-/// What became of a token that was to be sent.
-enum Refreshed {
-    Step(StepResult),
-    /// There is no room for another request to that server: it has its turn later.
-    Full(Next),
-}
-
-/// Sends the token that was decided on, if there is room for it.
+/// Sends the token that was decided on, if the server gets another request now.
 async fn refresh(
     ctx: &Arc<Context>,
     observation: &mut Observation,
     rotation: Rotation,
     work: &mut Work,
-) -> Result<Refreshed, ReconcileError> {
-    let Some(server) = observation.snapshot.spec.token_url().cloned() else {
-        return Ok(Refreshed::Step(StepResult::Reobserve));
-    };
+) -> Result<StepResult, ReconcileError> {
+    let Some(server) = observation.snapshot.spec.token_url().cloned() else { return Ok(StepResult::Reobserve) };
     // A commit may have taken minutes: the connection may be suspended or point elsewhere now.
     if observation.age.elapsed(&ctx.clock) > SEND_WITHIN {
-        return Ok(Refreshed::Step(StepResult::Reobserve));
+        return Ok(StepResult::Reobserve);
     }
-    status::write_before_refresh(ctx, observation).await;
-    let Some(request) = work.enter(&server) else {
-        return Ok(Refreshed::Full(Next { waits: Some(work.turn(server)), later: None }));
+    let request = match work.enter(&server, is_asked_for(&rotation)) {
+        Ok(request) => request,
+        Err(state) => {
+            observation.snapshot.local.held = Some(state);
+            return Ok(StepResult::Done);
+        }
     };
-    let step = match introspect::before_sending(ctx, observation, &rotation).await? {
-        Some(step) => step,
-        None => send(ctx, observation, rotation, work, request).await?,
-    };
-    Ok(Refreshed::Step(step))
+    match introspect::before_sending(ctx, observation, &rotation, &request).await? {
+        Some(step) => Ok(step),
+        None => send(ctx, observation, rotation, work, request).await,
+    }
+}
+
+/// A user has asked for it, or has just authorized: it does not wait for what other tokens meet.
+fn is_asked_for(rotation: &Rotation) -> bool {
+    rotation.request.is_some() || rotation.which != Which::Current
 }
 
 /// Rotates in a task that nothing cuts.
@@ -182,8 +181,15 @@ async fn send(
         place: work.take_place(),
         request,
     };
-    let rotated =
-        ctx.tracker.spawn(rotate(Arc::clone(ctx), job).in_current_span()).await.map_err(ReconcileError::Panicked)??;
+    let mut rotating = ctx.tracker.spawn(rotate(Arc::clone(ctx), job).in_current_span());
+    let rotated = match timeout(SLOW, &mut rotating).await {
+        Ok(rotated) => rotated,
+        Err(_) => {
+            status::write_before_refresh(ctx, observation).await;
+            rotating.await
+        }
+    };
+    let rotated = rotated.map_err(ReconcileError::Panicked)??;
     if let Rotated::Stored(grant) = &rotated
         && let Some(end) = link::ended(&before, &grant.value)
     {
@@ -234,13 +240,24 @@ fn next(
         StatusWrite::Refused => Some(ctx.memory.was_refused(uid)),
     };
     let due = until.map(|until| between(now, until));
-    match (due, again) {
+    let waits = turn_now(ctx, observation, work);
+    let later = match (due, again) {
         (Some(due), again) if again.is_none_or(|again| due <= again) => {
-            let turn = turn_at(ctx, observation, until, work).unwrap_or_else(|| look_at(work.after(due)));
-            Next { waits: None, later: Some((work.after(due), turn)) }
+            let at = work.after(due);
+            Some((at, turn_at(ctx, observation, until, work).unwrap_or_else(|| Turn::look(at))))
         }
-        (_, Some(again)) => look_after(work, again),
-        (_, None) => Next::default(),
+        (_, Some(again)) => look_after(work, again).later,
+        (_, None) => None,
+    };
+    Next { waits, later }
+}
+
+/// The turn at a server that gets no more requests at present.
+fn turn_now(ctx: &Context, observation: &Observation, work: &Work) -> Option<Turn> {
+    let snapshot = &observation.snapshot;
+    match next_refresh(snapshot, ctx.now(), ctx.policy.pace) {
+        NextRefresh::Held => Some(work.turn(snapshot.spec.token_url()?.clone(), is_in_doubt(snapshot))),
+        NextRefresh::Now(_) | NextRefresh::At(..) | NextRefresh::Never => None,
     }
 }
 
@@ -252,17 +269,18 @@ fn turn_at(ctx: &Context, observation: &Observation, until: Option<Timestamp>, w
     let deadline = match reason {
         WaitReason::NextRefresh => snapshot.grant.ours()?.value.current.as_ref()?.issue.expires_at(),
         WaitReason::Retry => at,
-        WaitReason::Claim | WaitReason::Change => return None,
+        WaitReason::Claim | WaitReason::Server | WaitReason::Change => return None,
     };
-    let deadline = work.after(between(now, deadline));
-    (until == Some(at)).then_some(Turn { lane: Lane::Server(server), deadline })
+    let (lane, deadline) = (Lane::Server(server), work.after(between(now, deadline)));
+    (until == Some(at)).then_some(Turn { lane, deadline, is_in_doubt: is_in_doubt(snapshot) })
+}
+
+fn is_in_doubt(snapshot: &Snapshot) -> bool {
+    let current = snapshot.grant.ours().and_then(|grant| grant.value.current.as_ref());
+    current.is_some_and(|pair| pair.refresh.attempts.outcome_unknown)
 }
 
 fn look_after(work: &Work, wait: Duration) -> Next {
     let at = work.after(wait);
-    Next { waits: None, later: Some((at, look_at(at))) }
-}
-
-fn look_at(deadline: Duration) -> Turn {
-    Turn { lane: Lane::Look, deadline }
+    Next { waits: None, later: Some((at, Turn::look(at))) }
 }

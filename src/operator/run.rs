@@ -91,11 +91,13 @@ impl Operator {
     /// waits for nothing: passes are tasks of their own, and one that hangs must not keep the Lease idle.
     async fn terms(&self, leadership: Leadership, mut leading: watch::Receiver<bool>, stop: &CancellationToken) {
         let (memory, tracker) = (Arc::new(Memory::default()), TaskTracker::new());
-        let schedule = Arc::new(Schedule::new(self.policy.concurrency));
+        let schedule = Arc::new(Schedule::new(self.policy.concurrency, self.policy.max_refusals));
         let scopes = self.scopes();
         while elected(&mut leading, stop).await {
             info!(holder = %self.policy.holder, "leading");
             self.metrics.set_leader(true);
+            let servers = Arc::clone(&schedule);
+            self.metrics.show_servers(move || servers.servers());
             let ctx = Arc::new(Context {
                 store: self.store.clone(),
                 endpoint: Arc::clone(&self.endpoint),

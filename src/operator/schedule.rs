@@ -10,8 +10,11 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use tracing::{error, info, warn};
+
 use crate::domain::{
-    queue::{Key, Lane, Next, Queue, Turn},
+    governor::{ServerState, Shown},
+    queue::{Key, Lane, Next, Queue, ServerView, Turn},
     spec::TokenUrl,
 };
 
@@ -24,10 +27,10 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// So many connections are reconciled at once.
-    pub fn new(concurrency: u16) -> Self {
+    /// So many connections are reconciled at once; a server may reject so many tokens until others are held ([`Governor`](crate::domain::governor::Governor)).
+    pub fn new(concurrency: u16, max_refusals: u32) -> Self {
         let places = Arc::new(Semaphore::new(concurrency.into()));
-        Self { queue: Mutex::default(), changed: Notify::new(), places, started: Instant::now() }
+        Self { queue: Mutex::new(Queue::new(max_refusals)), changed: Notify::new(), places, started: Instant::now() }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -44,6 +47,20 @@ impl Schedule {
     /// Something has changed: this connection is to be looked at, within this time if there is more to do than can be done.
     pub fn offer(&self, key: &Key, within: Duration) {
         self.change(|queue, now| queue.offer(key, now.saturating_add(within)));
+    }
+
+    /// The servers that tokens were sent to.
+    pub fn servers(&self) -> Vec<ServerView> {
+        self.queue().servers()
+    }
+
+    /// A connection to this server is there; `is_rejected`: an earlier process met a rejection lately.
+    pub fn note_connection(&self, server: &TokenUrl, uid: &str, is_rejected: bool) {
+        let (mut queue, now) = (self.queue(), self.started.elapsed());
+        queue.note_connection(server, uid, now);
+        if is_rejected {
+            queue.note(server, uid, Shown::Rejected, now);
+        }
     }
 
     /// A term begins: nothing is left of an earlier one but what is still at work.
@@ -82,7 +99,7 @@ impl Schedule {
         loop {
             let (next, timer) = {
                 let (mut queue, now) = (self.queue(), self.started.elapsed());
-                (queue.pop(now), queue.next_timer().map(|at| at.saturating_sub(now)))
+                (queue.pop(now), queue.wakes_at(now).map(|at| at.saturating_sub(now)))
             };
             match (next, timer) {
                 (Some(next), _) => return next,
@@ -106,14 +123,20 @@ pub struct Work {
 }
 
 impl Work {
-    /// The right to send a token to this server now; none: it must wait for its turn.
-    pub fn enter(&mut self, server: &TokenUrl) -> Option<InFlight> {
+    /// The right to send a token to this server now; `Err`: it must wait for its turn. See [`Queue::enter`].
+    ///
+    /// # Errors
+    /// How the server is treated.
+    pub fn enter(&mut self, server: &TokenUrl, asked: bool) -> Result<InFlight, ServerState> {
         if let Some(request) = self.request.take_if(|request| request.server == *server) {
-            return Some(request);
+            return Ok(request);
         }
-        let schedule = &self.schedule;
-        let may = schedule.queue().enter(server, self.deadline);
-        may.then(|| InFlight { schedule: Arc::clone(schedule), server: server.clone() })
+        let (schedule, now) = (&self.schedule, self.schedule.started.elapsed());
+        let mut queue = schedule.queue();
+        match queue.enter(server, self.deadline, asked, now) {
+            true => Ok(InFlight { schedule: Arc::clone(schedule), server: server.clone() }),
+            false => Err(queue.state(server)),
+        }
     }
 
     /// The place among those that are reconciled, to be given up while the server is waited for.
@@ -122,8 +145,8 @@ impl Work {
     }
 
     /// A turn at this server, in the order in which this work came.
-    pub fn turn(&self, server: TokenUrl) -> Turn {
-        Turn { lane: Lane::Server(server), deadline: self.deadline }
+    pub fn turn(&self, server: TokenUrl, is_in_doubt: bool) -> Turn {
+        Turn { lane: Lane::Server(server), deadline: self.deadline, is_in_doubt }
     }
 
     /// So long from now, in the time of the queue.
@@ -136,6 +159,26 @@ impl Work {
 pub struct InFlight {
     schedule: Arc<Schedule>,
     server: TokenUrl,
+}
+
+impl InFlight {
+    /// What the request showed, or another one to the same server.
+    pub fn note(&self, uid: &str, shown: Shown) {
+        let changed = self.schedule.change(|queue, now| queue.note(&self.server, uid, shown, now));
+        let server = self.server.as_str();
+        match changed {
+            None => {}
+            Some(ServerState::Healthy) => info!(server, "the server is well again"),
+            Some(ServerState::Throttled) => warn!(server, "the server throttles; all connections to it wait"),
+            Some(ServerState::Failing) => {
+                warn!(server, "the server does not answer; one token at a time shows when it does");
+            }
+            Some(ServerState::Refusing) => error!(
+                server,
+                "the server rejects token after token; the others are held, and one at a time shows when it takes them again: see the runbook PleoServerRefusing"
+            ),
+        }
+    }
 }
 
 impl Drop for InFlight {

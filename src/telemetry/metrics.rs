@@ -4,31 +4,25 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, PoisonError,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::ResourceExt;
 use kube_runtime::reflector::Store;
 use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
-    metrics::{
-        MetricType, counter::Counter, family::Family, gauge::ConstGauge, gauge::Gauge, histogram::Histogram, info::Info,
-    },
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::Registry,
 };
 
+use super::gauges::{ConnectionGauges, ServerGauges, Servers, Views};
 use crate::{
-    api::{ConditionStatus, ConditionType, PleoConnection, ReauthReason, SecuritySignal},
+    api::{PleoConnection, SecuritySignal},
     domain::{
-        failure::Outcome,
-        introspection::Introspected,
-        ledger::authorization::SessionEnd,
-        plan::{rejection_report::Ignored, users::aging::end_of_life},
+        failure::Outcome, introspection::Introspected, ledger::authorization::SessionEnd,
+        plan::rejection_report::Ignored, queue::ServerView,
     },
 };
 
@@ -46,8 +40,6 @@ struct SignalLabel {
     signal: &'static str,
 }
 
-type Views = Arc<Mutex<Vec<Store<PleoConnection>>>>;
-
 /// What is counted and shown.
 pub struct Metrics {
     registry: Registry,
@@ -63,6 +55,7 @@ pub struct Metrics {
     signals: Family<SignalLabel, Counter>,
     leader: Gauge<i64, AtomicI64>,
     views: Views,
+    servers: Servers,
     ready: AtomicBool,
 }
 
@@ -141,11 +134,8 @@ impl Metrics {
         registry.register("commit_duration_seconds", "From the answer to the stored pair", commit.clone());
         let (introspections, reports) = (introspections(&mut registry), reports(&mut registry));
         let (pod_notifications, restarts) = (Family::default(), Family::default());
-        registry.register(
-            "pod_notifications",
-            "Pods that were notified of a rotation, or could not be",
-            pod_notifications.clone(),
-        );
+        let help = "Pods that were notified of a rotation, or could not be";
+        registry.register("pod_notifications", help, pod_notifications.clone());
         registry.register("restarts", "Workloads that were restarted, or could not be", restarts.clone());
         let (authorizations, notices, signals) = (Family::default(), Family::default(), Family::default());
         registry.register("authorizations", "Authorizations by link, by outcome", authorizations.clone());
@@ -157,7 +147,7 @@ impl Metrics {
             "The version of the operator",
             Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
         );
-        registry.register_collector(Box::new(ConnectionGauges(Arc::clone(&views))));
+        let servers = gauges(&mut registry, &views);
         for outcome in ["success", "not_sent", "throttled", "unknown", "unknown_rejection", "misconfigured", "rejected"]
         {
             // So that a rate is 0 and not missing before the first.
@@ -189,6 +179,7 @@ impl Metrics {
             signals,
             leader,
             views,
+            servers,
             ready,
         }
     }
@@ -257,8 +248,14 @@ impl Metrics {
         self.views.lock().unwrap_or_else(PoisonError::into_inner).push(view);
     }
 
-    /// The term is over: a standby shows no connections.
+    /// How servers are treated, shown until [`Metrics::forget_connections`].
+    pub fn show_servers(&self, servers: impl Fn() -> Vec<ServerView> + Send + Sync + 'static) {
+        *self.servers.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(servers));
+    }
+
+    /// The term is over: a standby shows no connections and no servers.
     pub fn forget_connections(&self) {
+        *self.servers.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.views.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
@@ -273,81 +270,14 @@ impl Metrics {
     }
 }
 
+/// What is computed when it is scraped.
+fn gauges(registry: &mut Registry, views: &Views) -> Servers {
+    let servers = Servers::default();
+    registry.register_collector(Box::new(ConnectionGauges(Arc::clone(views))));
+    registry.register_collector(Box::new(ServerGauges(Arc::clone(&servers))));
+    servers
+}
+
 fn done_label(done: bool) -> OutcomeLabel {
     OutcomeLabel { outcome: if done { "success" } else { "failure" } }
-}
-
-struct ConnectionGauges(Views);
-
-impl fmt::Debug for ConnectionGauges {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ConnectionGauges")
-    }
-}
-
-impl Collector for ConnectionGauges {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let views = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let connections: Vec<Arc<PleoConnection>> = views.iter().flat_map(Store::state).collect();
-        if connections.is_empty() {
-            return Ok(());
-        }
-        let mut gauge = |name: &str, help: &str, value: &dyn Fn(&PleoConnection) -> Option<Sample>| {
-            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            for connection in &connections {
-                let Some(sample) = value(connection) else { continue };
-                let mut labels =
-                    vec![("namespace", connection.namespace().unwrap_or_default()), ("name", connection.name_any())];
-                labels.extend(sample.reason.map(|reason| ("reason", reason)));
-                ConstGauge::new(sample.value).encode(metric.encode_family(&labels)?)?;
-            }
-            Ok(())
-        };
-        gauge("connection_ready", "1 while the token Secret has a usable token", &|connection| {
-            condition(connection, ConditionType::Ready).map(|ready| Sample::new(is_true(ready)))
-        })?;
-        gauge("connection_reauth_required", "1 while a user must authorize", &|connection| {
-            let condition = condition(connection, ConditionType::ReauthRequired)?;
-            Some(Sample { reason: Some(condition.reason.clone()), ..Sample::new(is_true(condition)) })
-        })?;
-        gauge("connection_expiration_timestamp_seconds", "When the access token ends", &|connection| {
-            connection.status.as_ref()?.expiration_time.as_ref().map(Sample::at)
-        })?;
-        gauge("connection_next_refresh_timestamp_seconds", "When the next refresh or retry is due", &|connection| {
-            connection.status.as_ref()?.next_refresh_time.as_ref().map(Sample::at)
-        })?;
-        gauge(
-            "connection_grant_expiration_timestamp_seconds",
-            "Until when the refresh token lives at least",
-            &|connection| {
-                let valid =
-                    condition(connection, ConditionType::ReauthRequired)?.reason == ReauthReason::GrantValid.as_str();
-                let issued_at = connection.status.as_ref()?.last_refresh_time.as_ref().filter(|_| valid)?;
-                Some(Sample::at(&Time(end_of_life(issued_at.0))))
-            },
-        )
-    }
-}
-
-struct Sample {
-    value: i64,
-    reason: Option<String>,
-}
-
-impl Sample {
-    fn new(value: bool) -> Self {
-        Self { value: i64::from(value), reason: None }
-    }
-
-    fn at(time: &Time) -> Self {
-        Self { value: time.0.as_second(), reason: None }
-    }
-}
-
-fn condition(connection: &PleoConnection, kind: ConditionType) -> Option<&Condition> {
-    connection.status.as_ref()?.condition(kind)
-}
-
-fn is_true(condition: &Condition) -> bool {
-    ConditionStatus::of(condition) == ConditionStatus::True
 }

@@ -118,6 +118,7 @@
   "request-timeout" "requestTimeout"
   "introspection" "introspection"
   "concurrency" "concurrency"
+  "max-refusals" "maxRefusals"
   "admin-address" "metrics.host and metrics.port"
   "public-url" "links.publicURL"
   "link-address" "links.port"

@@ -201,10 +201,10 @@ impl ApiServer {
     }
 
     /// All objects of a resource, by namespace and name.
-    pub fn all(&self, resource: &str) -> Vec<Value> {
+    pub fn all(&self, resource: &str) -> Vec<Arc<Value>> {
         let state = self.state();
         let ours = state.store.all().filter(|(key, _)| key.resource == resource);
-        ours.map(|(_, object)| (**object).clone()).collect()
+        ours.map(|(_, object)| Arc::clone(object)).collect()
     }
 
     /// The version of the last change of anything.

@@ -14,6 +14,7 @@ use super::{
     users::aging,
 };
 use crate::domain::{
+    governor::ServerState,
     introspection::Introspected,
     ledger::{
         grant::{Claim, Grant, Which},
@@ -83,6 +84,8 @@ pub enum WaitReason {
     Retry,
     /// Another process may be sending the token right now.
     Claim,
+    /// The server gets no more requests at present: there is a turn for it.
+    Server,
     /// A user, the spec or a Secret.
     Change,
 }
@@ -94,6 +97,8 @@ pub enum NextRefresh {
     Now(Rotation),
     /// Then.
     At(Timestamp, WaitReason),
+    /// Now, once the server gets another request.
+    Held,
     /// Not before something changes.
     Never,
 }
@@ -141,6 +146,7 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp, pace: Pace) -> Decision {
         // Also before a restart, which would be for a token that is about to die.
         NextRefresh::Now(rotation) => return Decision::Rotate(rotation),
         NextRefresh::At(time, reason) => (Some(time), reason),
+        NextRefresh::Held => (None, WaitReason::Server),
         NextRefresh::Never => (None, WaitReason::Change),
     };
     if let Some(restart) = restarts::due(snapshot, now) {
@@ -192,6 +198,7 @@ fn publication(snapshot: &Snapshot, now: Timestamp, next: &NextRefresh) -> Optio
     let mut desired = projection::desired(snapshot, now)?;
     let about_to_send = match next {
         NextRefresh::Now(_) => true,
+        NextRefresh::Held => snapshot.local.held == Some(ServerState::Healthy),
         NextRefresh::At(..) | NextRefresh::Never => false,
     };
     if let Some(content) =
@@ -228,6 +235,9 @@ pub fn next_refresh(snapshot: &Snapshot, now: Timestamp, pace: Pace) -> NextRefr
     };
     if choice.at > now {
         return NextRefresh::At(choice.at, choice.reason);
+    }
+    if snapshot.local.held.is_some() {
+        return NextRefresh::Held;
     }
     NextRefresh::Now(Rotation {
         which: choice.which,

@@ -6,6 +6,7 @@ use crate::{
     api::{ConditionStatus, ReadyReason, Reason, ReauthReason, names},
     domain::{
         finding::Finding,
+        governor::ServerState,
         ledger::held::{Attempts, HaltReason, StoredToken},
         plan::{
             ownership::Ownership,
@@ -32,6 +33,7 @@ pub fn problems(snapshot: &Snapshot, refused_by_storage: Option<&str>, now: Time
         reauth_required(snapshot),
         initial_grant(snapshot),
         halted(snapshot),
+        held(snapshot, now),
         suspended(snapshot),
         outcome_unknown(snapshot),
         progressing(snapshot),
@@ -203,6 +205,27 @@ fn halt_problem(halt: HaltReason, snapshot: &Snapshot) -> Option<Problem> {
         ),
     };
     Some(Problem { reason, message })
+}
+
+/// Said once pods have no usable token any more: until then nothing has changed for anyone.
+fn held(snapshot: &Snapshot, now: Timestamp) -> Option<Problem> {
+    let state = snapshot.local.held?;
+    if snapshot.token.published().is_some_and(|published| published.usable(now).is_some()) {
+        return None;
+    }
+    let waits = |why: &str| problem(ReadyReason::RefreshFailing, format!("{why}; retried automatically"));
+    match state {
+        ServerState::Refusing => problem(
+            ReadyReason::ServerRefusing,
+            format!(
+                "the server rejects the tokens of many connections, so this one is not presented and not lost: do not authorize again, ask the provider what is wrong. One token at a time is tried until one is accepted; to try this one, set the annotation {} to a new value",
+                names::REFRESH_REQUESTED_ANNOTATION
+            ),
+        ),
+        ServerState::Failing => waits("the server does not answer any connection, so one token at a time is tried"),
+        ServerState::Throttled => waits("the server throttles all connections, and each has its turn"),
+        ServerState::Healthy => None,
+    }
 }
 
 fn suspended(snapshot: &Snapshot) -> Option<Problem> {

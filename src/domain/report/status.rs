@@ -53,6 +53,8 @@ pub fn of(
         NextRefresh::At(..) if snapshot.local.claim_owner == Some(ClaimOwner::UnderWayHere) => None,
         NextRefresh::Now(_) => Some(now),
         NextRefresh::At(time, _) => Some(time),
+        // Not worth a write: it is due since then.
+        NextRefresh::Held => previous.next_refresh_time.as_ref().map(|due| due.0),
         NextRefresh::Never => None,
     };
     let ready = ready(snapshot, &problems, next, now);
@@ -125,6 +127,19 @@ pub fn without_secrets(
         next_refresh_time: None,
         ..previous.clone()
     }
+}
+
+/// When the server rejected a grant that worked, as far as the status says it.
+pub fn rejected_at(status: &PleoConnectionStatus) -> Option<Timestamp> {
+    let reauth = status.condition(ConditionType::ReauthRequired)?;
+    let reasons = [
+        ReauthReason::GrantRefused,
+        ReauthReason::TokenInvalid,
+        ReauthReason::RotationLost,
+        ReauthReason::UnknownRejection,
+    ];
+    let is_rejected = reasons.iter().any(|reason| reason.as_str() == reauth.reason);
+    is_rejected.then_some(reauth.last_transition_time.0)
 }
 
 /// Whether a status says that the API server refuses our Secrets.
@@ -236,9 +251,11 @@ pub fn transitions(before: &PleoConnectionStatus, after: &PleoConnectionStatus) 
     };
     let mut transitions: Vec<Transition> = Vec::new();
     for condition in after.conditions.iter().filter(changed) {
-        // `Stalled` repeats what another condition says already; the two others have reasons of their own.
+        // `Stalled` repeats what another condition says already, and that no user is needed goes without saying once it is ready.
         let repeats = condition.type_ == ConditionType::Stalled.as_str()
-            && transitions.iter().any(|reported| reported.message == condition.message);
+            && transitions.iter().any(|reported| reported.message == condition.message)
+            || condition.reason == ReauthReason::GrantValid.as_str()
+                && transitions.iter().any(|reported| reported.reason == ReadyReason::Refreshed.as_str());
         if !repeats {
             transitions.push(Transition {
                 reason: condition.reason.clone(),

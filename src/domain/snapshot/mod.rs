@@ -17,6 +17,7 @@ use repair::Repairs;
 use crate::{
     api::PleoConnectionStatus,
     domain::{
+        governor::ServerState,
         introspection::Introspected,
         ledger::{grant::Grant, record::Unreadable},
         spec::{ResolvedSpec, Server},
@@ -260,6 +261,8 @@ pub struct LocalObservations {
     pub current_seen_for: Duration,
     /// What the introspection endpoint said about the current token, and how long ago.
     pub introspected: Option<(Introspected, Duration)>,
+    /// The server gets no request of this connection at present, since it is treated so.
+    pub held: Option<ServerState>,
 }
 
 /// Who made a claim, as far as this process can tell.

@@ -14,7 +14,7 @@ use crate::{
             adoption::{Adoption, TokenRemoval},
             link, projection,
         },
-        snapshot::{GrantSecret, InitialGrant, TokenSecret, published::Content},
+        snapshot::{GrantSecret, InitialGrant, Sharing, TokenSecret, published::Content},
         token::LinkKey,
     },
     operator::context::{Context, Doing, ReconcileError},
@@ -58,12 +58,24 @@ pub async fn token(
 ///
 /// # Errors
 /// If the API server gave no answer.
-pub async fn adopt(ctx: &Context, observation: &Observation, adoption: Adoption) -> Result<StepResult, ReconcileError> {
+pub async fn adopt(
+    ctx: &Context,
+    observation: &mut Observation,
+    adoption: Adoption,
+) -> Result<StepResult, ReconcileError> {
     let spec = &observation.snapshot.spec;
     let _alone = ctx.memory.adoption.lock().await;
-    let other = ctx.store.adopter(&adoption.fingerprint, spec, &ctx.policy.namespaces).await;
-    if other.doing("look for another connection with the same grant")?.is_some() {
-        return Ok(StepResult::Reobserve);
+    let sharing = match ctx.store.adopter(&adoption.fingerprint, spec, &ctx.policy.namespaces).await {
+        Ok(None) => Sharing::Alone,
+        Ok(Some(other)) => Sharing::With(other),
+        // That it cannot be found out must not cost the working grant its refresh.
+        Err(why) => Sharing::Unchecked(why.to_string()),
+    };
+    if sharing != Sharing::Alone {
+        if let InitialGrant::Present(token) = &mut observation.snapshot.initial {
+            token.sharing = sharing;
+        }
+        return Ok(StepResult::Done);
     }
     let written = ctx.store.write_grant(spec, adoption.grant, adoption.replaces.as_deref()).await;
     let step = settled(written, "write the grant Secret", |_| ())?;
@@ -118,7 +130,7 @@ pub async fn remove_adopted_token(
     observation: &mut Observation,
     token_removal: &TokenRemoval,
 ) -> StepResult {
-    match ctx.store.remove_token(&observation.snapshot.spec.namespace, token_removal).await {
+    match ctx.store.remove_token(&observation.snapshot.spec, token_removal).await {
         Ok(()) => {
             ctx.memory.note_removal(&observation.snapshot.spec.uid, &token_removal.fingerprint);
             let why = format!("the refresh token in the Secret {} was adopted and removed", token_removal.secret);

@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use crate::{
     domain::{
         commit::settlement,
+        governor::Shown,
         introspection::Introspected,
         ledger::{
             grant::{Grant, Which},
@@ -26,6 +27,7 @@ use crate::{
     },
     operator::{
         context::{Context, ReconcileError},
+        schedule::InFlight,
         steps::{
             apply::{self, StepResult},
             observe::{Observation, local_observations},
@@ -64,6 +66,7 @@ pub async fn before_sending(
     ctx: &Context,
     observation: &mut Observation,
     rotation: &Rotation,
+    request: &InFlight,
 ) -> Result<Option<StepResult>, ReconcileError> {
     let snapshot = &observation.snapshot;
     let (Some(grant), Ok(server), ClientSecretState::Present(client)) =
@@ -77,7 +80,7 @@ pub async fn before_sending(
         let answer = ask(ctx, server, url, client, &grant.value).await;
         return match answer {
             Introspected::Inactive if !is_inactive(before, answer, ctx.policy.pace) => Ok(Some(StepResult::Reobserve)),
-            Introspected::Inactive => reject(ctx, observation, rotation).await.map(Some),
+            Introspected::Inactive => reject(ctx, observation, rotation, request).await.map(Some),
             Introspected::Active if rotation.request.is_none() => {
                 let waits = wait_until(current, &snapshot.local, (answer, Duration::ZERO), ctx.now(), ctx.policy.pace);
                 Ok(waits.map(|_| StepResult::Reobserve))
@@ -104,6 +107,7 @@ async fn reject(
     ctx: &Context,
     observation: &mut Observation,
     rotation: &Rotation,
+    request: &InFlight,
 ) -> Result<StepResult, ReconcileError> {
     let snapshot = &observation.snapshot;
     let (Some(grant), Ok(server), ClientSecretState::Present(client)) =
@@ -112,6 +116,7 @@ async fn reject(
         return Ok(StepResult::Reobserve);
     };
     warn!("the server calls the refresh token inactive, twice now; it is not sent");
+    request.note(&snapshot.spec.uid, Shown::Rejected);
     let now = ctx.now();
     let id = ctx.memory.next_attempt(&ctx.policy.holder);
     let terms = ctx.terms(&snapshot.spec, server, client, &grant.value, rotation);

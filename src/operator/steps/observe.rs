@@ -9,9 +9,8 @@ use crate::{
     clock::Stopwatch,
     cluster::{StoreError, inputs},
     domain::{
-        plan::adoption,
         snapshot::{
-            ClientSecretState, Deferred, GrantSecret, InitialGrant, LastReported, LocalObservations, Sharing, Snapshot,
+            ClientSecretState, Deferred, GrantSecret, InitialGrant, LastReported, LocalObservations, Snapshot,
             TokenSecret,
         },
         spec::ResolvedSpec,
@@ -115,7 +114,7 @@ async fn complete(
     connection: &PleoConnection,
 ) -> Result<Snapshot, ReconcileError> {
     let client = client_secret(ctx, &spec).await?;
-    let initial = initial_grant(ctx, &spec, &grant, &client).await?;
+    let initial = initial_grant(ctx, &spec).await?;
     let published_as = connection.status.as_ref().and_then(|status| status.secret_name.clone());
     let (local, repairs) = (local_observations(ctx, &grant), ctx.memory.repairs(&spec.uid));
     Ok(Snapshot {
@@ -145,12 +144,7 @@ async fn client_secret(ctx: &Context, spec: &ResolvedSpec) -> Result<ClientSecre
     Ok(inputs::credentials(secret.as_ref(), name).map_or_else(ClientSecretState::Missing, ClientSecretState::Present))
 }
 
-async fn initial_grant(
-    ctx: &Context,
-    spec: &ResolvedSpec,
-    grant: &GrantSecret,
-    client: &ClientSecretState,
-) -> Result<InitialGrant, ReconcileError> {
+async fn initial_grant(ctx: &Context, spec: &ResolvedSpec) -> Result<InitialGrant, ReconcileError> {
     let Some(reference) = &spec.initial_grant else {
         let why =
             "no grant is there and spec.initialGrant is not set: put a refresh token into a Secret and name it there";
@@ -163,18 +157,5 @@ async fn initial_grant(
         }
         read => read.doing("read the initial-grant Secret")?,
     };
-    let mut initial = inputs::initial_token(secret.as_ref(), reference);
-    let server = spec.token_url();
-    let is_news = server.is_some_and(|server| adoption::news(&initial, grant, server, client).is_some());
-    if let InitialGrant::Present(token) = &mut initial
-        && is_news
-    {
-        // That it cannot be found out must not cost the working grant its refresh.
-        token.sharing = match ctx.store.adopter(&token.fingerprint, spec, &ctx.policy.namespaces).await {
-            Ok(None) => Sharing::Alone,
-            Ok(Some(other)) => Sharing::With(other),
-            Err(why) => Sharing::Unchecked(why.to_string()),
-        };
-    }
-    Ok(initial)
+    Ok(inputs::initial_token(secret.as_ref(), reference))
 }

@@ -24,6 +24,7 @@ use crate::{
             settlement::{AttemptResult, Settlement, settle},
         },
         failure::{Failure, FailureKind, Outcome},
+        governor::Shown,
         ledger::grant::{Grant, Which},
         plan::{
             authentication::{Methods, is_unauthenticated},
@@ -73,7 +74,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// If the claim could not be made. Nothing was sent then.
-pub async fn rotate(ctx: Arc<Context>, job: Job) -> Result<Rotated, ReconcileError> {
+pub async fn rotate(ctx: Arc<Context>, mut job: Job) -> Result<Rotated, ReconcileError> {
     let stopwatch = Stopwatch::start(&ctx.clock);
     let id = ctx.memory.next_attempt(&ctx.policy.holder);
     let terms = ctx.terms(&job.spec, &job.server, &job.client, &job.grant.value, &job.rotation);
@@ -88,7 +89,7 @@ pub async fn rotate(ctx: Arc<Context>, job: Job) -> Result<Rotated, ReconcileErr
         Claimed::Lost => return Ok(Rotated::Reobserve),
         Claimed::Refused(why) => return Ok(Rotated::Refused(why)),
     };
-    drop(job.place);
+    drop(job.place.take());
     if attempt.which == Which::Code {
         ctx.memory.sends_code(&job.spec.uid, &attempt.fingerprint);
     }
@@ -99,18 +100,19 @@ pub async fn rotate(ctx: Arc<Context>, job: Job) -> Result<Rotated, ReconcileErr
         TokenRequest { server, method, client, presented, fence: fence.clone() }
     };
     let Methods { first, fallback: second, standing } = attempt.terms.methods;
-    let mut ending = send(&ctx, request(first, token), &sent_at).await;
+    let mut ending = send(&ctx, &job, request(first, token), &sent_at).await;
     // The one exception to one request for each attempt: the server did not look at the token.
     if let (Outcome::Failed(failure), Some(second), Some(token)) = (&ending.outcome, second, fallback)
         && is_unauthenticated(failure, attempt.which, standing)
         && fence.is_open()
     {
         info!(method = first.as_str(), "the server did not authenticate the client; trying the other method");
-        ending = AttemptResult { fell_back: true, ..send(&ctx, request(second, token), &sent_at).await };
+        ending = AttemptResult { fell_back: true, ..send(&ctx, &job, request(second, token), &sent_at).await };
     }
-    drop(job.request);
+    let Job { spec, request, .. } = job;
+    drop(request);
     log_outcome(&attempt, &ending);
-    Ok(store(&ctx, &job.spec, &attempt, &ending, claimed).await)
+    Ok(store(&ctx, &spec, &attempt, &ending, claimed).await)
 }
 
 /// The instant of sending must lie within 10 s of the claim's beginning, by both clocks, and within our lease.
@@ -164,10 +166,12 @@ async fn claim(
 }
 
 /// Send: one POST, or none if it has become too late.
-async fn send(ctx: &Context, exchange: TokenRequest, sent_at: &SentAt) -> AttemptResult {
+async fn send(ctx: &Context, job: &Job, exchange: TokenRequest, sent_at: &SentAt) -> AttemptResult {
     let (started_at, stopwatch, method) = (ctx.now(), Instant::now(), exchange.method);
     let outcome = if exchange.fence.is_open() {
-        ctx.endpoint.exchange(exchange).await
+        let outcome = ctx.endpoint.exchange(exchange).await;
+        job.request.note(&job.spec.uid, Shown::by(&outcome, job.rotation.which != Which::Current));
+        outcome
     } else {
         let why = "it took too long until the claim was stored, or the lease was lost";
         Outcome::Failed(Failure::new(FailureKind::NotSent, why))

@@ -176,10 +176,8 @@ fn notify_others(
     after: &PleoConnectionStatus,
 ) {
     let spec = &observation.snapshot.spec;
-    if let Some(notice) = notice::notice(spec, before, after, ctx.now())
-        && !ctx.outbox.send(notice)
-    {
-        ctx.metrics.notice(false);
+    if let Some(notice) = notice::notice(spec, before, after, ctx.now()) {
+        ctx.outbox.send(notice);
     }
     let edits = ctx.memory.edits_to_report(&spec.uid);
     let signals = signal::signals(&observation.snapshot, before, after, ctx.now(), &edits);

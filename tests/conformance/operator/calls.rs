@@ -159,6 +159,7 @@ async fn a_token_secret_of_another_name_is_retired() {
 async fn a_spent_token_is_tidied_away_with_its_copy() {
     same_on_both(async |server| {
         let store = store(server);
+        let (_, spec) = connection(server, "acme", json!({})).await;
         let mut grant = with(&SECRET.named("acme-grant"), "/stringData", json!({"refresh_token": "spent"}));
         grant["metadata"]["annotations"] = json!({names::LAST_APPLIED_ANNOTATION: "spent", "stays": "1"});
         let made = server.create(SECRET, &grant).await.is("201");
@@ -169,21 +170,12 @@ async fn a_spent_token_is_tidied_away_with_its_copy() {
             version: version.into(),
             copied,
         };
-        assert_eq!(verdict(&store.remove_token(&server.namespace, &token_removal("1", true)).await), "conflict");
-        assert_eq!(
-            verdict(&store.remove_token(&server.namespace, &token_removal(version_of(&made), true)).await),
-            "done"
-        );
+        assert_eq!(verdict(&store.remove_token(&spec, &token_removal("1", true)).await), "conflict");
+        assert_eq!(verdict(&store.remove_token(&spec, &token_removal(version_of(&made), true)).await), "done");
         let left = server.get(SECRET, "acme-grant").await.is("200");
-        assert_eq!(
-            verdict(&store.remove_token(&server.namespace, &token_removal(version_of(&left), false)).await),
-            "done"
-        );
+        assert_eq!(verdict(&store.remove_token(&spec, &token_removal(version_of(&left), false)).await), "done");
         server.delete(SECRET, "acme-grant").await.is("200");
-        assert_eq!(
-            verdict(&store.remove_token(&server.namespace, &token_removal(version_of(&left), false)).await),
-            "missing"
-        );
+        assert_eq!(verdict(&store.remove_token(&spec, &token_removal(version_of(&left), false)).await), "missing");
     })
     .await;
 }

@@ -94,7 +94,7 @@ fn a_grant_in_format_1_is_refreshed_when_it_would_have_been() {
                 format!("now, the {which}, resumes: {}", rotation.resumes)
             }
             NextRefresh::At(time, reason) => format!("at {time}: {reason:?}"),
-            NextRefresh::Never => "never".into(),
+            NextRefresh::Held | NextRefresh::Never => "never".into(),
         };
         assert_eq!(next, before["next"], "fixture {number}");
     }

@@ -208,7 +208,7 @@ fn an_exchange_that_was_taken_over_counts_as_one() {
     let start = match pleo_operator::domain::plan::decide::next_refresh(&scene.snapshot, scene.now, pace) {
         NextRefresh::Now(_) => scene.now,
         NextRefresh::At(time, _) => time,
-        NextRefresh::Never => panic!("never"),
+        NextRefresh::Held | NextRefresh::Never => panic!("never"),
     };
     let apart = Duration::try_from(start.duration_since(at(100))).unwrap();
     assert!(apart >= secs(5), "{apart:?}");

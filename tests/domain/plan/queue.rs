@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use pleo_operator::domain::{
+    governor::Shown,
     queue::{Key, Lane, MOST_IN_FLIGHT, Next, Queue, Turn},
     spec::{AllowedServers, ResolvedSpec, TokenUrl},
 };
@@ -27,7 +28,7 @@ fn at(seconds: u64) -> Duration {
 }
 
 fn turn(number: usize, deadline: u64) -> Turn {
-    Turn { lane: Lane::Server(server(number)), deadline: at(deadline) }
+    Turn { lane: Lane::Server(server(number)), deadline: at(deadline), is_in_doubt: false }
 }
 
 /// A connection that waits for room at a server.
@@ -43,7 +44,7 @@ fn pop(queue: &mut Queue, now: u64) -> Option<String> {
 
 #[test]
 fn the_earliest_deadline_comes_first_whichever_came_first() {
-    let mut queue = Queue::default();
+    let mut queue = Queue::new(5);
     queue.offer(&key("late"), at(30));
     queue.offer(&key("early"), at(10));
     queue.offer(&key("as-early"), at(10));
@@ -53,7 +54,7 @@ fn the_earliest_deadline_comes_first_whichever_came_first() {
 
 #[test]
 fn a_deadline_is_never_moved_back() {
-    let mut queue = Queue::default();
+    let mut queue = Queue::new(5);
     queue.offer(&key("acme"), at(10));
     queue.offer(&key("acme"), at(90));
     queue.offer(&key("beta"), at(20));
@@ -62,39 +63,40 @@ fn a_deadline_is_never_moved_back() {
 
 #[test]
 fn what_changes_during_the_work_has_the_connection_looked_at_again() {
-    let mut queue = Queue::default();
+    let mut queue = Queue::new(5);
     queue.offer(&key("acme"), at(0));
     assert_eq!(pop(&mut queue, 0).as_deref(), Some("acme"));
     queue.offer(&key("acme"), at(5));
     assert_eq!(pop(&mut queue, 0), None, "not while it is at work");
     queue.finish(&key("acme"), Next { waits: Some(turn(1, 3)), later: None });
     let (_, looked) = queue.pop(at(0)).unwrap();
-    assert_eq!(looked, Turn { lane: Lane::Look, deadline: at(3) }, "a look shows whether it is still that server");
+    assert_eq!(looked, Turn::look(at(3)), "a look shows whether it is still that server");
 }
 
 #[test]
 fn a_timer_is_due_at_its_time_and_a_change_comes_before_it() {
-    let mut queue = Queue::default();
+    let mut queue = Queue::new(5);
     for name in ["acme", "beta"] {
         queue.offer(&key(name), at(0));
         pop(&mut queue, 0);
         queue.finish(&key(name), Next { waits: None, later: Some((at(100), turn(1, 130))) });
     }
-    assert_eq!((pop(&mut queue, 99), queue.next_timer()), (None, Some(at(100))));
+    assert_eq!((pop(&mut queue, 99), queue.wakes_at(at(99))), (None, Some(at(100))));
     queue.offer(&key("beta"), at(99));
     assert_eq!(pop(&mut queue, 99).as_deref(), Some("beta"));
     assert_eq!(queue.pop(at(100)), Some((key("acme"), turn(1, 130))));
-    assert_eq!(queue.next_timer(), None, "what was looked at makes a new plan");
+    assert_eq!(queue.wakes_at(at(0)), None, "what was looked at makes a new plan");
+}
+
+/// As many as this server gets at once.
+fn fill(queue: &mut Queue, number: usize) -> usize {
+    std::iter::from_fn(|| queue.enter(&server(number), at(0), false, at(0)).then_some(())).count()
 }
 
 #[test]
-fn a_server_that_does_not_answer_takes_half_of_the_room_and_no_more() {
-    let mut queue = Queue::default();
-    let mut sent = 0;
-    while queue.enter(&server(1), at(0)) {
-        sent += 1;
-    }
-    assert_eq!(sent, MOST_IN_FLIGHT / 2);
+fn a_server_without_room_keeps_no_other_waiting() {
+    let mut queue = Queue::new(5);
+    assert_eq!(fill(&mut queue, 1), 16);
     wait(&mut queue, "behind", turn(1, 1));
     wait(&mut queue, "elsewhere", turn(2, 50));
     assert_eq!(pop(&mut queue, 0).as_deref(), Some("elsewhere"));
@@ -104,18 +106,39 @@ fn a_server_that_does_not_answer_takes_half_of_the_room_and_no_more() {
 }
 
 #[test]
+fn what_users_ask_for_has_half_of_all_requests_at_one_server_and_no_more() {
+    let mut queue = Queue::new(5);
+    let asked = std::iter::from_fn(|| queue.enter(&server(1), at(0), true, at(0)).then_some(())).count();
+    assert_eq!(asked, MOST_IN_FLIGHT / 2);
+    assert!(queue.enter(&server(2), at(0), false, at(0)));
+}
+
+#[test]
 fn none_that_comes_later_enters_before_those_that_wait() {
-    let mut queue = Queue::default();
-    while queue.enter(&server(1), at(0)) {}
+    let mut queue = Queue::new(5);
+    fill(&mut queue, 1);
     wait(&mut queue, "first", turn(1, 10));
     queue.leave(&server(1));
-    assert!(!queue.enter(&server(1), at(10)));
-    assert!(queue.enter(&server(1), at(9)), "but for an earlier deadline");
+    assert!(!queue.enter(&server(1), at(10), false, at(0)));
+    assert!(queue.enter(&server(1), at(9), false, at(0)), "but for an earlier deadline");
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_probed_with_a_token_that_is_in_doubt_already() {
+    let mut queue = Queue::new(5);
+    for connection in 0..5 {
+        queue.note(&server(1), &format!("uid-{connection}"), Shown::Unanswered, at(0));
+    }
+    wait(&mut queue, "sound", turn(1, 10));
+    wait(&mut queue, "in-doubt", Turn { is_in_doubt: true, ..turn(1, 90) });
+    assert_eq!((pop(&mut queue, 30), queue.wakes_at(at(30))), (None, Some(at(31))));
+    assert_eq!(pop(&mut queue, 31).as_deref(), Some("in-doubt"));
+    assert_eq!(pop(&mut queue, 31), None);
 }
 
 #[test]
 fn a_term_that_begins_finds_nothing_but_what_is_at_work() {
-    let mut queue = Queue::default();
+    let mut queue = Queue::new(5);
     for name in ["acme", "beta", "gamma"] {
         queue.offer(&key(name), at(0));
     }
@@ -158,14 +181,14 @@ proptest! {
     #[test]
     fn a_connection_that_waits_is_overtaken_by_earlier_deadlines_only(events in proptest::collection::vec(event(), 1..80)) {
         let servers: Vec<TokenUrl> = (0..3).map(server).collect();
-        let (mut queue, mut now) = (Queue::default(), 0);
+        let (mut queue, mut now) = (Queue::new(5), 0);
         // By connection: the turn that it waits for, and from when on.
         let mut waiting: BTreeMap<Key, Turn> = BTreeMap::new();
         let mut timers: BTreeMap<Key, (Duration, Turn)> = BTreeMap::new();
         let mut at_work: Vec<(Key, Option<Duration>)> = Vec::new();
         let put = |waiting: &mut BTreeMap<Key, Turn>, key: &Key, turn: Turn| {
             let before = waiting.get(key).cloned().unwrap_or_else(|| turn.clone());
-            waiting.insert(key.clone(), Turn { lane: before.lane.min(turn.lane), deadline: before.deadline.min(turn.deadline) });
+            waiting.insert(key.clone(), Turn { lane: before.lane.min(turn.lane), deadline: before.deadline.min(turn.deadline), is_in_doubt: false });
         };
         for event in events {
             match event {
@@ -174,11 +197,17 @@ proptest! {
                     queue.offer(&key, at(deadline));
                     match at_work.iter_mut().find(|(busy, _)| *busy == key) {
                         Some((_, again)) => *again = Some(again.unwrap_or(at(deadline)).min(at(deadline))),
-                        None => put(&mut waiting, &key, Turn { lane: Lane::Look, deadline: at(deadline) }),
+                        None => put(&mut waiting, &key, Turn::look(at(deadline))),
                     }
                 }
                 Event::Pop => {
-                    for (key, (_, turn)) in timers.extract_if(.., |_, (due, _)| *due <= at(now)) {
+                    // Those that wait for a server are looked at if they have no turn in time.
+                    let due: Vec<_> = timers.extract_if(.., |_, (due, _)| *due <= at(now)).collect();
+                    for (key, (_, turn)) in due {
+                        if turn.lane != Lane::Look {
+                            let late = turn.deadline.max(at(now + 1));
+                            timers.insert(key.clone(), (late, Turn::look(late)));
+                        }
                         put(&mut waiting, &key, turn);
                     }
                     let popped = queue.pop(at(now));
@@ -193,12 +222,12 @@ proptest! {
                 }
                 Event::Finish(waits, later) if !at_work.is_empty() => {
                     let (key, again) = at_work.remove(0);
-                    let turn = |number: usize, deadline| Turn { lane: Lane::Server(servers[number].clone()), deadline };
+                    let turn = |number: usize, deadline| Turn { lane: Lane::Server(servers[number].clone()), deadline, is_in_doubt: false };
                     let waits = waits.map(|(number, deadline)| turn(number, at(deadline)));
                     let later = later.map(|(wait, number)| (at(now + wait), turn(number, at(now + wait))));
                     queue.finish(&key, Next { waits: waits.clone(), later: later.clone() });
                     waits.into_iter().for_each(|turn| put(&mut waiting, &key, turn));
-                    again.into_iter().for_each(|deadline| put(&mut waiting, &key, Turn { lane: Lane::Look, deadline }));
+                    again.into_iter().for_each(|deadline| put(&mut waiting, &key, Turn::look(deadline)));
                     later.into_iter().for_each(|later| drop(timers.insert(key.clone(), later)));
                 }
                 Event::Finish(..) => {}

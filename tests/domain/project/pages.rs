@@ -19,8 +19,11 @@ use pleo_operator::{
         ReauthReason, TokenState,
     },
     cli::Cli,
+    domain::{governor::ServerState, queue::ServerView},
     telemetry::metrics::Metrics,
 };
+
+use crate::scenes;
 
 const LONGEST_README: usize = 150;
 
@@ -114,6 +117,10 @@ fn the_metrics_are_those_of_the_program() {
     let (connections, mut writer) = reflector::store();
     writer.apply_watcher_event(&watcher::Event::Apply(ready_connection()));
     metrics.show_connections(connections);
+    metrics.show_servers(|| {
+        let server = scenes::server(scenes::PRODUCTION).token_url;
+        vec![ServerView { server, state: ServerState::Healthy, held: 0, rejected: 0 }]
+    });
     let text = metrics.text().expect("metrics");
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).filter_map(|line| line.split_once(' '));
     let exported: BTreeSet<_> = types.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect();

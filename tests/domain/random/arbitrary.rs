@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use pleo_operator::{
     api::FailureReason,
     domain::{
+        governor::ServerState,
         introspection::Introspected,
         ledger::{
             grant::{Claim, FailureRecord, Grant, Rejection, RejectionReason, Restarted},
@@ -304,6 +305,7 @@ fn local() -> BoxedStrategy<LocalObservations> {
             code_seen_for: Duration::from_millis(live_failure_ms),
             current_seen_for: Duration::ZERO,
             introspected: (claim_ms % 3 == 0).then_some((Introspected::Active, Duration::from_millis(claim_ms / 10))),
+            held: (claim_ms % 5 == 0).then_some(ServerState::Refusing),
         })
         .boxed()
 }

@@ -4,6 +4,7 @@
 use pleo_operator::{
     api::{ConditionStatus, PleoConnectionStatus, ReadyReason, Reason, ReauthReason},
     domain::{
+        governor::ServerState,
         ledger::{
             grant::{Grant, RejectionReason, Which},
             held::{Halt, HaltReason, NextAttempt, Retry},
@@ -124,6 +125,7 @@ fn row(reason: ReadyReason, scene: Scene, way_back: &'static [&'static str]) -> 
         R::Refreshed
         | R::ClientSecretMissing
         | R::InitialGrantMissing
+        | R::ServerRefusing
         | R::Suspended
         | R::RefreshInDoubt
         | R::Progressing
@@ -209,6 +211,11 @@ pub(super) fn table() -> Vec<Row> {
             R::RetriesExhausted,
             halted(HaltReason::RetriesExhausted),
             &["annotation pleo.io/refresh-requested-at", "grant is kept"],
+        ),
+        row(
+            R::ServerRefusing,
+            expired(|_| {}).seeing(|seen| seen.local.held = Some(ServerState::Refusing)),
+            &["not lost", "do not authorize again", "ask the provider", "pleo.io/refresh-requested-at"],
         ),
         row(R::Suspended, pending(suspended(Scene::living().at(1000))), &["spec.suspend", "unset"]),
         row(

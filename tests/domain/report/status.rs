@@ -119,7 +119,8 @@ fn events_mark_transitions_and_not_every_success() {
     let came = status::transitions(&PleoConnectionStatus::default(), &first);
     assert_eq!(
         came.iter().map(|event| (event.reason.as_str(), event.warning)).collect::<Vec<_>>(),
-        [("Refreshed", false), ("GrantValid", false)]
+        [("Refreshed", false)],
+        "that no user is needed goes without saying"
     );
     let mut rotated = scene.at(850);
     rotated.exchange(pair("8"));

@@ -2,4 +2,5 @@
 
 pub mod answers;
 pub mod failures;
+pub mod governor;
 pub mod retries;

@@ -88,6 +88,7 @@ impl Memory {
         }
         let claimed = self.last_outage.map_or(claimed, |outage| claimed.max(outage));
         LocalObservations {
+            held: None,
             claim_owner,
             claim_seen_for: since(claimed, tick),
             candidate_failure_seen_for: since(candidate_failed, tick),

@@ -45,7 +45,7 @@ async fn an_owner_who_insists_on_the_initial_token_is_not_fought() {
     world.until("it is ready", |world| world.is_ready("acme")).await;
     sleep(seconds(20)).await;
     assert_eq!(writes_to(&world, "acme-grant"), 1, "it is removed once");
-    let returned: Vec<Value> = world
+    let returned: Vec<_> = world
         .server
         .all("events.events.k8s.io")
         .into_iter()

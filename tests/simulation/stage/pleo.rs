@@ -37,7 +37,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     apiserver::{ApiServer, SimClient},
-    stage::sent::{Heard, Sent, held_claims},
+    stage::sent::{Claims, Heard, Sent},
 };
 
 pub const CLIENT_ID: &str = "sandbox-client";
@@ -68,6 +68,7 @@ struct State {
     connecting: Duration,
     turned_away: Vec<Duration>,
     sent: Vec<Arc<Sent>>,
+    claims: Claims,
     introspection: introspection::Introspection,
     asked: Vec<introspection::Asked>,
 }
@@ -94,6 +95,7 @@ impl Pleo {
             connecting: Duration::ZERO,
             turned_away: Vec::new(),
             sent: Vec::new(),
+            claims: Claims::default(),
             introspection: introspection::Introspection::default(),
             asked: Vec::new(),
         };
@@ -235,20 +237,18 @@ fn back(request: &AuthorizationRequest, parameters: &[(&str, &str)]) -> String {
 impl Pleo {
     async fn serve(self, mut sent: Sent, request: authority::TokenRequest, reply: oneshot::Sender<(usize, Reply)>) {
         sent.at = self.now();
-        sent.claims = held_claims(&self.0.time);
+        sent.claims = self.state().claims.held(&self.0.time);
         let number = self.state().sent.len();
-        if sent.is_at_home(&self.state().authority, request.presented.text()) {
-            let id = self.state().authority.begin(sent.at, request);
-            sent.exchange = Some(id);
-            self.state().sent.push(Arc::new(sent));
-            let answer = self.answer(number, id).await;
-            // Nobody may be waiting any more.
-            let _ = reply.send((number, answer));
-        } else {
+        let is_at_home = sent.is_at_home(&self.state().authority, request.presented.text());
+        let exchange = is_at_home.then(|| self.state().authority.begin(sent.at, request));
+        self.state().sent.push(Arc::new(Sent { exchange, ..sent }));
+        let answer = match exchange {
+            Some(id) => self.answer(number, id).await,
             // The other server does not know it.
-            self.state().sent.push(Arc::new(sent));
-            let _ = reply.send((number, Step::error("invalid_grant").reply(None, self.0.time.now())));
-        }
+            None => Step::error("invalid_grant").reply(None, self.0.time.now()),
+        };
+        // Nobody may be waiting any more.
+        let _ = reply.send((number, answer));
     }
 
     /// Waits, judges, waits, answers: as the connection's script has it.

@@ -10,14 +10,14 @@ use jiff::{SignedDuration, Timestamp};
 use pleo_operator::{
     clock::{Clock, WallClock},
     cluster::{Store, connections::Scope, lease::LeaseConfig},
-    domain::{ledger::grant::Holder, plan::schedule::Pace, report::notice::Notice, spec::AllowedServers},
-    notify::Outbox,
+    domain::{ledger::grant::Holder, plan::schedule::Pace, spec::AllowedServers},
+    notify::{Notices, Outbox},
     operator::{context::Policy, run::Operator},
     reports::intake::Intake,
     telemetry::metrics::Metrics,
     web::{address::PublicUrl, authorize::Site, server::router},
 };
-use tokio::{sync::mpsc::Receiver, task::JoinHandle, time::Instant};
+use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -118,6 +118,7 @@ impl Pod {
                 introspection: true,
                 links: self.public.as_ref().map(|address| address.base().to_owned()),
                 concurrency: 32,
+                max_refusals: 5,
                 notify_pods_per_second: 50,
             },
             lease: LeaseConfig { namespace: NAMESPACE.into(), name: self.lease.clone(), duration: self.lease_duration },
@@ -153,7 +154,7 @@ pub struct Process {
     pub client: SimClient,
     pub metrics: Arc<Metrics>,
     /// What the webhook is to be told.
-    pub notices: Receiver<Notice>,
+    pub notices: Notices,
     /// What people see.
     pub pages: Option<Router>,
     /// What takes reports of rejected tokens.

@@ -1,7 +1,7 @@
 //! What a judge must know of each request that left: who sent it, under which claim, what the server made of it and what
 //! the sender heard.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use pleo_operator::{
     api::names,
@@ -14,7 +14,6 @@ use pleo_operator::{
     pleo::TokenRequest,
 };
 use pleo_sandbox::authority::{Authority, ExchangeId};
-use serde_json::Value;
 
 use crate::{
     apiserver::ApiServer,
@@ -81,13 +80,27 @@ impl Sent {
     }
 }
 
-/// The claims that stand in all grants, by connection.
-pub fn held_claims(server: &ApiServer) -> Vec<(String, Claim)> {
-    let secrets = server.all("secrets");
-    let claim = |secret: &Value| {
-        let name = secret["metadata"]["name"].as_str()?.strip_prefix(names::GRANT_SECRET_PREFIX)?.to_owned();
-        let GrantSecret::Ours(grant) = grants::read(secret) else { return None };
-        Some((name, grant.value.claim?))
-    };
-    secrets.iter().filter_map(claim).collect()
+/// The claims that stand in all grants, by connection: of each grant, the version that was read last, and its claim.
+#[derive(Default)]
+pub struct Claims(BTreeMap<String, (String, Option<Claim>)>);
+
+impl Claims {
+    /// Those that stand now.
+    pub fn held(&mut self, server: &ApiServer) -> Vec<(String, Claim)> {
+        let mut now = BTreeMap::new();
+        for secret in server.all("secrets") {
+            let text = |key: &str| secret["metadata"][key].as_str().unwrap_or_default();
+            let Some(connection) = text("name").strip_prefix(names::GRANT_SECRET_PREFIX) else { continue };
+            let known = self.0.remove(connection).filter(|(version, _)| version == text("resourceVersion"));
+            let read = || {
+                let GrantSecret::Ours(grant) = grants::read(&secret) else { return None };
+                grant.value.claim
+            };
+            let known = known.unwrap_or_else(|| (text("resourceVersion").to_owned(), read()));
+            now.insert(connection.to_owned(), known);
+        }
+        self.0 = now;
+        let claimed = self.0.iter().filter_map(|(connection, (_, claim))| Some((connection.clone(), claim.clone()?)));
+        claimed.collect()
+    }
 }

@@ -1,6 +1,6 @@
 //! Watches: by hand, and below the real watcher and reflector.
 
-use std::{pin::pin, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt, TryStreamExt};
 use kube::{
@@ -115,7 +115,7 @@ async fn a_streaming_list_ends_with_its_bookmark() {
     assert_eq!(told(events, 2).await, ["+a", "=2"]);
 }
 
-fn versions(objects: Vec<Value>) -> BTreeMap<String, String> {
+fn versions(objects: Vec<Arc<Value>>) -> BTreeMap<String, String> {
     let text = |object: &Value, field: &str| object["metadata"][field].as_str().unwrap().to_owned();
     objects.iter().map(|object| (text(object, "name"), text(object, "resourceVersion"))).collect()
 }
@@ -144,7 +144,7 @@ async fn reflect(config: watcher::Config) {
     secrets(&user).delete("c", &Default::default()).await.unwrap();
     server.set_faults(Faults::default());
     sleep(Duration::from_secs(600)).await;
-    let kept = reader.state().iter().map(|object| json!(**object)).collect();
+    let kept = reader.state().iter().map(|object| json!(**object).into()).collect();
     assert_eq!(versions(kept), versions(server.all("secrets")));
     let watches = server.trace().iter().filter(|record| record.verb == Verb::Watch).count();
     assert!(watches > 5, "it was to begin anew again and again: {watches}");

@@ -106,7 +106,7 @@ fn a_wait_lies_ahead_and_ends(seen: &Snapshot, wait: &Wait, now: Timestamp) {
             Some(later(now, (between(claim.started_at, claim.ends_at) + GRACE).max(PATIENCE)))
         }
         // What an edited ledger asks for, and what has no time of its own.
-        WaitReason::Retry | WaitReason::Change => return,
+        WaitReason::Retry | WaitReason::Server | WaitReason::Change => return,
     };
     assert!(wait.until.is_some() && wait.until <= latest, "{wait:?} at {now}, latest {latest:?}");
 }
