@@ -5,7 +5,7 @@
 //! - another holder's expiry is judged on our own monotonic clock, since we last saw its record change;
 //! - who leads stops at the renew deadline, two thirds of the lease, and no attempt to renew it outlives that;
 //! - a holder with our identity and another process UUID is a process of this pod that has ended: no wait;
-//! - it is released only when all work is done.
+//! - it is released only when no token can be sent any more.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -209,7 +209,7 @@ impl Elector {
         }
     }
 
-    /// Gives the Lease back, if it is ours. Only when all work is done.
+    /// Gives the Lease back, if it is ours. Only when no token can be sent any more.
     pub async fn release(&self) {
         self.leadership.set(None);
         let release = async {

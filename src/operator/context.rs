@@ -44,6 +44,9 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Work that must not be cut: shutdown waits for it.
     pub tracker: TaskTracker,
+    /// Work that the next leader must not meet: from the look for another adopter to the adoption, and the claim. The Lease is
+    /// kept until it is done, which is a matter of seconds.
+    pub unsent: TaskTracker,
     /// The term is over: no new exchange.
     pub over: CancellationToken,
     pub stopping: CancellationToken,

@@ -60,7 +60,11 @@ pub async fn reconcile(
         ObserveResult::Refused { connection, why } => return without_secrets(ctx, *connection, &why, work).await,
     };
     for _ in 0..MAX_STEPS {
-        let step = match decide(&observation.snapshot, ctx.now(), ctx.policy.pace) {
+        let decision = decide(&observation.snapshot, ctx.now(), ctx.policy.pace);
+        if ctx.over.is_cancelled() && !is_worth_finishing(&decision) {
+            return Err(ReconcileError::NotLeading);
+        }
+        let step = match decision {
             Decision::Ignore => return Ok(Next::default()),
             Decision::Publish(content) => {
                 let step = apply::token(ctx, &mut observation, &content).await?;
@@ -104,6 +108,22 @@ pub async fn reconcile(
     }
     warn!("still not settled after {MAX_STEPS} steps; looking again shortly");
     Ok(look_after(work, Duration::from_secs(1)))
+}
+
+/// Pods and users get what is stored, also of a process that no longer leads: both are compare-and-swaps. The rest is begun by the next
+/// leader.
+fn is_worth_finishing(decision: &Decision) -> bool {
+    match decision {
+        Decision::Ignore | Decision::Publish(_) | Decision::Wait(_) => true,
+        Decision::Adopt(_)
+        | Decision::DeleteOldSecret(_)
+        | Decision::RemoveAdoptedToken(_)
+        | Decision::Rotate(_)
+        | Decision::ProveIntrospection
+        | Decision::DropAuthorizationCode(_)
+        | Decision::CreateLink
+        | Decision::Restart(_) => false,
+    }
 }
 
 /// The connection is gone, perhaps while no one watched: nothing of it is remembered.
@@ -162,6 +182,7 @@ async fn send(
     work: &mut Work,
     request: InFlight,
 ) -> Result<StepResult, ReconcileError> {
+    let unsent = ctx.unsent.token();
     if ctx.over.is_cancelled() || !ctx.leadership.is_held() {
         return Err(ReconcileError::NotLeading);
     }
@@ -178,6 +199,7 @@ async fn send(
         client: client.clone(),
         grant: grant.clone(),
         rotation,
+        unsent: Some(unsent),
         place: work.take_place(),
         request,
     };

@@ -1,5 +1,5 @@
 //! Start, leader election, drain. The leader reconciles; losing the Lease stops new work at once, and what is in flight continues
-//! under its claim. The Lease is released when all work is done.
+//! under its claim. The Lease is released as soon as no token can be sent any more: what was sent is waited for after that.
 
 use std::{sync::Arc, time::Duration};
 
@@ -48,7 +48,7 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Runs until `stop`, then drains and gives the Lease back.
+    /// Runs until `stop`, then gives the Lease back and drains.
     pub async fn run(self, stop: CancellationToken) {
         if stop.run_until_cancelled(self.wait_for_connections()).await.is_none() {
             return;
@@ -58,16 +58,12 @@ impl Operator {
             Elector::new(self.store.clone(), self.lease.clone(), self.policy.holder.clone(), Arc::clone(&self.clock));
         let leadership = elector.leadership();
         let (tell, leading) = watch::channel(false);
-        let drained = CancellationToken::new();
+        let unled = CancellationToken::new();
         let campaign = async {
-            drained.run_until_cancelled(elector.campaign(&tell)).await;
+            unled.run_until_cancelled(elector.campaign(&tell)).await;
             elector.release().await;
         };
-        let terms = async {
-            self.terms(leadership, leading, &stop).await;
-            drained.cancel();
-        };
-        join(campaign, terms).await;
+        join(campaign, self.terms(leadership, leading, &stop, &unled)).await;
     }
 
     /// A cluster or a CRD that is not there yet is waited for; each reason is logged once.
@@ -88,9 +84,16 @@ impl Operator {
     }
 
     /// Term after term, until `stop`; then what is still in flight is drained. A term that ends drops its controllers and
-    /// waits for nothing: passes are tasks of their own, and one that hangs must not keep the Lease idle.
-    async fn terms(&self, leadership: Leadership, mut leading: watch::Receiver<bool>, stop: &CancellationToken) {
-        let (memory, tracker) = (Arc::new(Memory::default()), TaskTracker::new());
+    /// waits for nothing: passes are tasks of their own, and one that hangs must not keep the Lease idle. `unled` is
+    /// cancelled once the Lease is no longer needed.
+    async fn terms(
+        &self,
+        leadership: Leadership,
+        mut leading: watch::Receiver<bool>,
+        stop: &CancellationToken,
+        unled: &CancellationToken,
+    ) {
+        let (memory, tracker, unsent) = (Arc::new(Memory::default()), TaskTracker::new(), TaskTracker::new());
         let schedule = Arc::new(Schedule::new(self.policy.concurrency, self.policy.max_refusals));
         let scopes = self.scopes();
         while elected(&mut leading, stop).await {
@@ -110,6 +113,7 @@ impl Operator {
                 outbox: self.outbox.clone(),
                 metrics: Arc::clone(&self.metrics),
                 tracker: tracker.clone(),
+                unsent: unsent.clone(),
                 over: stop.child_token(),
                 stopping: stop.clone(),
             });
@@ -126,6 +130,10 @@ impl Operator {
             self.metrics.forget_connections();
             self.metrics.set_leader(false);
         }
+        unsent.close();
+        unsent.wait().await;
+        // From here on the fence is closed. A successor waits for the claims that are left, and the rest is compare-and-swap.
+        unled.cancel();
         tracker.close();
         tracker.wait().await;
     }

@@ -65,6 +65,10 @@ pub async fn adopt(
 ) -> Result<StepResult, ReconcileError> {
     let spec = &observation.snapshot.spec;
     let _alone = ctx.memory.adoption.lock().await;
+    let _unsent = ctx.unsent.token();
+    if ctx.over.is_cancelled() {
+        return Err(ReconcileError::NotLeading);
+    }
     let sharing = match ctx.store.adopter(&adoption.fingerprint, spec, &ctx.policy.namespaces).await {
         Ok(None) => Sharing::Alone,
         Ok(Some(other)) => Sharing::With(other),

@@ -12,6 +12,7 @@ use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Instant, sleep},
 };
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{error, info, warn};
 
 use crate::{
@@ -51,7 +52,8 @@ pub struct Job {
     pub client: ClientCredentials,
     pub grant: Versioned<Grant>,
     pub rotation: Rotation,
-    /// Given up once the claim is stored.
+    /// Both are given up once the claim is stored.
+    pub unsent: Option<TaskTrackerToken>,
     pub place: Option<OwnedSemaphorePermit>,
     /// Given up once the server has answered.
     pub request: InFlight,
@@ -89,7 +91,7 @@ pub async fn rotate(ctx: Arc<Context>, mut job: Job) -> Result<Rotated, Reconcil
         Claimed::Lost => return Ok(Rotated::Reobserve),
         Claimed::Refused(why) => return Ok(Rotated::Refused(why)),
     };
-    drop(job.place.take());
+    drop((job.place.take(), job.unsent.take()));
     if attempt.which == Which::Code {
         ctx.memory.sends_code(&job.spec.uid, &attempt.fingerprint);
     }

