@@ -68,7 +68,7 @@ impl Store {
     /// # Errors
     /// If the API server gave no answer or refused.
     pub async fn read_connection(&self, namespace: &str, name: &str) -> Result<Option<PleoConnection>, StoreError> {
-        self.call(self.connections(namespace).get_opt(name)).await
+        self.call(Some(namespace), self.connections(namespace).get_opt(name)).await
     }
 
     /// A connection with its grant, as they are now; none where there is nothing of ours.
@@ -115,9 +115,10 @@ impl Store {
     ) -> Result<PleoConnection, StoreError> {
         let mut connection = read.clone();
         connection.status = Some(status);
-        let api = self.connections(&read.namespace().unwrap_or_default());
+        let namespace = read.namespace().unwrap_or_default();
+        let api = self.connections(&namespace);
         let parameters = PostParams { field_manager: Some(names::OPERATOR.to_owned()), ..PostParams::default() };
-        self.call(api.replace_status(&read.name_any(), &parameters, &connection)).await
+        self.call(Some(&namespace), api.replace_status(&read.name_any(), &parameters, &connection)).await
     }
 
     /// Whether connections can be listed in this namespace (none: everywhere).
@@ -129,7 +130,7 @@ impl Store {
             Some(namespace) => self.connections(namespace),
             None => Api::all(self.client()),
         };
-        match self.call(api.list_metadata(&ListParams::default().limit(1))).await {
+        match self.call(namespace, api.list_metadata(&ListParams::default().limit(1))).await {
             Ok(_) => Ok(()),
             Err(StoreError::NotFound) => Err(NotReadable::NoCrd),
             Err(StoreError::Refused(_)) => Err(NotReadable::Forbidden(

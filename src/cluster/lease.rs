@@ -106,7 +106,10 @@ impl Elector {
                 Ok(Ok(true)) => (renewed, self.logged) = (Some(begun), None),
                 Ok(Ok(false)) => renewed = None,
                 Ok(Err(error)) => self.say(&error),
-                Err(_) => debug!("the Lease could not be renewed in time"),
+                Err(_) => {
+                    self.store.note_failure(None);
+                    debug!("the Lease could not be renewed in time");
+                }
             }
             renewed = renewed.filter(|at| !self.left(at).is_zero());
             self.leadership.set(renewed);
@@ -147,10 +150,10 @@ impl Elector {
 
     /// One look at the Lease, and a write if it is ours to take. True: we hold it.
     async fn attempt(&mut self) -> Result<bool, StoreError> {
-        let Some(lease) = self.store.call(self.api().get_opt(&self.config.name)).await? else {
+        let Some(lease) = self.store.call(None, self.api().get_opt(&self.config.name)).await? else {
             let metadata = ObjectMeta { name: Some(self.config.name.clone()), ..ObjectMeta::default() };
             let lease = Lease { metadata, spec: Some(self.record(None)) };
-            self.store.call(self.api().create(&PostParams::default(), &lease)).await?;
+            self.store.call(None, self.api().create(&PostParams::default(), &lease)).await?;
             return Ok(true);
         };
         let record = lease.spec.clone().unwrap_or_default();
@@ -162,7 +165,7 @@ impl Elector {
             return Ok(false);
         }
         let taken = Lease { metadata: lease.metadata, spec: Some(self.record(Some(&record))) };
-        self.store.call(self.api().replace(&self.config.name, &PostParams::default(), &taken)).await?;
+        self.store.call(None, self.api().replace(&self.config.name, &PostParams::default(), &taken)).await?;
         if !mine {
             info!(lease = self.config.name, holder = %self.me, "took the Lease");
         }
@@ -213,11 +216,13 @@ impl Elector {
     pub async fn release(&self) {
         self.leadership.set(None);
         let release = async {
-            let Some(mut lease) = self.store.call(self.api().get_opt(&self.config.name)).await? else { return Ok(()) };
+            let Some(mut lease) = self.store.call(None, self.api().get_opt(&self.config.name)).await? else {
+                return Ok(());
+            };
             let spec = lease.spec.get_or_insert_default();
             if spec.holder_identity.as_deref() == Some(self.me.to_string().as_str()) {
                 spec.holder_identity = None;
-                self.store.call(self.api().replace(&self.config.name, &PostParams::default(), &lease)).await?;
+                self.store.call(None, self.api().replace(&self.config.name, &PostParams::default(), &lease)).await?;
             }
             Ok::<(), StoreError>(())
         };

@@ -41,7 +41,7 @@ impl Store {
     /// # Errors
     /// If the API server gave no answer or refused.
     pub async fn read_secret(&self, namespace: &str, name: &str) -> Result<Option<Secret>, StoreError> {
-        self.call(self.secrets(namespace).get_opt(name)).await
+        self.call(Some(namespace), self.secrets(namespace).get_opt(name)).await
     }
 
     /// The grant Secret of a connection. Whose it is, this connection's or an earlier namesake's, is not decided here.
@@ -177,7 +177,9 @@ impl Store {
             None => {
                 secret.data = Some(data);
                 let parameters = PostParams { field_manager: manager(), ..PostParams::default() };
-                self.call(api.create(&parameters, &secret)).await.map(|written| written.resource_version())
+                self.call(Some(&namespace), api.create(&parameters, &secret))
+                    .await
+                    .map(|written| written.resource_version())
             }
             Some(version) => {
                 secret.metadata.resource_version = Some(version.to_owned());
@@ -186,7 +188,7 @@ impl Store {
                 let patch = Patch::Merge(json!({ "metadata": secret.metadata, "data": members }));
                 let parameters = PatchParams { field_manager: manager(), ..PatchParams::default() };
                 // Only the version is wanted of the answer.
-                let written = self.call(api.patch_metadata(&name, &parameters, &patch)).await;
+                let written = self.call(Some(&namespace), api.patch_metadata(&name, &parameters, &patch)).await;
                 written.map(|written| written.resource_version())
             }
         };
@@ -210,7 +212,7 @@ impl Store {
         }
         let preconditions = Preconditions { uid: secret.uid(), resource_version: secret.resource_version() };
         let this_one = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        match self.call(self.secrets(&spec.namespace).delete(name, &this_one)).await {
+        match self.call(Some(&spec.namespace), self.secrets(&spec.namespace).delete(name, &this_one)).await {
             Ok(_) | Err(StoreError::NotFound) => {
                 self.own_writes.forget(&spec.namespace, name);
                 Ok(())
@@ -235,7 +237,8 @@ impl Store {
         };
         let patch = Patch::Merge(json!({ "metadata": metadata, "data": { token_removal.key.as_str(): null } }));
         let parameters = PatchParams { field_manager: manager(), ..PatchParams::default() };
-        let written = self.call(api.patch_metadata(&token_removal.secret, &parameters, &patch)).await?;
+        let written =
+            self.call(Some(&spec.namespace), api.patch_metadata(&token_removal.secret, &parameters, &patch)).await?;
         let version = written.resource_version().unwrap_or_default();
         self.own_writes.note_for(&spec.namespace, &spec.name, &token_removal.secret, &version);
         Ok(())
@@ -260,7 +263,7 @@ impl Store {
                 Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             };
             let labeled = ListParams::default().labels(&adopted_label(fingerprint));
-            let found = self.call(api.list_metadata(&labeled)).await?;
+            let found = self.call(scope.map(String::as_str), api.list_metadata(&labeled)).await?;
             let other = found.items.iter().find(|secret| !is_grant_of(secret, spec)).map(adopter_name);
             if other.is_some() {
                 return Ok(other);

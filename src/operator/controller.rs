@@ -51,12 +51,14 @@ pub async fn run(
         .map(|event| event.map(|event| event.modify(|connection| connection.managed_fields_mut().clear())))
         .reflect(writer)
         .for_each(|event| {
+            note_broken(&ctx, "pleoconnections", namespace.as_deref(), &event);
             track(&ctx, &index, event);
             future::ready(())
         });
     let secrets: Api<PartialObjectMeta<Secret>> = api(&ctx, namespace.as_deref());
     let mut is_first_list = true;
     let secrets = watcher(secrets, watcher::Config::default()).default_backoff().for_each(|event| {
+        note_broken(&ctx, "secrets", namespace.as_deref(), &event);
         is_first_list = secret_event(&ctx, &index, is_first_list, event);
         future::ready(())
     });
@@ -103,6 +105,14 @@ fn decodable(events: impl Stream<Item = Event<Guarded>> + Send) -> impl Stream<I
     })
 }
 
+/// A watch that is broken: until it is back, changes are seen late. It is retried, also where the others go on.
+fn note_broken<K>(ctx: &Context, resource: &'static str, namespace: Option<&str>, event: &Event<K>) {
+    if let Err(error) = event {
+        ctx.metrics.watch_error(resource);
+        warn!(resource, namespace, "a watch is broken, retrying: {error}");
+    }
+}
+
 /// Keeps the index, offers what has changed, and forgets what is gone, also what a list does not have any more.
 fn track(ctx: &Context, index: &Index, event: Event<PleoConnection>) {
     let gone = match event {
@@ -130,10 +140,7 @@ fn track(ctx: &Context, index: &Index, event: Event<PleoConnection>) {
             offer_all(ctx, index);
             gone
         }
-        Err(error) => {
-            warn!("connections cannot be watched, retrying: {error}");
-            Vec::new()
-        }
+        Err(_) => Vec::new(),
     };
     for Gone { namespace, uid, secrets } in gone {
         uid.iter().for_each(|uid| ctx.forget(uid));
@@ -184,8 +191,7 @@ fn secret_event(ctx: &Context, index: &Index, is_first_list: bool, event: Event<
             }
             return false;
         }
-        Ok(watcher::Event::Init) => {}
-        Err(error) => warn!("Secrets cannot be watched, retrying: {error}"),
+        Ok(watcher::Event::Init) | Err(_) => {}
     }
     is_first_list
 }

@@ -19,6 +19,7 @@ use crate::{
         queue::{Lane, Next, Turn},
         snapshot::{ClientSecretState, GrantSecret, Snapshot},
         time::between,
+        token::fraction,
     },
     operator::{
         context::{Context, ReconcileError},
@@ -40,6 +41,9 @@ const MAX_STEPS: usize = 12;
 
 /// A refresh that takes longer than this is announced in the status.
 const SLOW: Duration = Duration::from_secs(2);
+
+/// What waits for a change is looked at after this, and at most twice as long, even if there seems to be none.
+const FALLBACK: Duration = Duration::from_secs(6 * 3600);
 
 /// A former leader may have written what it saw last. Another leader, by mistake, would do so repeatedly.
 const REOBSERVE_AFTER: Duration = Duration::from_secs(10);
@@ -222,7 +226,8 @@ async fn send(
         Rotated::Stored(grant) if grant.value.rotation == before.rotation => StepResult::Reobserve,
         Rotated::Stored(grant) => {
             observation.snapshot.grant = GrantSecret::Ours(*grant);
-            observation.snapshot.local = local_observations(ctx, &observation.snapshot.grant);
+            observation.snapshot.local =
+                local_observations(ctx, &observation.snapshot.spec.namespace, &observation.snapshot.grant);
             StepResult::Done
         }
         Rotated::Reobserve => StepResult::Reobserve,
@@ -269,7 +274,8 @@ fn next(
             Some((at, turn_at(ctx, observation, until, work).unwrap_or_else(|| Turn::look(at))))
         }
         (_, Some(again)) => look_after(work, again).later,
-        (_, None) => None,
+        // In case that an event was missed.
+        (_, None) => look_after(work, FALLBACK.mul_f64(1.0 + fraction(&["fallback", uid]))).later,
     };
     Next { waits, later }
 }

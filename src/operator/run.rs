@@ -1,7 +1,7 @@
 //! Start, leader election, drain. The leader reconciles; losing the Lease stops new work at once, and what is in flight continues
 //! under its claim. The Lease is released as soon as no token can be sent any more: what was sent is waited for after that.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::future::{join, join_all};
 use kube_runtime::reflector;
@@ -66,20 +66,19 @@ impl Operator {
         join(campaign, self.terms(leadership, leading, &stop, &unled)).await;
     }
 
-    /// A cluster or a CRD that is not there yet is waited for; each reason is logged once.
+    /// A cluster or a CRD that is not there yet is waited for; each reason is logged once. One namespace that can be read is
+    /// enough: the watches of the others go on trying.
     async fn wait_for_connections(&self) {
-        let everywhere = [None];
-        let scopes: Vec<Option<&str>> =
-            self.policy.namespaces.iter().map(|namespace| Some(namespace.as_str())).collect();
-        let mut logged = String::new();
-        for scope in if scopes.is_empty() { everywhere.to_vec() } else { scopes } {
-            while let Err(missing) = self.store.check_connections(scope).await {
-                if logged != missing.to_string() {
-                    logged = missing.to_string();
-                    warn!("{logged}");
+        let mut logged = BTreeSet::new();
+        loop {
+            for scope in self.scopes() {
+                match self.store.check_connections(scope.as_deref()).await {
+                    Ok(()) => return,
+                    Err(missing) if logged.insert(missing.to_string()) => warn!("{missing}"),
+                    Err(_) => {}
                 }
-                sleep(PATIENCE).await;
             }
+            sleep(PATIENCE).await;
         }
     }
 
@@ -95,7 +94,9 @@ impl Operator {
     ) {
         let (memory, tracker, unsent) = (Arc::new(Memory::default()), TaskTracker::new(), TaskTracker::new());
         let schedule = Arc::new(Schedule::new(self.policy.concurrency, self.policy.max_refusals));
-        let scopes = self.scopes();
+        // Each with what is known of its connections, also from earlier terms: what was deleted while another process led is
+        // forgotten with the first list of the next term.
+        let scopes: Vec<_> = self.scopes().into_iter().map(|scope| (scope, Arc::<Index>::default())).collect();
         while elected(&mut leading, stop).await {
             info!(holder = %self.policy.holder, "leading");
             self.metrics.set_leader(true);
@@ -138,14 +139,12 @@ impl Operator {
         tracker.wait().await;
     }
 
-    /// The namespaces to look after, each with what is known of its connections, also from earlier terms: what was deleted
-    /// while another process led is forgotten with the first list of the next term.
-    fn scopes(&self) -> Vec<(Option<String>, Arc<Index>)> {
-        let scopes = match self.policy.namespaces.as_slice() {
+    /// The namespaces to look after; none: all.
+    fn scopes(&self) -> Vec<Option<String>> {
+        match self.policy.namespaces.as_slice() {
             [] => vec![None],
             namespaces => namespaces.iter().cloned().map(Some).collect(),
-        };
-        scopes.into_iter().map(|scope| (scope, Arc::default())).collect()
+        }
     }
 
     /// The watches of each of them, and the work that follows.

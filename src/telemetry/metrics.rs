@@ -36,6 +36,11 @@ struct OutcomeLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ResourceLabel {
+    resource: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct SignalLabel {
     signal: &'static str,
 }
@@ -53,6 +58,7 @@ pub struct Metrics {
     authorizations: Family<OutcomeLabel, Counter>,
     notices: Family<OutcomeLabel, Counter>,
     signals: Family<SignalLabel, Counter>,
+    watch_errors: Family<ResourceLabel, Counter>,
     leader: Gauge<i64, AtomicI64>,
     views: Views,
     servers: Servers,
@@ -147,7 +153,7 @@ impl Metrics {
             "The version of the operator",
             Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
         );
-        let servers = gauges(&mut registry, &views);
+        let (servers, watch_errors) = (gauges(&mut registry, &views), watch_errors(&mut registry));
         for outcome in ["success", "not_sent", "throttled", "unknown", "unknown_rejection", "misconfigured", "rejected"]
         {
             // So that a rate is 0 and not missing before the first.
@@ -177,6 +183,7 @@ impl Metrics {
             authorizations,
             notices,
             signals,
+            watch_errors,
             leader,
             views,
             servers,
@@ -228,6 +235,11 @@ impl Metrics {
         self.signals.get_or_create(&SignalLabel { signal: signal.label() }).inc();
     }
 
+    /// A watch of this resource is broken.
+    pub fn watch_error(&self, resource: &'static str) {
+        self.watch_errors.get_or_create(&ResourceLabel { resource }).inc();
+    }
+
     /// Whether this process holds the Lease.
     pub fn set_leader(&self, leads: bool) {
         self.leader.set(i64::from(leads));
@@ -268,6 +280,15 @@ impl Metrics {
         encode(&mut text, &self.registry)?;
         Ok(text)
     }
+}
+
+fn watch_errors(registry: &mut Registry) -> Family<ResourceLabel, Counter> {
+    let counted: Family<ResourceLabel, Counter> = Family::default();
+    registry.register("watch_errors", "Watches that broke, or could not be begun", counted.clone());
+    for resource in ["pleoconnections", "secrets"] {
+        drop(Family::get_or_create(&counted, &ResourceLabel { resource }));
+    }
+    counted
 }
 
 /// What is computed when it is scraped.

@@ -50,7 +50,8 @@ pub async fn prove(ctx: &Context, observation: &mut Observation) -> Result<StepR
     let Some(url) = &server.introspection_url else { return Ok(StepResult::Reobserve) };
     let answer = ask(ctx, server, url, client, &grant.value).await;
     let noted = proved(&grant.value, url, client, answer);
-    observation.snapshot.local = local_observations(ctx, &observation.snapshot.grant);
+    observation.snapshot.local =
+        local_observations(ctx, &observation.snapshot.spec.namespace, &observation.snapshot.grant);
     match noted {
         Some(noted) => apply::grant(ctx, observation, noted).await,
         None => Ok(StepResult::Done),

@@ -116,7 +116,7 @@ async fn complete(
     let client = client_secret(ctx, &spec).await?;
     let initial = initial_grant(ctx, &spec).await?;
     let published_as = connection.status.as_ref().and_then(|status| status.secret_name.clone());
-    let (local, repairs) = (local_observations(ctx, &grant), ctx.memory.repairs(&spec.uid));
+    let (local, repairs) = (local_observations(ctx, &spec.namespace, &grant), ctx.memory.repairs(&spec.uid));
     Ok(Snapshot {
         client,
         initial,
@@ -133,8 +133,8 @@ async fn complete(
 }
 
 /// What this process remembers of the claim and the failure in a grant.
-pub fn local_observations(ctx: &Context, grant: &GrantSecret) -> LocalObservations {
-    let last_outage = ctx.store.last_failure();
+pub fn local_observations(ctx: &Context, namespace: &str, grant: &GrantSecret) -> LocalObservations {
+    let last_outage = ctx.store.last_failure(namespace);
     grant.ours().map(|grant| ctx.memory.local_observations(grant, &ctx.policy.holder, last_outage)).unwrap_or_default()
 }
 

@@ -75,6 +75,14 @@ async fn a_missing_crd_and_a_missing_cluster_are_waited_for() {
     finish(world).await;
 }
 
+/// What the operator needs in a namespace.
+const RIGHTS: &str = "\
+- {apiGroups: [pleo.io], resources: [pleoconnections], verbs: [get, list, watch]}
+- {apiGroups: [pleo.io], resources: [pleoconnections/status], verbs: [update]}
+- {apiGroups: [''], resources: [secrets], verbs: [get, list, watch, create, patch, delete]}
+- {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, create, update]}
+- {apiGroups: [events.k8s.io], resources: [events], verbs: [create]}";
+
 /// No rights: said once, waited for, and none of them is needed beyond the namespace.
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_rights_are_told_and_a_role_in_the_namespace_is_enough() {
@@ -85,20 +93,35 @@ async fn missing_rights_are_told_and_a_role_in_the_namespace_is_enough() {
     operator.until_printed("no right to list pleoconnections.pleo.io in namespace").await;
     assert!(operator.get("/readyz").contains("503"));
 
-    world.allow(
-        "narrow",
-        "\
-- {apiGroups: [pleo.io], resources: [pleoconnections], verbs: [get, list, watch]}
-- {apiGroups: [pleo.io], resources: [pleoconnections/status], verbs: [update]}
-- {apiGroups: [''], resources: [secrets], verbs: [get, list, watch, create, patch, delete]}
-- {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, create, update]}
-- {apiGroups: [events.k8s.io], resources: [events], verbs: [create]}",
-    );
+    world.allow("narrow", RIGHTS);
     world.connected("acme").await;
     world.until_ready_is("acme", "Refreshed").await;
     let events =
         world.cluster.kubectl().args(["-n", &world.namespace, "get", "events", "-o", "name"]).output().unwrap();
     assert!(!events.stdout.is_empty(), "transitions are told as events");
+    finish(world).await;
+}
+
+/// A namespace that the operator may not read keeps it from serving no other: neither when it starts, nor after that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forbidden_namespace_keeps_no_other_from_being_refreshed() {
+    let world = World::new("forbidden").await;
+    world.connected("acme").await;
+    let operator = world.operator(&Flags::identity("a"));
+    world.until_rotation("acme", 1).await;
+    assert_eq!(operator.stop().await, 0);
+
+    let kubeconfig = world.cluster.kubeconfig_for("partial", &["partial"]).unwrap();
+    world.allow("partial", RIGHTS);
+    let flags = Flags { kubeconfig: Some(kubeconfig), ..Flags::identity("a") };
+    let operator = world.operator(&flags.with("--namespace").with("a-forbidden-namespace"));
+    operator.until_printed("a watch is broken").await;
+    world.request_refresh("acme", "now").await;
+    world.until_rotation("acme", 2).await;
+    assert!(operator.get("/readyz").contains("200"));
+    let broken =
+        |line: &str| line.starts_with("pleo_watch_errors_total{resource=\"secrets\"}") && !line.ends_with(" 0");
+    assert!(world.scrape(&operator).lines().any(broken));
     finish(world).await;
 }
 

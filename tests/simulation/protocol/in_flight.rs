@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use crate::{
-    apiserver::{Fault, Faults, Record, Verb},
+    apiserver::{Call, Fault, Faults, Record, Verb},
     stage::{
         process::Pod,
         world::{World, hours, minutes, seconds, settles},
@@ -59,6 +59,32 @@ async fn a_shutdown_during_a_request_that_hangs_delays_no_other_connection() {
     world.until("the process has ended", |_| process.has_ended()).await;
     world.until("the successor reports it", is_ready_and_works).await;
     assert_eq!((world.pleo.counters("acme").exchanges, world.ledger("acme")["rotation"].as_u64()), (2, Some(2)));
+}
+
+/// I1: nobody else may lead between the look for another adopter and the adoption, or two connections adopt one token.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_during_an_adoption_lets_no_other_connection_adopt_the_token() {
+    let world = World::new().await;
+    let leader = Pod::new(&world, "pod-a").with_brief_lease().start(&world);
+    world.until("it leads", |_| leader.leads()).await;
+    let _successor = Pod::new(&world, "pod-b").with_brief_lease().start(&world);
+    sleep(seconds(5)).await;
+    world.server.reset_trace();
+    let adopts = |call: &Call| call.verb == Verb::Create && call.name == "pleo-grant-zeta";
+    world.server.once(adopts, Fault::Late(seconds(6)));
+    world.connect("zeta", minutes(15)).await;
+    let has_looked =
+        |world: &World| world.server.trace().iter().any(|call| call.verb == Verb::List && call.client == "pod-a");
+    world.until("it has looked for another adopter", has_looked).await;
+    leader.terminate();
+    // The user moves the token to another connection.
+    world.edit("zeta", json!({"initialGrant": null})).await;
+    world.declare("beta").await;
+    world.edit("beta", json!({"initialGrant": {"secretRef": {"name": "zeta-grant"}}})).await;
+    sleep(minutes(2)).await;
+    let counted = world.pleo.counters("zeta");
+    assert_eq!((counted.exchanges, counted.resent, counted.replays), (1, 0, 0));
+    assert_eq!((world.is_ready("zeta"), world.condition("beta", "Ready")), (true, "False GrantShared".into()));
 }
 
 /// The same after the Lease was lost as well, with a standby that leads meanwhile: it keeps its hands off the claim.

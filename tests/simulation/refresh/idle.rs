@@ -20,6 +20,22 @@ async fn between_two_rotations_nothing_is_read_or_written() {
     assert!(world.token_works("acme"));
 }
 
+/// What waits for a change is looked at a few times a day, in case that an event was missed.
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_change_is_looked_at_a_few_times_a_day() {
+    let (world, _process) = World::with_acme(days(1)).await;
+    world.declare("beta").await;
+    world
+        .until("it says what is missing", |world| world.condition("beta", "Ready") == "False InitialGrantMissing")
+        .await;
+    world.server.reset_trace();
+    sleep(hours(24)).await;
+    let looks = world.looks("beta");
+    assert!((2..=4).contains(&looks), "{looks} looks");
+    let about_beta = |name: &str| name.contains("beta");
+    assert!(!world.writes().iter().any(|record| about_beta(&record.name)), "{:?}", world.writes());
+}
+
 /// The same for many connections.
 #[tokio::test(start_paused = true)]
 async fn fifty_idle_connections_are_as_quiet_as_one() {
