@@ -18,6 +18,8 @@ pub const RECENT: Duration = Duration::from_secs(600);
 const TENTHS: u32 = 10;
 const FIRST_LIMIT: usize = 16;
 const MOST_AT_ONCE: usize = 128;
+/// One connection whose requests hang must not keep all others waiting.
+const LEAST_AT_ONCE: usize = 2;
 /// So many requests without an answer in a row, of so many connections.
 const UNANSWERED: usize = 5;
 const DIFFERENT: usize = 3;
@@ -190,19 +192,38 @@ impl Governor {
     }
 
     /// A connection to this server is there.
-    pub fn note_connection(&mut self, uid: &str, now: Duration) {
+    pub fn note_connection(&mut self, uid: &str) {
         if self.connections.len() >= FEW || self.connections.iter().any(|known| known == uid) {
             return;
         }
         self.connections.push(uid.to_owned());
-        if self.is_used_up() && self.state == State::Healthy {
-            self.refuse(MINUTE, now);
+    }
+
+    /// An earlier process met a rejection. What it had gained by successes is not known: this alone holds nothing, but has one token sent at
+    /// a time.
+    pub fn note_earlier_rejection(&mut self, uid: &str, now: Duration) {
+        if self.rejected.insert(uid.to_owned(), now).is_none() {
+            self.budget = self.budget.saturating_sub(TENTHS).max(self.full().min(TENTHS));
         }
+    }
+
+    /// No connection waits for it, and it rejected nothing lately: what it did before says nothing any more.
+    pub fn forgive(&mut self, now: Duration) {
+        self.rejected.retain(|_, at| now.saturating_sub(*at) < RECENT);
+        if let State::Refusing { .. } = self.state
+            && self.rejected.is_empty()
+        {
+            (self.state, self.budget) = (State::Healthy, TENTHS);
+        }
+    }
+
+    fn full(&self) -> u32 {
+        self.max_refusals.saturating_mul(TENTHS)
     }
 
     /// What a request of this connection showed.
     pub fn note(&mut self, uid: &str, shown: Shown, now: Duration) {
-        self.note_connection(uid, now);
+        self.note_connection(uid);
         self.rejected.retain(|_, at| now.saturating_sub(*at) < RECENT);
         match shown {
             Shown::Success => self.succeeded(),
@@ -241,7 +262,7 @@ impl Governor {
                 *successes = successes.saturating_add(1);
                 *probe_at = Duration::ZERO;
                 if *successes >= SUCCESSES {
-                    (self.state, self.limit, self.successes) = (State::Healthy, 2, 0);
+                    (self.state, self.limit, self.successes) = (State::Healthy, LEAST_AT_ONCE, 0);
                 }
             }
             State::Refusing { .. } => {
@@ -256,12 +277,13 @@ impl Governor {
             self.budget = self.budget.saturating_sub(TENTHS);
         }
         match self.state {
-            State::Refusing { wait, .. } => self.refuse(wait.saturating_mul(2), now),
+            // Only the probe counts, not what was sent before, or asked for.
+            State::Refusing { wait, probe_at } if now >= probe_at => self.refuse(wait.saturating_mul(2), now),
             State::Healthy | State::Throttled { .. } | State::Failing { .. } if self.is_used_up() => {
                 self.refuse(MINUTE, now);
             }
-            State::Failing { wait, .. } => self.fail(wait, now),
-            State::Healthy | State::Throttled { .. } => {}
+            State::Failing { wait, probe_at, .. } if now >= probe_at => self.fail(wait, now),
+            State::Healthy | State::Throttled { .. } | State::Failing { .. } | State::Refusing { .. } => {}
         }
     }
 
@@ -283,29 +305,31 @@ impl Governor {
 
     fn was_throttled(&mut self, uid: &str, asked: Option<Duration>, now: Duration) {
         self.unanswered.clear();
-        let last = match self.state {
+        let next = match self.state {
+            State::Throttled { wait, until } if now >= until => wait.saturating_mul(2),
             State::Throttled { wait, .. } => wait,
             State::Healthy | State::Failing { .. } | State::Refusing { .. } => Duration::ZERO,
         };
-        let wait = asked.unwrap_or_else(|| (last * 2).clamp(Duration::from_secs(1), MINUTE)).min(MAX_THROTTLE);
+        let wait = asked.unwrap_or_else(|| next.clamp(Duration::from_secs(1), MINUTE)).min(MAX_THROTTLE);
         self.throttled.retain(|(other, at, _)| other != uid && now.saturating_sub(*at) < TOGETHER);
         self.throttled.push((uid.to_owned(), now, now.saturating_add(wait)));
         match self.state {
-            State::Failing { wait, .. } => self.fail(wait, now),
-            State::Refusing { wait, .. } => self.refuse(wait, now),
+            State::Failing { wait, probe_at, .. } if now >= probe_at => self.fail(wait, now),
+            State::Refusing { wait, probe_at } if now >= probe_at => self.refuse(wait, now),
+            State::Failing { .. } | State::Refusing { .. } => {}
             State::Healthy | State::Throttled { .. } => {
                 // The longest wait may be meant for one connection alone.
                 let mut untils: Vec<Duration> = self.throttled.iter().map(|(_, _, until)| *until).collect();
                 untils.sort();
                 let Some(until) = untils.iter().rev().nth(1) else { return };
-                (self.limit, self.successes) = ((self.limit / 2).max(1), 0);
+                (self.limit, self.successes) = ((self.limit / 2).max(LEAST_AT_ONCE), 0);
                 self.state = State::Throttled { until: *until, wait };
             }
         }
     }
 
     fn was_unanswered(&mut self, uid: &str, first_wait: Duration, now: Duration) {
-        (self.limit, self.successes) = ((self.limit / 2).max(1), 0);
+        (self.limit, self.successes) = ((self.limit / 2).max(LEAST_AT_ONCE), 0);
         self.unanswered.push(uid.to_owned());
         let different = self.unanswered.iter().collect::<std::collections::BTreeSet<_>>().len();
         let is_down = self.unanswered.len() >= UNANSWERED && different >= DIFFERENT;
@@ -313,10 +337,10 @@ impl Governor {
             self.unanswered.remove(0);
         }
         match self.state {
-            State::Failing { wait, .. } => self.fail(wait.saturating_mul(2), now),
-            State::Refusing { wait, .. } => self.refuse(wait, now),
+            State::Failing { wait, probe_at, .. } if now >= probe_at => self.fail(wait.saturating_mul(2), now),
+            State::Refusing { wait, probe_at } if now >= probe_at => self.refuse(wait, now),
             State::Healthy | State::Throttled { .. } if is_down => self.fail(first_wait, now),
-            State::Healthy | State::Throttled { .. } => {}
+            State::Healthy | State::Throttled { .. } | State::Failing { .. } | State::Refusing { .. } => {}
         }
     }
 }

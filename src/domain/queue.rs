@@ -19,6 +19,9 @@ use super::{
 /// `namespace`, `name` of a connection.
 pub type Key = (String, String);
 
+/// Its deadline, and its number in the order in which they came.
+type Waiting = (Duration, u64, Key);
+
 /// How many token requests are in flight at most.
 pub const MOST_IN_FLIGHT: usize = 256;
 
@@ -66,7 +69,7 @@ pub struct Queue {
     /// Those that wait for a time.
     timers: BTreeSet<(Duration, Key)>,
     /// Those that wait for room: by deadline, and in the order in which they came.
-    lanes: BTreeMap<Lane, BTreeSet<(Duration, u64, Key)>>,
+    lanes: BTreeMap<Lane, BTreeSet<Waiting>>,
     servers: BTreeMap<TokenUrl, Governor>,
     /// See [`Governor::new`].
     max_refusals: u32,
@@ -113,10 +116,11 @@ impl Queue {
     /// The next one, which is at work from now on. For a token to a server, it is in flight from now on.
     pub fn pop(&mut self, now: Duration) -> Option<(Key, Turn)> {
         self.move_due(now);
-        let heads = self.lanes.iter().filter(|(lane, _)| self.has_room(lane, now)).filter_map(|(lane, waiting)| {
-            let first = if self.is_probed(lane) { self.probe(waiting) } else { waiting.first() };
-            Some((lane, first?))
-        });
+        let heads = self
+            .lanes
+            .iter()
+            .filter(|(lane, _)| self.has_room(lane, now))
+            .filter_map(|(lane, waiting)| Some((lane, self.head(lane, waiting)?)));
         let (_, (_, _, key)) = heads.min_by_key(|(_, (deadline, came, _))| (*deadline, *came))?;
         let key = key.clone();
         let (turn, _) = self.take_place(&key)?;
@@ -148,9 +152,13 @@ impl Queue {
         self.governor(server).leave();
     }
 
-    /// A connection to this server is there.
-    pub fn note_connection(&mut self, server: &TokenUrl, uid: &str, now: Duration) {
-        self.governor(server).note_connection(uid, now);
+    /// A connection to this server is there; `is_rejected`: an earlier process met a rejection lately.
+    pub fn note_connection(&mut self, server: &TokenUrl, uid: &str, is_rejected: bool, now: Duration) {
+        let governor = self.governor(server);
+        governor.note_connection(uid);
+        if is_rejected {
+            governor.note_earlier_rejection(uid, now);
+        }
     }
 
     /// What a request of the connection with this uid showed. The server's state, if that changed it.
@@ -166,7 +174,12 @@ impl Queue {
     }
 
     /// The servers that tokens were sent to.
-    pub fn servers(&self) -> Vec<ServerView> {
+    pub fn servers(&mut self, now: Duration) -> Vec<ServerView> {
+        for (server, governor) in &mut self.servers {
+            if !self.lanes.contains_key(&Lane::Server(server.clone())) {
+                governor.forgive(now);
+            }
+        }
         let view = |(server, governor): (&TokenUrl, &Governor)| ServerView {
             server: server.clone(),
             state: governor.state(),
@@ -197,6 +210,8 @@ impl Queue {
     pub fn clear(&mut self) {
         self.timers.clear();
         self.lanes.clear();
+        // What another process has met since then is found in the statuses.
+        self.servers.retain(|_, governor| governor.in_flight() > 0);
         self.entries.retain(|_, entry| entry.is_at_work);
         self.entries.values_mut().for_each(|entry| entry.again = None);
     }
@@ -232,18 +247,21 @@ impl Queue {
         self.servers.get(server).map_or(0, Governor::in_flight) < MOST_IN_FLIGHT.saturating_sub(total)
     }
 
-    fn is_probed(&self, lane: &Lane) -> bool {
-        match lane {
-            Lane::Look => false,
-            Lane::Server(server) => self.state(server) == ServerState::Failing,
-        }
-    }
-
-    /// Where a server does not answer, each request puts a token in doubt: one that is in doubt already is sent first.
-    fn probe<'a>(&self, waiting: &'a BTreeSet<(Duration, u64, Key)>) -> Option<&'a (Duration, u64, Key)> {
+    /// The first one in a lane. Where a server does not answer, each request puts a token in doubt: one that is in doubt already is sent
+    /// first. Where it rejects, such a token would show nothing, as it may be used: another is sent first.
+    fn head<'a>(&self, lane: &Lane, waiting: &'a BTreeSet<Waiting>) -> Option<&'a Waiting> {
+        let state = match lane {
+            Lane::Look => ServerState::Healthy,
+            Lane::Server(server) => self.state(server),
+        };
         let place = |key: &Key| self.entries.get(key).and_then(|entry| entry.place.as_ref());
         let is_in_doubt = |key: &Key| place(key).is_some_and(|(turn, _)| turn.is_in_doubt);
-        waiting.iter().find(|(_, _, key)| is_in_doubt(key)).or(waiting.first())
+        let preferred = match state {
+            ServerState::Healthy | ServerState::Throttled => None,
+            ServerState::Failing => waiting.iter().find(|(_, _, key)| is_in_doubt(key)),
+            ServerState::Refusing => waiting.iter().find(|(_, _, key)| !is_in_doubt(key)),
+        };
+        preferred.or(waiting.first())
     }
 
     fn move_due(&mut self, now: Duration) {

@@ -47,12 +47,15 @@ pub async fn run(
     writer: reflector::store::Writer<PleoConnection>,
 ) {
     let connections = decodable(watcher(api(&ctx, namespace.as_deref()), watcher::Config::default()).default_backoff());
+    let mut is_first = true;
     let connections = connections
         .map(|event| event.map(|event| event.modify(|connection| connection.managed_fields_mut().clear())))
         .reflect(writer)
         .for_each(|event| {
             note_broken(&ctx, "pleoconnections", namespace.as_deref(), &event);
-            track(&ctx, &index, event);
+            let is_list_complete = matches!(event, Ok(watcher::Event::InitDone));
+            track(&ctx, &index, is_first, event);
+            is_first &= !is_list_complete;
             future::ready(())
         });
     let secrets: Api<PartialObjectMeta<Secret>> = api(&ctx, namespace.as_deref());
@@ -114,7 +117,7 @@ fn note_broken<K>(ctx: &Context, resource: &'static str, namespace: Option<&str>
 }
 
 /// Keeps the index, offers what has changed, and forgets what is gone, also what a list does not have any more.
-fn track(ctx: &Context, index: &Index, event: Event<PleoConnection>) {
+fn track(ctx: &Context, index: &Index, is_first_list: bool, event: Event<PleoConnection>) {
     let gone = match event {
         Ok(watcher::Event::Apply(connection)) => {
             let put = index.put(&connection, spec_hash(&connection));
@@ -125,12 +128,16 @@ fn track(ctx: &Context, index: &Index, event: Event<PleoConnection>) {
         }
         Ok(watcher::Event::InitApply(connection)) => {
             let put = index.put(&connection, spec_hash(&connection));
-            if put.is_new {
+            if is_first_list {
                 note_connection(ctx, &connection);
             }
             put.gone.into_iter().collect()
         }
-        Ok(watcher::Event::Delete(connection)) => index.remove(&connection).into_iter().collect(),
+        Ok(watcher::Event::Delete(connection)) => {
+            // It waits for nothing any more.
+            ctx.schedule.offer(&key(&connection), Duration::ZERO);
+            index.remove(&connection).into_iter().collect()
+        }
         Ok(watcher::Event::Init) => {
             index.begins_list();
             Vec::new()

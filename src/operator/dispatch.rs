@@ -1,7 +1,7 @@
 //! Has connections reconciled in the order of the queue, a bounded number at once. Waiting for the authorization server takes no place
 //! among those.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use kube::ResourceExt;
 use kube_runtime::reflector::ObjectRef;
@@ -17,6 +17,9 @@ use crate::{
         schedule::Work,
     },
 };
+
+/// How long a look after an error may wait, if there is more to do than can be done.
+const LENIENT: Duration = Duration::from_secs(60);
 
 /// Reconciles what is in the queue, until this is dropped. What has begun goes on.
 pub async fn run(ctx: Arc<Context>, views: Vec<Connections>) {
@@ -51,5 +54,6 @@ fn look_again(ctx: &Context, connection: &PleoConnection, error: &ReconcileError
     let cause = std::error::Error::source(error).map_or_else(String::new, |cause| format!(": {cause}"));
     warn!(namespace, connection = name, "{error}{cause}; looking again in {} ms", wait.as_millis());
     let at = ctx.schedule.after(wait);
-    Next { waits: None, later: Some((at, Turn::look(at))) }
+    // Where calls hang, the others come first.
+    Next { waits: None, later: Some((at, Turn::look(at.saturating_add(LENIENT)))) }
 }

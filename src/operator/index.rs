@@ -38,8 +38,6 @@ struct Known {
 pub struct Put {
     /// What a pass depends on differs from what was known, or nothing was.
     pub is_changed: bool,
-    /// Nothing was known.
-    pub is_new: bool,
     pub gone: Option<Gone>,
 }
 
@@ -71,7 +69,6 @@ impl Index {
         for secret in &secrets {
             state.connections_of.entry((key.0.clone(), secret.clone())).or_default().insert(key.1.clone());
         }
-        let is_new = before.is_none();
         let is_changed = before.as_ref().is_none_or(|before| before.hash != hash);
         let gone = before.map(|before| Gone {
             namespace: key.0.clone(),
@@ -79,7 +76,7 @@ impl Index {
             secrets: before.secrets.difference(&secrets).cloned().collect(),
         });
         state.known.insert(key, Known { uid, secrets, hash });
-        Put { is_changed, is_new, gone: gone.filter(|gone| gone.uid.is_some() || !gone.secrets.is_empty()) }
+        Put { is_changed, gone: gone.filter(|gone| gone.uid.is_some() || !gone.secrets.is_empty()) }
     }
 
     pub fn remove(&self, connection: &PleoConnection) -> Option<Gone> {

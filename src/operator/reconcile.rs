@@ -210,10 +210,12 @@ async fn send(
     let mut rotating = ctx.tracker.spawn(rotate(Arc::clone(ctx), job).in_current_span());
     let rotated = match timeout(SLOW, &mut rotating).await {
         Ok(rotated) => rotated,
-        Err(_) => {
-            status::write_before_refresh(ctx, observation).await;
-            rotating.await
-        }
+        // The new token does not wait for the status.
+        Err(_) => tokio::select! {
+            biased;
+            rotated = &mut rotating => rotated,
+            () = status::write_before_refresh(ctx, observation) => rotating.await,
+        },
     };
     let rotated = rotated.map_err(ReconcileError::Panicked)??;
     if let Rotated::Stored(grant) = &rotated

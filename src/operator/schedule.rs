@@ -51,16 +51,14 @@ impl Schedule {
 
     /// The servers that tokens were sent to.
     pub fn servers(&self) -> Vec<ServerView> {
-        self.queue().servers()
+        let now = self.started.elapsed();
+        self.queue().servers(now)
     }
 
     /// A connection to this server is there; `is_rejected`: an earlier process met a rejection lately.
     pub fn note_connection(&self, server: &TokenUrl, uid: &str, is_rejected: bool) {
         let (mut queue, now) = (self.queue(), self.started.elapsed());
-        queue.note_connection(server, uid, now);
-        if is_rejected {
-            queue.note(server, uid, Shown::Rejected, now);
-        }
+        queue.note_connection(server, uid, is_rejected, now);
     }
 
     /// A term begins: nothing is left of an earlier one but what is still at work.
@@ -131,6 +129,8 @@ impl Work {
         if let Some(request) = self.request.take_if(|request| request.server == *server) {
             return Ok(request);
         }
+        // The spec has changed: it does not wait for that server any more.
+        self.request = None;
         let (schedule, now) = (&self.schedule, self.schedule.started.elapsed());
         let mut queue = schedule.queue();
         match queue.enter(server, self.deadline, asked, now) {

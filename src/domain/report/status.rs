@@ -131,6 +131,8 @@ pub fn without_secrets(
 
 /// When the server rejected a grant that worked, as far as the status says it.
 pub fn rejected_at(status: &PleoConnectionStatus) -> Option<Timestamp> {
+    // A first authorization that is rejected was never one that worked.
+    status.rejected_rotation?;
     let reauth = status.condition(ConditionType::ReauthRequired)?;
     let reasons = [
         ReauthReason::GrantRefused,

@@ -52,8 +52,9 @@ pub struct Job {
     pub client: ClientCredentials,
     pub grant: Versioned<Grant>,
     pub rotation: Rotation,
-    /// Both are given up once the claim is stored.
+    /// Given up once the claim is stored, but for a code.
     pub unsent: Option<TaskTrackerToken>,
+    /// Given up once the claim is stored.
     pub place: Option<OwnedSemaphorePermit>,
     /// Given up once the server has answered.
     pub request: InFlight,
@@ -91,9 +92,12 @@ pub async fn rotate(ctx: Arc<Context>, mut job: Job) -> Result<Rotated, Reconcil
         Claimed::Lost => return Ok(Rotated::Reobserve),
         Claimed::Refused(why) => return Ok(Rotated::Refused(why)),
     };
-    drop((job.place.take(), job.unsent.take()));
+    drop(job.place.take());
     if attempt.which == Which::Code {
+        // It can be sent only under this claim, so the Lease is kept until it is.
         ctx.memory.sends_code(&job.spec.uid, &attempt.fingerprint);
+    } else {
+        drop(job.unsent.take());
     }
     let sent_at = SentAt::default();
     let fence = fence(&ctx, stopwatch, &sent_at);
@@ -111,8 +115,8 @@ pub async fn rotate(ctx: Arc<Context>, mut job: Job) -> Result<Rotated, Reconcil
         info!(method = first.as_str(), "the server did not authenticate the client; trying the other method");
         ending = AttemptResult { fell_back: true, ..send(&ctx, &job, request(second, token), &sent_at).await };
     }
-    let Job { spec, request, .. } = job;
-    drop(request);
+    let Job { spec, request, unsent, .. } = job;
+    drop((request, unsent));
     log_outcome(&attempt, &ending);
     Ok(store(&ctx, &spec, &attempt, &ending, claimed).await)
 }
@@ -171,8 +175,13 @@ async fn claim(
 async fn send(ctx: &Context, job: &Job, exchange: TokenRequest, sent_at: &SentAt) -> AttemptResult {
     let (started_at, stopwatch, method) = (ctx.now(), Instant::now(), exchange.method);
     let outcome = if exchange.fence.is_open() {
+        let fence = exchange.fence.clone();
         let outcome = ctx.endpoint.exchange(exchange).await;
-        job.request.note(&job.spec.uid, Shown::by(&outcome, job.rotation.which != Which::Current));
+        // What was not sent because of the fence says nothing of the server.
+        let shown = Shown::by(&outcome, job.rotation.which != Which::Current);
+        if shown != Shown::Unreached || fence.is_open() {
+            job.request.note(&job.spec.uid, shown);
+        }
         outcome
     } else {
         let why = "it took too long until the claim was stored, or the lease was lost";

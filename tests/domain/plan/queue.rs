@@ -137,6 +137,17 @@ fn a_server_that_does_not_answer_is_probed_with_a_token_that_is_in_doubt_already
 }
 
 #[test]
+fn a_server_that_rejects_is_probed_with_a_token_that_is_not_in_doubt() {
+    let mut queue = Queue::new(5);
+    for connection in 0..6 {
+        queue.note(&server(1), &format!("uid-{connection}"), Shown::Rejected, at(0));
+    }
+    wait(&mut queue, "in-doubt", Turn { is_in_doubt: true, ..turn(1, 10) });
+    wait(&mut queue, "sound", turn(1, 90));
+    assert_eq!((pop(&mut queue, 59), pop(&mut queue, 60).as_deref()), (None, Some("sound")));
+}
+
+#[test]
 fn a_term_that_begins_finds_nothing_but_what_is_at_work() {
     let mut queue = Queue::new(5);
     for name in ["acme", "beta", "gamma"] {

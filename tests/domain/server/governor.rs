@@ -94,6 +94,41 @@ fn a_server_that_refuses_is_probed_ever_more_rarely_with_one_token() {
 }
 
 #[test]
+fn what_was_sent_before_or_is_asked_for_delays_no_probe() {
+    let mut refusing = rejecting(5);
+    (10..21).for_each(|connection| request(&mut refusing, connection, Shown::Rejected, 0));
+    request(&mut refusing, 30, Shown::Unanswered, 30);
+    assert_eq!(refusing.opens_at(), Some(at(60)));
+    let mut failing = well_known();
+    (0..16).for_each(|connection| request(&mut failing, connection, Shown::Unreached, 0));
+    assert_eq!(failing.opens_at(), Some(at(5)));
+    let mut throttled = well_known();
+    (0..16).for_each(|connection| request(&mut throttled, connection, Shown::Throttled(None), 0));
+    assert_eq!(throttled.opens_at(), Some(at(1)));
+}
+
+#[test]
+fn what_an_earlier_process_met_has_one_token_sent_at_a_time_and_holds_none() {
+    let mut governor = Governor::new(5);
+    (0..10).for_each(|connection| {
+        governor.note_connection(&format!("uid-{connection}"));
+        governor.note_earlier_rejection(&format!("uid-{connection}"), at(0));
+    });
+    assert_eq!((governor.state(), room(&governor, 0)), (ServerState::Healthy, 1));
+    request(&mut governor, 100, Shown::Rejected, 1);
+    assert_eq!(governor.state(), ServerState::Refusing);
+}
+
+#[test]
+fn a_server_that_nobody_waits_for_is_forgiven_in_time() {
+    let mut governor = rejecting(5);
+    governor.forgive(at(599));
+    assert_eq!(governor.state(), ServerState::Refusing);
+    governor.forgive(at(600));
+    assert_eq!((governor.state(), governor.rejected()), (ServerState::Healthy, 0));
+}
+
+#[test]
 fn one_success_opens_it_again_for_one_at_a_time() {
     let mut governor = rejecting(5);
     request(&mut governor, 100, Shown::Success, 60);
