@@ -6,7 +6,10 @@
 //!
 //! Nothing of this is stored. Times are counted from the start of the process.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::failure::{Failure, FailureKind, Misconfiguration, Outcome};
 
@@ -155,8 +158,8 @@ impl Governor {
     }
 
     /// How many connections were rejected lately.
-    pub fn rejected(&self) -> usize {
-        self.rejected.len()
+    pub fn rejected(&self, now: Duration) -> usize {
+        self.rejected.values().filter(|at| now.saturating_sub(**at) < RECENT).count()
     }
 
     /// Whether it gets another request now.
@@ -207,20 +210,6 @@ impl Governor {
         }
     }
 
-    /// No connection waits for it, and it rejected nothing lately: what it did before says nothing any more.
-    pub fn forgive(&mut self, now: Duration) {
-        self.rejected.retain(|_, at| now.saturating_sub(*at) < RECENT);
-        if let State::Refusing { .. } = self.state
-            && self.rejected.is_empty()
-        {
-            (self.state, self.budget) = (State::Healthy, TENTHS);
-        }
-    }
-
-    fn full(&self) -> u32 {
-        self.max_refusals.saturating_mul(TENTHS)
-    }
-
     /// What a request of this connection showed.
     pub fn note(&mut self, uid: &str, shown: Shown, now: Duration) {
         self.note_connection(uid);
@@ -235,9 +224,18 @@ impl Governor {
         }
     }
 
+    /// The whole budget.
+    fn full(&self) -> u32 {
+        self.max_refusals.saturating_mul(TENTHS)
+    }
+
+    fn halve_limit(&mut self) {
+        (self.limit, self.successes) = ((self.limit / 2).max(LEAST_AT_ONCE), 0);
+    }
+
     /// More rejections at once than are left would be too many.
     fn affordable(&self) -> usize {
-        let is_plenty = self.budget.saturating_add(TENTHS) >= self.max_refusals.saturating_mul(TENTHS);
+        let is_plenty = self.budget.saturating_add(TENTHS) >= self.full();
         if self.max_refusals == 0 || self.connections.len() < FEW || is_plenty {
             return usize::MAX;
         }
@@ -246,7 +244,7 @@ impl Governor {
 
     fn succeeded(&mut self) {
         self.unanswered.clear();
-        self.budget = self.budget.saturating_add(1).min(self.max_refusals.saturating_mul(TENTHS));
+        self.budget = self.budget.saturating_add(1).min(self.full());
         self.successes = self.successes.saturating_add(1);
         if self.successes >= self.limit {
             self.successes = 0;
@@ -322,16 +320,16 @@ impl Governor {
                 let mut untils: Vec<Duration> = self.throttled.iter().map(|(_, _, until)| *until).collect();
                 untils.sort();
                 let Some(until) = untils.iter().rev().nth(1) else { return };
-                (self.limit, self.successes) = ((self.limit / 2).max(LEAST_AT_ONCE), 0);
+                self.halve_limit();
                 self.state = State::Throttled { until: *until, wait };
             }
         }
     }
 
     fn was_unanswered(&mut self, uid: &str, first_wait: Duration, now: Duration) {
-        (self.limit, self.successes) = ((self.limit / 2).max(LEAST_AT_ONCE), 0);
+        self.halve_limit();
         self.unanswered.push(uid.to_owned());
-        let different = self.unanswered.iter().collect::<std::collections::BTreeSet<_>>().len();
+        let different = self.unanswered.iter().collect::<BTreeSet<_>>().len();
         let is_down = self.unanswered.len() >= UNANSWERED && different >= DIFFERENT;
         if self.unanswered.len() > UNANSWERED {
             self.unanswered.remove(0);

@@ -43,7 +43,7 @@ pub struct Turn {
     pub lane: Lane,
     /// When it should be over. It decides about the order.
     pub deadline: Duration,
-    /// The token may be used already: it goes first where a server is probed.
+    /// The token may be used already: it goes first where a server does not answer, and last where it rejects.
     pub is_in_doubt: bool,
 }
 
@@ -79,7 +79,8 @@ pub struct Queue {
 /// A server, as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerView {
-    pub server: TokenUrl,
+    /// See [`TokenUrl::shown`].
+    pub server: String,
     pub state: ServerState,
     /// Connections that wait for it.
     pub held: usize,
@@ -173,20 +174,23 @@ impl Queue {
         self.servers.get(server).map_or(ServerState::Healthy, Governor::state)
     }
 
-    /// The servers that tokens were sent to.
-    pub fn servers(&mut self, now: Duration) -> Vec<ServerView> {
-        for (server, governor) in &mut self.servers {
-            if !self.lanes.contains_key(&Lane::Server(server.clone())) {
-                governor.forgive(now);
-            }
+    /// The servers, as they are shown. One that no connection waits for, and that rejected none lately, is as good as any other.
+    pub fn servers(&self, now: Duration) -> Vec<ServerView> {
+        let mut views: BTreeMap<&str, ServerView> = BTreeMap::new();
+        for (server, governor) in &self.servers {
+            let held = self.lanes.get(&Lane::Server(server.clone())).map_or(0, BTreeSet::len);
+            let rejected = governor.rejected(now);
+            let state = match governor.state() {
+                ServerState::Refusing if held == 0 && rejected == 0 => ServerState::Healthy,
+                state => state,
+            };
+            let new = ServerView { server: server.shown().to_owned(), state, held: 0, rejected: 0 };
+            let view = views.entry(server.shown()).or_insert(new);
+            view.state = view.state.max(state);
+            view.held = view.held.saturating_add(held);
+            view.rejected = view.rejected.saturating_add(rejected);
         }
-        let view = |(server, governor): (&TokenUrl, &Governor)| ServerView {
-            server: server.clone(),
-            state: governor.state(),
-            held: self.lanes.get(&Lane::Server(server.clone())).map_or(0, BTreeSet::len),
-            rejected: governor.rejected(),
-        };
-        self.servers.iter().map(view).collect()
+        views.into_values().collect()
     }
 
     /// The work on a connection has ended.

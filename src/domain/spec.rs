@@ -61,6 +61,11 @@ impl TokenUrl {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The URL for logs and metrics: without its query, which may hold a key.
+    pub fn shown(&self) -> &str {
+        self.0.split_once('?').map_or(self.as_str(), |(shown, _)| shown)
+    }
 }
 
 /// Where an introspection endpoint is: at the token URL's origin, so that a token goes nowhere else.

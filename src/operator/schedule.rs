@@ -51,8 +51,7 @@ impl Schedule {
 
     /// The servers that tokens were sent to.
     pub fn servers(&self) -> Vec<ServerView> {
-        let now = self.started.elapsed();
-        self.queue().servers(now)
+        self.queue().servers(self.started.elapsed())
     }
 
     /// A connection to this server is there; `is_rejected`: an earlier process met a rejection lately.
@@ -165,7 +164,7 @@ impl InFlight {
     /// What the request showed, or another one to the same server.
     pub fn note(&self, uid: &str, shown: Shown) {
         let changed = self.schedule.change(|queue, now| queue.note(&self.server, uid, shown, now));
-        let server = self.server.as_str();
+        let server = self.server.shown();
         match changed {
             None => {}
             Some(ServerState::Healthy) => info!(server, "the server is well again"),

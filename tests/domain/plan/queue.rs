@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use pleo_operator::domain::{
-    governor::Shown,
+    governor::{ServerState, Shown},
     queue::{Key, Lane, MOST_IN_FLIGHT, Next, Queue, Turn},
     spec::{AllowedServers, ResolvedSpec, TokenUrl},
 };
@@ -15,9 +15,13 @@ fn key(name: &str) -> Key {
 }
 
 fn server(number: usize) -> TokenUrl {
+    token_url(&format!("https://auth-{number}.example.com/token"))
+}
+
+fn token_url(url: &str) -> TokenUrl {
     let connection = json!({
         "metadata": {"name": "acme", "namespace": "finance"},
-        "spec": {"client": {"secretRef": {"name": "c"}}, "server": {"tokenURL": format!("https://auth-{number}.example.com/token")}},
+        "spec": {"client": {"secretRef": {"name": "c"}}, "server": {"tokenURL": url}},
     });
     let spec = ResolvedSpec::read(&serde_json::from_value(connection).unwrap(), &AllowedServers::every());
     spec.token_url().unwrap().clone()
@@ -145,6 +149,32 @@ fn a_server_that_rejects_is_probed_with_a_token_that_is_not_in_doubt() {
     wait(&mut queue, "in-doubt", Turn { is_in_doubt: true, ..turn(1, 10) });
     wait(&mut queue, "sound", turn(1, 90));
     assert_eq!((pop(&mut queue, 59), pop(&mut queue, 60).as_deref()), (None, Some("sound")));
+}
+
+#[test]
+fn a_server_that_no_connection_waits_for_is_shown_as_healthy_ten_minutes_after_its_last_rejection() {
+    let mut queue = Queue::new(5);
+    for connection in 0..6 {
+        queue.note(&server(1), &format!("uid-{connection}"), Shown::Rejected, at(0));
+    }
+    let shown = |queue: &Queue, now| queue.servers(at(now)).remove(0);
+    assert_eq!((shown(&queue, 599).state, shown(&queue, 599).rejected), (ServerState::Refusing, 6));
+    assert_eq!((shown(&queue, 600).state, shown(&queue, 600).rejected), (ServerState::Healthy, 0));
+    wait(&mut queue, "acme", turn(1, 10));
+    assert_eq!((shown(&queue, 600).state, shown(&queue, 600).held), (ServerState::Refusing, 1));
+}
+
+/// I5: a query may hold a key. Servers that differ in nothing else are one in logs and metrics, where the worst counts.
+#[test]
+fn the_query_of_a_token_url_is_not_shown() {
+    let (mut queue, keyed) = (Queue::new(5), |key| token_url(&format!("https://auth.example.com/token?key={key}")));
+    queue.note(&keyed("secret-1"), "uid-1", Shown::Success, at(0));
+    for connection in 0..5 {
+        queue.note(&keyed("secret-2"), &format!("uid-{connection}"), Shown::Unanswered, at(0));
+    }
+    let shown = queue.servers(at(0));
+    assert_eq!(shown.len(), 1);
+    assert_eq!((shown[0].server.as_str(), shown[0].state), ("https://auth.example.com/token", ServerState::Failing));
 }
 
 #[test]

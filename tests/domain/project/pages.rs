@@ -118,7 +118,7 @@ fn the_metrics_are_those_of_the_program() {
     writer.apply_watcher_event(&watcher::Event::Apply(ready_connection()));
     metrics.show_connections(connections);
     metrics.show_servers(|| {
-        let server = scenes::server(scenes::PRODUCTION).token_url;
+        let server = scenes::PRODUCTION.to_owned();
         vec![ServerView { server, state: ServerState::Healthy, held: 0, rejected: 0 }]
     });
     let text = metrics.text().expect("metrics");
