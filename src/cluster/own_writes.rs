@@ -23,8 +23,8 @@ pub struct OwnWrites {
 #[derive(Default)]
 struct State {
     written: BTreeMap<Key, VecDeque<String>>,
-    /// What was written last into a Secret of a user's, for one connection: for others it is news.
-    written_for: BTreeMap<Key, (Key, String)>,
+    /// What was written last into a Secret of a user's, by connection: for the others it is news.
+    written_for: BTreeMap<Key, BTreeMap<String, String>>,
     /// Connections at work, and the Secrets' events that came meanwhile.
     busy: BTreeMap<Key, Vec<(Key, String)>>,
 }
@@ -46,15 +46,16 @@ impl OwnWrites {
 
     /// Remembers a write into a Secret that other connections may look at, too.
     pub fn note_for(&self, namespace: &str, connection: &str, name: &str, version: &str) {
-        let secret = (namespace.to_owned(), name.to_owned());
-        self.state().written_for.insert((namespace.to_owned(), connection.to_owned()), (secret, version.to_owned()));
+        let mut state = self.state();
+        let written = state.written_for.entry((namespace.to_owned(), name.to_owned())).or_default();
+        written.insert(connection.to_owned(), version.to_owned());
     }
 
     /// Forgets an object that is gone.
     pub fn forget(&self, namespace: &str, name: &str) {
         let (mut state, secret) = (self.state(), (namespace.to_owned(), name.to_owned()));
         state.written.remove(&secret);
-        state.written_for.retain(|_, (of, _)| *of != secret);
+        state.written_for.remove(&secret);
     }
 
     /// Whether an event of the Secret `name` is news for `connection`. If the connection is being worked on, the answer
@@ -91,7 +92,22 @@ impl OwnWrites {
 impl State {
     fn wrote(&self, connection: &Key, secret: &Key, version: &str) -> bool {
         let is_for_it =
-            self.written_for.get(connection).is_some_and(|(of, written)| of == secret && written == version);
+            self.written_for.get(secret).and_then(|of| of.get(&connection.1)).is_some_and(|written| written == version);
         is_for_it || self.written.get(secret).is_some_and(|versions| versions.iter().any(|written| written == version))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_into_a_users_secret_is_news_for_other_connections_only() {
+        let writes = OwnWrites::default();
+        writes.note_for("finance", "acme", "shared-grant", "7");
+        let is_news = |connection, version| writes.is_news("finance", connection, "shared-grant", version);
+        assert_eq!((is_news("acme", "7"), is_news("beta", "7"), is_news("acme", "8")), (false, true, true));
+        writes.forget("finance", "shared-grant");
+        assert!(is_news("acme", "7"));
     }
 }
