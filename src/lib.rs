@@ -7,7 +7,8 @@
 //! ## The story of a token
 //!
 //! A user declares a [`PleoConnection`](api::PleoConnection) and puts the first refresh token, which their authorization
-//! returned, into a Secret. A watch event triggers [`operator::reconcile::reconcile`]:
+//! returned, into a Secret. A watch event, or its time, puts the connection into a queue ([`domain::queue`]), and once it is its turn,
+//! [`operator::reconcile::reconcile`] is called:
 //!
 //! ```text
 //! connection + Secrets ── observe ──> Snapshot ── decide(now) ──> Decision ── rotate / apply ──> Outcome
@@ -24,7 +25,7 @@
 //! 3. **Rotate.** [`operator::steps::rotate`] is the central step. It **claims** the token by compare-and-swap on the grant Secret;
 //!    checks again that it may still send, once the connection to the server is established ([`pleo`]); **sends** the token,
 //!    once; and **commits** the new pair, in one write, however long that takes. A failure is recorded instead, by what it
-//!    means for the token ([`domain::failure`], [`domain::commit`]). A token that an earlier request may have used is first
+//!    means for the token ([`domain::failure`], [`domain::commit`]), and for other connections to that server ([`domain::governor`]). A token that an earlier request may have used is first
 //!    asked about, where the server has an introspection endpoint ([`operator::steps::introspect`]).
 //! 4. **Apply.** [`operator::steps::apply`] writes the token Secret, the one that pods mount: the access token, its expiry, and
 //!    a state. The used token is removed from where the user had put it. Then [`operator::steps::pods`] notifies the pods that

@@ -16,7 +16,7 @@ use crate::{
         token::ClientCredentials,
     },
     notify::Outbox,
-    operator::{memory::Memory, notifier::PodNotifier, schedule::Schedule},
+    operator::{memory::Memory, notifier::PodNotifier, workqueue::WorkQueue},
     pleo::TokenEndpoint,
     telemetry::metrics::Metrics,
 };
@@ -35,7 +35,7 @@ pub struct Context {
     /// What this process remembers, also from earlier terms.
     pub memory: Arc<Memory>,
     /// Says which connection is looked at next.
-    pub schedule: Arc<Schedule>,
+    pub workqueue: Arc<WorkQueue>,
     /// Notifies pods of rotations.
     pub notifier: PodNotifier,
     /// Notifies others that a user is needed.

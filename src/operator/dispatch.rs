@@ -12,9 +12,9 @@ use crate::{
     domain::queue::{Key, Next, Turn},
     operator::{
         context::{Context, ReconcileError},
-        controller::Connections,
         reconcile::reconcile,
-        schedule::Work,
+        watches::Connections,
+        workqueue::Work,
     },
 };
 
@@ -24,11 +24,11 @@ const LENIENT: Duration = Duration::from_secs(60);
 /// Reconciles what is in the queue, until this is dropped. What has begun goes on.
 pub async fn run(ctx: Arc<Context>, views: Vec<Connections>) {
     loop {
-        let (key, work) = ctx.schedule.take().await;
+        let (key, work) = ctx.workqueue.take().await;
         let named = ObjectRef::new(&key.1).within(&key.0);
         match views.iter().find_map(|view| view.get(&named)) {
             Some(connection) => drop(ctx.tracker.spawn(pass(Arc::clone(&ctx), key, connection, work))),
-            None => ctx.schedule.finish(&key, Next::default(), false),
+            None => ctx.workqueue.finish(&key, Next::default(), false),
         }
     }
 }
@@ -44,7 +44,7 @@ async fn pass(ctx: Arc<Context>, key: Key, connection: Arc<PleoConnection>, mut 
     let passed = task.await.map_err(ReconcileError::Panicked).flatten();
     let is_woken = ctx.store.own_writes.finish(namespace, name) && passed.is_ok();
     let next = passed.unwrap_or_else(|error| look_again(&ctx, &connection, &error));
-    ctx.schedule.finish(&key, next, is_woken);
+    ctx.workqueue.finish(&key, next, is_woken);
 }
 
 /// After an error: soon, and ever later.
@@ -53,7 +53,7 @@ fn look_again(ctx: &Context, connection: &PleoConnection, error: &ReconcileError
     let (namespace, name) = (connection.namespace(), connection.name_any());
     let cause = std::error::Error::source(error).map_or_else(String::new, |cause| format!(": {cause}"));
     warn!(namespace, connection = name, "{error}{cause}; looking again in {} ms", wait.as_millis());
-    let at = ctx.schedule.after(wait);
+    let at = ctx.workqueue.after(wait);
     // Where calls hang, the others come first.
     Next { waits: None, later: Some((at, Turn::look(at.saturating_add(LENIENT)))) }
 }

@@ -23,7 +23,6 @@ use crate::{
     },
     operator::{
         context::{Context, ReconcileError},
-        schedule::{InFlight, Work},
         steps::{
             apply::{self, StepResult},
             introspect,
@@ -32,6 +31,7 @@ use crate::{
             rotate::{Job, Rotated, rotate},
             status::{self, StatusWrite},
         },
+        workqueue::{InFlight, Work},
     },
 };
 

@@ -18,11 +18,12 @@ use crate::{
     notify::Outbox,
     operator::{
         context::{Context, Policy},
-        controller, dispatch,
+        dispatch,
         index::Index,
         memory::Memory,
         notifier::PodNotifier,
-        schedule::Schedule,
+        watches,
+        workqueue::WorkQueue,
     },
     pleo::TokenEndpoint,
     telemetry::metrics::Metrics,
@@ -58,12 +59,12 @@ impl Operator {
             Elector::new(self.store.clone(), self.lease.clone(), self.policy.holder.clone(), Arc::clone(&self.clock));
         let leadership = elector.leadership();
         let (tell, leading) = watch::channel(false);
-        let unled = CancellationToken::new();
+        let released = CancellationToken::new();
         let campaign = async {
-            unled.run_until_cancelled(elector.campaign(&tell)).await;
+            released.run_until_cancelled(elector.campaign(&tell)).await;
             elector.release().await;
         };
-        join(campaign, self.terms(leadership, leading, &stop, &unled)).await;
+        join(campaign, self.terms(leadership, leading, &stop, &released)).await;
     }
 
     /// A cluster or a CRD that is not there yet is waited for; each reason is logged once. One namespace that can be read is
@@ -82,25 +83,25 @@ impl Operator {
         }
     }
 
-    /// Term after term, until `stop`; then what is still in flight is drained. A term that ends drops its controllers and
-    /// waits for nothing: passes are tasks of their own, and one that hangs must not keep the Lease idle. `unled` is
+    /// Term after term, until `stop`; then what is still in flight is drained. A term that ends drops its watches and
+    /// waits for nothing: passes are tasks of their own, and one that hangs must not keep the Lease idle. `released` is
     /// cancelled once the Lease is no longer needed.
     async fn terms(
         &self,
         leadership: Leadership,
         mut leading: watch::Receiver<bool>,
         stop: &CancellationToken,
-        unled: &CancellationToken,
+        released: &CancellationToken,
     ) {
         let (memory, tracker, unsent) = (Arc::new(Memory::default()), TaskTracker::new(), TaskTracker::new());
-        let schedule = Arc::new(Schedule::new(self.policy.concurrency, self.policy.max_refusals));
+        let workqueue = Arc::new(WorkQueue::new(self.policy.concurrency, self.policy.max_refusals));
         // Each with what is known of its connections, also from earlier terms: what was deleted while another process led is
         // forgotten with the first list of the next term.
         let scopes: Vec<_> = self.scopes().into_iter().map(|scope| (scope, Arc::<Index>::default())).collect();
         while elected(&mut leading, stop).await {
             info!(holder = %self.policy.holder, "leading");
             self.metrics.set_leader(true);
-            let servers = Arc::clone(&schedule);
+            let servers = Arc::clone(&workqueue);
             self.metrics.show_servers(move || servers.servers());
             let ctx = Arc::new(Context {
                 store: self.store.clone(),
@@ -109,7 +110,7 @@ impl Operator {
                 policy: self.policy.clone(),
                 leadership: leadership.clone(),
                 memory: Arc::clone(&memory),
-                schedule: Arc::clone(&schedule),
+                workqueue: Arc::clone(&workqueue),
                 notifier: PodNotifier::new(self.policy.notify_pods_per_second),
                 outbox: self.outbox.clone(),
                 metrics: Arc::clone(&self.metrics),
@@ -125,7 +126,7 @@ impl Operator {
                 _ = leading.wait_for(|leads| !*leads) => {
                     warn!(holder = %self.policy.holder, "the Lease was lost: no new work; what is in flight goes on under its claim");
                 }
-                () = self.controllers(&ctx, &scopes) => warn!("the controllers ended unexpectedly; restarting them"),
+                () = self.reconcile(&ctx, &scopes) => warn!("the watches ended unexpectedly; beginning them again"),
             }
             ctx.over.cancel();
             self.metrics.forget_connections();
@@ -134,7 +135,7 @@ impl Operator {
         unsent.close();
         unsent.wait().await;
         // From here on the fence is closed. A successor waits for the claims that are left, and the rest is compare-and-swap.
-        unled.cancel();
+        released.cancel();
         tracker.close();
         tracker.wait().await;
     }
@@ -148,14 +149,14 @@ impl Operator {
     }
 
     /// The watches of each of them, and the work that follows.
-    async fn controllers(&self, ctx: &Arc<Context>, scopes: &[(Option<String>, Arc<Index>)]) {
-        ctx.schedule.begin_term();
+    async fn reconcile(&self, ctx: &Arc<Context>, scopes: &[(Option<String>, Arc<Index>)]) {
+        ctx.workqueue.begin_term();
         let (mut views, mut watches) = (Vec::new(), Vec::new());
         for (scope, index) in scopes {
             let (view, writer) = reflector::store();
             self.metrics.show_connections(view.clone());
             views.push(view);
-            watches.push(controller::run(Arc::clone(ctx), scope.clone(), Arc::clone(index), writer));
+            watches.push(watches::run(Arc::clone(ctx), scope.clone(), Arc::clone(index), writer));
         }
         join(join_all(watches), dispatch::run(Arc::clone(ctx), views)).await;
     }

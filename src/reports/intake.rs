@@ -30,7 +30,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// What every report needs.
 pub struct Intake {
-    /// Not the controllers' own: what is written here must wake them.
+    /// Not the operator's own: what is written here must wake it.
     store: Store,
     clock: Clock,
     scope: Scope,

@@ -1,4 +1,4 @@
-//! Gauges of connections and servers: computed when they are scraped, from what the controller and the queue know.
+//! Gauges of connections and servers: computed when they are scraped, from what the watches and the queue know.
 
 use std::{
     fmt,

@@ -1,4 +1,4 @@
-//! Metrics. Gauges of connections are computed when they are scraped, from what the controller knows, so nothing outlives
+//! Metrics. Gauges of connections are computed when they are scraped, from what the watches know, so nothing outlives
 //! a deleted connection; a standby shows none.
 
 use std::{
@@ -255,7 +255,7 @@ impl Metrics {
         self.ready.load(Ordering::Relaxed)
     }
 
-    /// A controller's view of the connections, shown until [`Metrics::forget_connections`].
+    /// A watch's view of the connections, shown until [`Metrics::forget_connections`].
     pub fn show_connections(&self, view: Store<PleoConnection>) {
         self.views.lock().unwrap_or_else(PoisonError::into_inner).push(view);
     }

@@ -45,7 +45,7 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// What the steps share.
 pub struct Site {
-    /// Reads and writes objects. Not the controllers' own: what is written here must wake them.
+    /// Reads and writes objects. Not the operator's own: what is written here must wake it.
     pub store: Store,
     pub clock: Clock,
     pub address: PublicUrl,

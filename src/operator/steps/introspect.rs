@@ -27,11 +27,11 @@ use crate::{
     },
     operator::{
         context::{Context, ReconcileError},
-        schedule::InFlight,
         steps::{
             apply::{self, StepResult},
             observe::{Observation, local_observations},
         },
+        workqueue::InFlight,
     },
     pleo::{IntrospectionRequest, QuestionedToken},
 };

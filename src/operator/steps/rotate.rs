@@ -38,7 +38,7 @@ use crate::{
     },
     operator::{
         context::{Context, Doing, ReconcileError},
-        schedule::InFlight,
+        workqueue::InFlight,
     },
     pleo::{Fence, TokenRequest},
 };

@@ -1,6 +1,7 @@
 //! Of several reasons, the first is reported; and a usable token is Ready, whatever else is wrong.
 
 use pleo_operator::domain::{
+    governor::ServerState,
     ledger::{
         grant::RejectionReason,
         held::{Halt, HaltReason, NextAttempt},
@@ -203,4 +204,24 @@ fn a_consent_that_was_refused_beside_a_living_grant_is_told_without_an_alarm() {
     assert!(ready.message.contains("the new authorization was rejected at 2026-03-02T12:01:40Z"));
     assert!(ready.message.contains("Secret acme-grant"));
     assert_eq!((consent(&scene).reason.as_str(), stalled(&scene)), ("GrantValid", None));
+}
+
+/// While the token works nothing has changed for anyone; then the reason says why it is not refreshed. No user is asked.
+#[test]
+fn a_connection_whose_server_is_held_says_why_once_its_token_has_expired() {
+    let held = |scene: Scene, state| scene.seeing(|seen| seen.local.held = Some(state));
+    for (state, reason, words) in [
+        (ServerState::Refusing, "ServerRefusing", "the server rejects the tokens of many connections"),
+        (ServerState::Failing, "RefreshFailing", "the server does not answer any connection"),
+        (ServerState::Throttled, "RefreshFailing", "the server throttles all connections"),
+        (ServerState::Healthy, "Progressing", "the next refresh is about to start"),
+    ] {
+        let planned = Scene::living().status();
+        assert_eq!(held(Scene::living().at(850), state).status_after(&planned), planned, "no write is worth it");
+        let late = held(expired(|_| {}), state);
+        let ready = ready(&late);
+        assert_eq!(ready.reason, reason);
+        assert!(ready.message.contains(words), "{}", ready.message);
+        assert_eq!((consent(&late).reason.as_str(), stalled(&late)), ("GrantValid", None));
+    }
 }

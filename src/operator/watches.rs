@@ -33,7 +33,7 @@ use crate::{
     },
 };
 
-/// What the controller knows of the connections: also what the metrics are computed from.
+/// What the watch knows of the connections: also what the metrics are computed from.
 pub type Connections = Reflected<PleoConnection>;
 
 /// How long a look may wait for which nothing has changed, as far as is known.
@@ -47,22 +47,24 @@ pub async fn run(
     writer: reflector::store::Writer<PleoConnection>,
 ) {
     let connections = decodable(watcher(api(&ctx, namespace.as_deref()), watcher::Config::default()).default_backoff());
-    let mut is_first = true;
+    let mut is_first_list = true;
     let connections = connections
         .map(|event| event.map(|event| event.modify(|connection| connection.managed_fields_mut().clear())))
         .reflect(writer)
         .for_each(|event| {
             note_broken(&ctx, "pleoconnections", namespace.as_deref(), &event);
-            let is_list_complete = matches!(event, Ok(watcher::Event::InitDone));
-            track(&ctx, &index, is_first, event);
-            is_first &= !is_list_complete;
+            let is_listed = is_listed(&event);
+            track(&ctx, &index, is_first_list, event);
+            is_first_list &= !is_listed;
             future::ready(())
         });
     let secrets: Api<PartialObjectMeta<Secret>> = api(&ctx, namespace.as_deref());
     let mut is_first_list = true;
     let secrets = watcher(secrets, watcher::Config::default()).default_backoff().for_each(|event| {
         note_broken(&ctx, "secrets", namespace.as_deref(), &event);
-        is_first_list = secret_event(&ctx, &index, is_first_list, event);
+        let is_listed = is_listed(&event);
+        secret_event(&ctx, &index, is_first_list, event);
+        is_first_list &= !is_listed;
         future::ready(())
     });
     join(connections, secrets).await;
@@ -108,6 +110,10 @@ fn decodable(events: impl Stream<Item = Event<Guarded>> + Send) -> impl Stream<I
     })
 }
 
+fn is_listed<K>(event: &Event<K>) -> bool {
+    matches!(event, Ok(watcher::Event::InitDone))
+}
+
 /// A watch that is broken: until it is back, changes are seen late. It is retried, also where the others go on.
 fn note_broken<K>(ctx: &Context, resource: &'static str, namespace: Option<&str>, event: &Event<K>) {
     if let Err(error) = event {
@@ -122,7 +128,7 @@ fn track(ctx: &Context, index: &Index, is_first_list: bool, event: Event<PleoCon
         Ok(watcher::Event::Apply(connection)) => {
             let put = index.put(&connection, spec_hash(&connection));
             if put.is_changed {
-                ctx.schedule.offer(&key(&connection), Duration::ZERO);
+                ctx.workqueue.offer(&key(&connection), Duration::ZERO);
             }
             put.gone.into_iter().collect()
         }
@@ -135,7 +141,7 @@ fn track(ctx: &Context, index: &Index, is_first_list: bool, event: Event<PleoCon
         }
         Ok(watcher::Event::Delete(connection)) => {
             // It waits for nothing any more.
-            ctx.schedule.offer(&key(&connection), Duration::ZERO);
+            ctx.workqueue.offer(&key(&connection), Duration::ZERO);
             index.remove(&connection).into_iter().collect()
         }
         Ok(watcher::Event::Init) => {
@@ -162,13 +168,13 @@ fn note_connection(ctx: &Context, connection: &PleoConnection) {
     let rejected_at = connection.status.as_ref().and_then(status::rejected_at);
     let is_recent = rejected_at.is_some_and(|at| between(at, ctx.now()) < RECENT);
     if let Some(server) = spec.token_url() {
-        ctx.schedule.note_connection(server, &spec.uid, is_recent);
+        ctx.workqueue.note_connection(server, &spec.uid, is_recent);
     }
 }
 
 /// A list does not show what happened while no one watched.
 fn offer_all(ctx: &Context, index: &Index) {
-    index.all().iter().for_each(|key| ctx.schedule.offer(key, BACKGROUND));
+    index.all().iter().for_each(|key| ctx.workqueue.offer(key, BACKGROUND));
 }
 
 fn key(connection: &PleoConnection) -> Key {
@@ -185,22 +191,16 @@ fn spec_hash(connection: &PleoConnection) -> u64 {
     hasher.finish()
 }
 
-/// Offers the connections whose Secrets someone else changed. Returns whether the first list is still to come.
-fn secret_event(ctx: &Context, index: &Index, is_first_list: bool, event: Event<PartialObjectMeta<Secret>>) -> bool {
+/// Offers the connections whose Secrets someone else changed.
+fn secret_event(ctx: &Context, index: &Index, is_first_list: bool, event: Event<PartialObjectMeta<Secret>>) {
     match event {
         Ok(watcher::Event::Apply(secret) | watcher::Event::InitApply(secret) | watcher::Event::Delete(secret)) => {
-            concerned(ctx, index, &secret).iter().for_each(|key| ctx.schedule.offer(key, Duration::ZERO));
+            concerned(ctx, index, &secret).iter().for_each(|key| ctx.workqueue.offer(key, Duration::ZERO));
         }
-        Ok(watcher::Event::InitDone) => {
-            // The first list shows everything.
-            if !is_first_list {
-                offer_all(ctx, index);
-            }
-            return false;
-        }
-        Ok(watcher::Event::Init) | Err(_) => {}
+        // The first list shows everything.
+        Ok(watcher::Event::InitDone) if !is_first_list => offer_all(ctx, index),
+        Ok(watcher::Event::Init | watcher::Event::InitDone) | Err(_) => {}
     }
-    is_first_list
 }
 
 fn concerned(ctx: &Context, index: &Index, secret: &PartialObjectMeta<Secret>) -> Vec<Key> {

@@ -1,4 +1,4 @@
-//! The queue of this process with its clock, and what a pass that was taken from it has a right to.
+//! The work queue of this process: the queue with its clock, and what a pass that was taken from it has a right to.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -9,7 +9,6 @@ use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep},
 };
-
 use tracing::{error, info, warn};
 
 use crate::domain::{
@@ -18,16 +17,17 @@ use crate::domain::{
     spec::TokenUrl,
 };
 
-/// The queue of this process, and its clock.
-pub struct Schedule {
+/// What waits to be reconciled.
+pub struct WorkQueue {
     queue: Mutex<Queue>,
     changed: Notify,
     places: Arc<Semaphore>,
     started: Instant,
 }
 
-impl Schedule {
-    /// So many connections are reconciled at once; a server may reject so many tokens until others are held ([`Governor`](crate::domain::governor::Governor)).
+impl WorkQueue {
+    /// So many connections are reconciled at once; a server may reject so many tokens until others are held
+    /// ([`Governor`](crate::domain::governor::Governor)).
     pub fn new(concurrency: u16, max_refusals: u32) -> Self {
         let places = Arc::new(Semaphore::new(concurrency.into()));
         Self { queue: Mutex::new(Queue::new(max_refusals)), changed: Notify::new(), places, started: Instant::now() }
@@ -87,9 +87,9 @@ impl Schedule {
         let (key, turn) = self.next().await;
         let request = match &turn.lane {
             Lane::Look => None,
-            Lane::Server(server) => Some(InFlight { schedule: Arc::clone(self), server: server.clone() }),
+            Lane::Server(server) => Some(InFlight { workqueue: Arc::clone(self), server: server.clone() }),
         };
-        (key, Work { schedule: Arc::clone(self), deadline: turn.deadline, place, request })
+        (key, Work { workqueue: Arc::clone(self), deadline: turn.deadline, place, request })
     }
 
     async fn next(&self) -> (Key, Turn) {
@@ -112,7 +112,7 @@ impl Schedule {
 
 /// What a pass has a right to.
 pub struct Work {
-    schedule: Arc<Schedule>,
+    workqueue: Arc<WorkQueue>,
     /// By when it should be over, counted from the start of the process.
     deadline: Duration,
     place: Option<OwnedSemaphorePermit>,
@@ -130,10 +130,10 @@ impl Work {
         }
         // The spec has changed: it does not wait for that server any more.
         self.request = None;
-        let (schedule, now) = (&self.schedule, self.schedule.started.elapsed());
-        let mut queue = schedule.queue();
+        let (workqueue, now) = (&self.workqueue, self.workqueue.started.elapsed());
+        let mut queue = workqueue.queue();
         match queue.enter(server, self.deadline, asked, now) {
-            true => Ok(InFlight { schedule: Arc::clone(schedule), server: server.clone() }),
+            true => Ok(InFlight { workqueue: Arc::clone(workqueue), server: server.clone() }),
             false => Err(queue.state(server)),
         }
     }
@@ -150,20 +150,20 @@ impl Work {
 
     /// So long from now, in the time of the queue.
     pub fn after(&self, wait: Duration) -> Duration {
-        self.schedule.after(wait)
+        self.workqueue.after(wait)
     }
 }
 
 /// A token request that may be sent, or is on its way. Dropped, it gives way to the next.
 pub struct InFlight {
-    schedule: Arc<Schedule>,
+    workqueue: Arc<WorkQueue>,
     server: TokenUrl,
 }
 
 impl InFlight {
     /// What the request showed, or another one to the same server.
     pub fn note(&self, uid: &str, shown: Shown) {
-        let changed = self.schedule.change(|queue, now| queue.note(&self.server, uid, shown, now));
+        let changed = self.workqueue.change(|queue, now| queue.note(&self.server, uid, shown, now));
         let server = self.server.shown();
         match changed {
             None => {}
@@ -182,6 +182,6 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.schedule.change(|queue, _| queue.leave(&self.server));
+        self.workqueue.change(|queue, _| queue.leave(&self.server));
     }
 }
