@@ -11,7 +11,7 @@ use crate::{
     domain::{
         commit::attempt::Terms,
         ledger::grant::{Grant, Holder},
-        plan::{authentication::methods, decide::Rotation, schedule::Pace},
+        plan::{authentication::methods, next_refresh::Rotation, schedule::Pace},
         spec::{AllowedServers, ResolvedSpec, Server},
         token::ClientCredentials,
     },

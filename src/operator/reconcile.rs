@@ -12,8 +12,9 @@ use crate::{
     domain::{
         ledger::grant::{Grant, Which},
         plan::{
-            decide::{Decision, NextRefresh, Rotation, WaitReason, decide, next_refresh},
+            decide::{Decision, decide},
             link,
+            next_refresh::{NextRefresh, Rotation, WaitReason, next_refresh},
             schedule::SEND_WITHIN,
         },
         queue::{Lane, Next, Turn},

@@ -11,7 +11,7 @@ use crate::domain::{
         grant::{Claim, Grant, Holder, Which},
         held::{AttemptId, Attempts, StoredToken},
     },
-    plan::{authentication::Methods, decide::Rotation, schedule::Pace},
+    plan::{authentication::Methods, next_refresh::Rotation, schedule::Pace},
     spec::TokenUrl,
     time::later,
     token::{AuthorizationGrant, Fingerprint},

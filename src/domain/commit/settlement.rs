@@ -20,7 +20,7 @@ use crate::domain::{
     },
     plan::{
         authentication::{Standing, may_be_the_method},
-        decide::Rotation,
+        next_refresh::Rotation,
         schedule::backoff,
     },
     token::RefreshToken,

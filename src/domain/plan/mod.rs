@@ -12,6 +12,7 @@
 //! | [`projection`] | what pods get |
 //! | [`restarts`] | which workloads are to be restarted to get it |
 //! | [`users::aging`] | when to warn of a refresh token that was not renewed |
+//! | [`next_refresh`] | whether a token is to be sent, which one, and when |
 //! | [`decide`] | the one thing to do now |
 
 pub mod adoption;
@@ -19,6 +20,7 @@ pub mod authentication;
 pub mod decide;
 pub mod introspection;
 pub mod link;
+pub mod next_refresh;
 pub mod ownership;
 pub mod projection;
 pub mod rejection_report;

@@ -12,8 +12,8 @@ use crate::{
         ledger::grant::Grant,
         plan::{
             authentication::proved,
-            decide::{NextRefresh, next_refresh},
             link,
+            next_refresh::{NextRefresh, next_refresh},
             projection::{self, whole_seconds},
             schedule::Pace,
             users::{

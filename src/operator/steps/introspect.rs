@@ -17,8 +17,8 @@ use crate::{
             held::Pair,
         },
         plan::{
-            decide::Rotation,
             introspection::{is_believed, is_in_doubt, is_inactive, proved, wait_until},
+            next_refresh::Rotation,
             rejection_report,
         },
         snapshot::ClientSecretState,

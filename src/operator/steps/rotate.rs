@@ -29,7 +29,7 @@ use crate::{
         ledger::grant::{Grant, Which},
         plan::{
             authentication::{Methods, is_unauthenticated},
-            decide::Rotation,
+            next_refresh::Rotation,
             schedule::SEND_WITHIN,
         },
         snapshot::{GrantSecret, Versioned},

@@ -7,7 +7,7 @@ use pleo_operator::domain::{
         held::StoredToken,
         record::{Data, Unreadable, decode, encode},
     },
-    plan::decide::{NextRefresh, next_refresh},
+    plan::next_refresh::{NextRefresh, next_refresh},
 };
 use serde_json::Value;
 

@@ -12,8 +12,9 @@ use pleo_operator::domain::{
         known_token::{KnownToken, Verdict},
     },
     plan::{
-        decide::{Decision, NextRefresh},
+        decide::Decision,
         link::{self, AuthorizationResponse},
+        next_refresh::NextRefresh,
     },
     snapshot::{GrantSecret, Versioned},
     token::{AuthorizationCode, CodeVerifier, Fingerprint},

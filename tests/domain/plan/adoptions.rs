@@ -3,10 +3,7 @@
 
 use pleo_operator::domain::{
     ledger::grant::{Grant, RejectionReason},
-    plan::{
-        decide::{Decision, WaitReason},
-        projection,
-    },
+    plan::{decide::Decision, next_refresh::WaitReason, projection},
     snapshot::{ClaimOwner, ClientSecretState, GrantSecret, InitialGrant, LastReported, Sharing, Versioned},
     spec::SpecProblem,
 };

@@ -11,7 +11,8 @@ use pleo_operator::domain::{
     },
     plan::{
         adoption,
-        decide::{Decision, NextRefresh, Rotation, WaitReason},
+        decide::Decision,
+        next_refresh::{NextRefresh, Rotation, WaitReason},
         schedule::Pace,
     },
     snapshot::{ClaimOwner, InitialGrant, LocalObservations, Snapshot},
@@ -205,7 +206,7 @@ fn a_consent_that_comes_while_a_claim_stands_is_adopted_and_waits() {
 fn an_exchange_that_was_taken_over_counts_as_one() {
     let pace = Pace { request_timeout: secs(4) };
     let scene = Scene::living().at(100).with_claim("refresh-7", at(100), ClaimOwner::DeadHere, 0).at(102);
-    let start = match pleo_operator::domain::plan::decide::next_refresh(&scene.snapshot, scene.now, pace) {
+    let start = match pleo_operator::domain::plan::next_refresh::next_refresh(&scene.snapshot, scene.now, pace) {
         NextRefresh::Now(_) => scene.now,
         NextRefresh::At(time, _) => time,
         NextRefresh::Held | NextRefresh::Never => panic!("never"),

@@ -11,7 +11,8 @@ use pleo_operator::{
             record::Unreadable,
         },
         plan::{
-            decide::{Decision, NextRefresh, WaitReason},
+            decide::Decision,
+            next_refresh::{NextRefresh, WaitReason},
             schedule::Pace,
         },
         snapshot::{ClientSecretState, GrantSecret, LocalObservations, TokenSecret},

@@ -6,11 +6,7 @@ use pleo_operator::{
     domain::{
         commit::settlement::settle,
         ledger::grant::{Grant, Which},
-        plan::{
-            decide::{Decision, NextRefresh},
-            ownership::Ownership,
-            users::reauth,
-        },
+        plan::{decide::Decision, next_refresh::NextRefresh, ownership::Ownership, users::reauth},
         report::notice::notice,
         snapshot::{ClaimOwner, ClientSecretState, GrantSecret, Versioned},
     },

@@ -6,7 +6,7 @@ use pleo_operator::domain::{
         rejection_report::RejectionReport,
     },
     plan::{
-        decide::{NextRefresh, WaitReason},
+        next_refresh::{NextRefresh, WaitReason},
         rejection_report::{Ignored, due, is_proved, note, refuted},
     },
     possession::proof,

@@ -14,7 +14,10 @@ use pleo_operator::{
             held::{Attempts, Pair},
             known_token::{KnownToken, Verdict},
         },
-        plan::decide::{Decision, Rotation, WaitReason},
+        plan::{
+            decide::Decision,
+            next_refresh::{Rotation, WaitReason},
+        },
         report::status,
         snapshot::{ClaimOwner, ClientSecretState, GrantSecret, TokenSecret},
         spec::TokenUrl,

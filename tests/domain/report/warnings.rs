@@ -9,7 +9,7 @@ use pleo_operator::{
             grant::{RejectionReason, Which},
             record::Unreadable,
         },
-        plan::decide::{Decision, WaitReason},
+        plan::{decide::Decision, next_refresh::WaitReason},
         report::{
             notice::{NoticeKind, notice},
             signal::{Edit, Signal, signals},

@@ -9,7 +9,10 @@ use pleo_operator::{
             held::HaltReason,
             held::{Attempts, Halt, NextAttempt},
         },
-        plan::decide::{Decision, NextRefresh, WaitReason},
+        plan::{
+            decide::Decision,
+            next_refresh::{NextRefresh, WaitReason},
+        },
         snapshot::ClientSecretState,
         token::AccessToken,
     },

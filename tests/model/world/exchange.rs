@@ -18,8 +18,10 @@ use pleo_operator::domain::{
     plan::{
         adoption::{Adoption, TokenRemoval},
         authentication::{is_unauthenticated, methods},
-        decide::{Decision, Rotation},
-        link, projection,
+        decide::Decision,
+        link,
+        next_refresh::Rotation,
+        projection,
         schedule::SEND_WITHIN,
     },
     snapshot::{
@@ -379,22 +381,4 @@ pub fn terms(
 /// 401 without a code.
 fn unauthenticated() -> Failure {
     Failure::new(FailureKind::Misconfigured(Misconfiguration::Client), "the server answered 401")
-}
-
-impl State {
-    /// The grant, with a new version. What was to replace the old version never will.
-    pub fn put_grant(&mut self, grant: Grant) {
-        self.versions.grant += 1;
-        self.late.clear();
-        self.forget_what_is_gone(&grant);
-        self.grant = Some(Stored { value: Shared::new(grant), version: self.versions.grant });
-    }
-
-    /// What processes remember of what is gone tells states apart that are the same; unless it may come back.
-    fn forget_what_is_gone(&mut self, grant: &Grant) {
-        if self.left.restores > 0 {
-            return;
-        }
-        (0..2).for_each(|pod| self.remember(pod, |memory| memory.forget_all_but(grant)));
-    }
 }

@@ -4,10 +4,7 @@
 use pleo_operator::domain::{
     commit::settlement,
     ledger::{authentication::Experience, grant::Grant, introspection::KnownIntrospection},
-    plan::{
-        decide::{Decision, Rotation},
-        introspection,
-    },
+    plan::{decide::Decision, introspection, next_refresh::Rotation},
     snapshot::{ClientSecretState, Snapshot},
     spec::IntrospectionUrl,
     token::{ClientCredentials, ClientSecret},

@@ -273,6 +273,22 @@ impl Doing {
 }
 
 impl State {
+    /// The grant, with a new version. What was to replace the old version never will.
+    pub fn put_grant(&mut self, grant: Grant) {
+        self.versions.grant += 1;
+        self.late.clear();
+        self.forget_what_is_gone(&grant);
+        self.grant = Some(Stored { value: Shared::new(grant), version: self.versions.grant });
+    }
+
+    /// What processes remember of what is gone tells states apart that are the same; unless it may come back.
+    fn forget_what_is_gone(&mut self, grant: &Grant) {
+        if self.left.restores > 0 {
+            return;
+        }
+        (0..2).for_each(|pod| self.remember(pod, |memory| memory.forget_all_but(grant)));
+    }
+
     /// What users and notified pods.
     pub fn told(&self) -> LastReported {
         let token = self.token.as_ref().map_or(TokenSecret::Absent, |token| TokenSecret::Ours(token.versioned()));

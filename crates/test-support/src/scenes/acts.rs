@@ -12,8 +12,10 @@ use pleo_operator::{
         introspection::Introspected,
         ledger::{grant::Grant, held::AttemptId},
         plan::{
-            decide::{Decision, NextRefresh, Rotation, Wait, decide, next_refresh},
-            introspection, link, projection,
+            decide::{Decision, Wait, decide},
+            introspection, link,
+            next_refresh::{NextRefresh, Rotation, next_refresh},
+            projection,
             restarts::{self, Tried},
         },
         report::status,

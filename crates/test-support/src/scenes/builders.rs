@@ -19,7 +19,7 @@ use pleo_operator::{
         },
         plan::{
             authentication::{Methods, Standing},
-            decide::Rotation,
+            next_refresh::Rotation,
             schedule::Pace,
         },
         spec::{Server, TokenUrl},

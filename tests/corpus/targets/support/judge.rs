@@ -17,7 +17,8 @@ use pleo_operator::{
             record,
         },
         plan::{
-            decide::{Decision, Rotation, Wait, WaitReason, decide},
+            decide::{Decision, Wait, decide},
+            next_refresh::{Rotation, WaitReason},
             restarts,
             schedule::{CLOCK_TOLERANCE, lies_ahead},
         },
