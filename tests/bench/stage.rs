@@ -17,7 +17,7 @@ use kube::{
 use pleo_operator::api::PleoConnection;
 use pleo_sandbox::{Options, Sandbox, authority::Lifetimes};
 use pleo_test_support::cluster::{free_port, install_crd};
-use pleo_testbed::Cluster;
+use pleo_testbed::{Cluster, Request};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -36,6 +36,10 @@ pub struct Stage {
     namespace: String,
     pub sandbox: Sandbox,
 }
+
+/// How many requests there were, in the namespace and in all.
+#[derive(Clone, Copy, Default)]
+pub struct Mark([usize; 2]);
 
 /// The operator as a process, which is ended with this value.
 pub struct Operator(Child);
@@ -218,7 +222,8 @@ impl Stage {
             .envs(std::env::vars_os().filter(|(name, _)| name == "MALLOC_ARENA_MAX" || name == "RUST_LOG"))
             .env("KUBECONFIG", kubeconfig)
             .stdin(Stdio::null());
-        let log = fs::File::create(std::env::temp_dir().join(format!("pleo-bench-{identity}.log")))?;
+        // It goes with the cluster.
+        let log = fs::File::create(self.cluster.folder().join(format!("operator-{identity}.log")))?;
         Ok(Operator(command.stderr(log).spawn().context("the operator does not start")?))
     }
 
@@ -246,11 +251,23 @@ impl Stage {
         Ok(quiet_since)
     }
 
-    /// The operator's requests, but for the first so many: verb and resource.
-    pub fn requests_since(&self, before: usize) -> anyhow::Result<Vec<String>> {
-        let mut requests = self.cluster.requests(&self.namespace)?;
-        requests.extend(self.cluster.requests("")?);
-        let ours = requests.into_iter().filter(|request| request.user == USER && request.resource != "leases");
+    /// The operator's requests so far, in this namespace and in all.
+    fn requests(&self) -> anyhow::Result<[Vec<Request>; 2]> {
+        let ours = |namespace: &str| {
+            let mut requests = self.cluster.requests(namespace)?;
+            requests.retain(|request| request.user == USER && request.resource != "leases");
+            anyhow::Ok(requests)
+        };
+        Ok([ours(&self.namespace)?, ours("")?])
+    }
+
+    /// From here on requests are counted.
+    pub fn mark(&self) -> anyhow::Result<Mark> {
+        Ok(Mark(self.requests()?.map(|requests| requests.len())))
+    }
+
+    /// The operator's requests since then: verb and resource.
+    pub fn requests_since(&self, mark: Mark) -> anyhow::Result<Vec<String>> {
         let kind = |name: &str| match name {
             name if name.starts_with("pleo-grant-") => " grant",
             name if name.ends_with("-token") => " token",
@@ -258,11 +275,13 @@ impl Stage {
             "pleo-client" => " client",
             _ => "",
         };
-        let texts = ours.map(|request| {
+        let new =
+            self.requests()?.into_iter().zip(mark.0).flat_map(|(requests, before)| requests.into_iter().skip(before));
+        let texts = new.map(|request| {
             let what = if request.resource == "secrets" { kind(&request.name) } else { "" };
             format!("{} {}/{}{what}", request.verb, request.resource, request.subresource)
         });
-        Ok(texts.skip(before).collect())
+        Ok(texts.collect())
     }
 
     pub async fn restart_api_server(&self) -> anyhow::Result<()> {
