@@ -106,6 +106,13 @@ async fn relist(stage: &Stage, operator: &Operator, what: &str) -> anyhow::Resul
     operator.reset_peak()?;
     let before = stage.mark()?;
     stage.restart_api_server().await?;
+    // The watches come back after a pause that doubles with each try.
+    for resource in ["pleoconnections", "secrets"] {
+        let watch = format!("watch {resource}/");
+        while !stage.requests_since(before)?.contains(&watch) {
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
     stage.until_quiet(operator).await?;
     let requests = stage.requests_since(before)?.len();
     println!(
